@@ -1,0 +1,286 @@
+"""The agent socket: JSON-RPC methods between the hive and the runner inside a container.
+
+Identity is the socket: nothing here says who the caller is.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from hyperhive.protocol.events import EventRecord
+from hyperhive.protocol.ids import AnyName
+from hyperhive.protocol.rpc import Method, Nothing
+
+MAX_BODY: Final = 64 * 1024
+"""Bytes of a message's body in UTF-8."""
+MAX_WAIT_S: Final = 180
+MAX_BATCH: Final = 32
+HEARTBEAT_S: Final = 30
+LEASE_S: Final = 120
+
+MessageKey = Annotated[str, Meta(min_length=1, max_length=128)]
+Ids = Annotated[list[int], Meta(max_length=1024)]
+
+
+class MessageKind(StrEnum):
+    """Who a message comes from, as the hive knows it."""
+
+    OPERATOR = "operator"
+    MANAGER = "manager"
+    AGENT = "agent"
+    SYSTEM = "system"
+    EXTERNAL = "external"
+
+
+class EarlierSend(Struct, frozen=True, kw_only=True):
+    """A message that an earlier, unfinished attempt had already sent."""
+
+    id: int
+    to: str
+    sent_at: float
+    headline: str = ""
+
+
+class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A message with what the hive vouches for. Times are Unix seconds."""
+
+    id: int
+    sender: str = msgspec.field(name="from")
+    to: str
+    kind: str
+    body: str
+    sent_at: float
+    in_reply_to: int | None = None
+    thread: int = 0  #: id of the message that began the conversation
+    attempt: int = 1  #: over 1: an earlier attempt did not end well
+    broadcast: bool = False
+    earlier_sends: list[EarlierSend] = []
+
+
+# the runner calls the hive
+
+
+class Hello(Struct, frozen=True, kw_only=True):
+    """First call on a connection. The same `boot_id` again continues its epoch; a new one fences off the older."""
+
+    boot_id: Annotated[str, Meta(min_length=8, max_length=64)]
+    version: str = ""
+    claude_version: str = ""
+
+
+class Welcome(Struct, frozen=True, kw_only=True):
+    agent: str
+    role: str
+    epoch: int
+    paused: bool
+    events_seen: int  #: highest event seq the hive has stored; send what is above it
+    peers: list[str] = []
+    held: list[Envelope] = []  #: messages this epoch still holds a lease on (after the connection was lost)
+
+
+class Recv(Struct, frozen=True, kw_only=True):
+    """Lease up to `max` messages, waiting for the first. `ack` rides along and is done first. wait 0 is a peek."""
+
+    epoch: int
+    wait_seconds: Annotated[float, Meta(ge=0, le=MAX_WAIT_S)] = 30
+    max: Annotated[int, Meta(ge=1, le=MAX_BATCH)] = MAX_BATCH
+    ack: Ids = []
+
+
+class Received(Struct, frozen=True, kw_only=True):
+    messages: list[Envelope] = []  #: leased to the caller; empty for a peek, when paused and when nothing came
+    unread: int = 0  #: queued messages that were not handed out
+
+
+class Read(Struct, frozen=True, kw_only=True):
+    """These leased messages have entered claude's context, in this turn."""
+
+    epoch: int
+    ids: Ids
+    turn: MessageKey
+
+
+class Ack(Struct, frozen=True, kw_only=True):
+    """The turn that read these ended well."""
+
+    epoch: int
+    ids: Ids
+
+
+class Release(Struct, frozen=True, kw_only=True):
+    """Give leased or read messages back to the queue. `failed` counts the attempt and backs off."""
+
+    epoch: int
+    ids: Ids
+    failed: bool
+    reason: Annotated[str, Meta(max_length=2000)] = ""
+
+
+class Settled(Struct, frozen=True, kw_only=True):
+    """How many rows changed, and which ids were not the caller's any more."""
+
+    done: int
+    stale: list[int] = []
+
+
+class Heartbeat(Struct, frozen=True, kw_only=True):
+    epoch: int
+
+
+class Send(Struct, frozen=True, kw_only=True):
+    """`mid` is made by the sender before its first try: the same again is answered with the first result."""
+
+    mid: MessageKey
+    to: AnyName
+    body: str
+    in_reply_to: int | None = None
+    turn: MessageKey | None = None  #: the turn that sends it
+
+
+class Sent(Struct, frozen=True, kw_only=True):
+    """Durable when this arrives. A broadcast has one id per recipient."""
+
+    ids: list[int]
+    recipients: list[str]
+    duplicate: bool = False
+
+
+class ReceiptOf(Struct, frozen=True, kw_only=True):
+    id: int
+
+
+class ReceiptState(StrEnum):
+    """What a sender sees of its message."""
+
+    SENT = "sent"
+    LEASED = "leased"
+    READ = "read"
+    HANDLED = "handled"
+    DEAD = "dead"
+
+
+class Receipt(Struct, frozen=True, kw_only=True):
+    id: int
+    to: str
+    state: str
+    sent_at: float
+    attempt: int
+    read_at: float | None = None
+    handled_at: float | None = None
+    note: str = ""
+
+
+class SetStatus(Struct, frozen=True, kw_only=True):
+    text: Annotated[str, Meta(max_length=500)]
+
+
+class Colleague(Struct, frozen=True, kw_only=True):
+    """Another agent, as an agent sees it."""
+
+    name: str
+    role: str
+    state: str
+    status_text: str = ""
+    description: str = ""
+
+
+class Colleagues(Struct, frozen=True, kw_only=True):
+    agents: list[Colleague]
+
+
+class Whoami(Struct, frozen=True, kw_only=True):
+    agent: str
+    role: str
+    unread: int
+
+
+class Report(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The harness's state, sent when it changes. Unset fields are unchanged."""
+
+    turn_state: str | UnsetType = UNSET
+    rest: str | UnsetType = UNSET
+    model: str | UnsetType = UNSET
+    session_id: str | UnsetType = UNSET
+    needs_login: bool | UnsetType = UNSET
+    context_tokens: int | UnsetType = UNSET
+
+
+class Events(Struct, frozen=True, kw_only=True):
+    records: Annotated[list[EventRecord], Meta(max_length=2000)]
+
+
+class EventsSeen(Struct, frozen=True, kw_only=True):
+    seq: int  #: everything up to here is stored by the hive
+
+
+HELLO: Final = Method("hello", Hello, Welcome)
+RECV: Final = Method("recv", Recv, Received)
+READ: Final = Method("read", Read, Settled)
+ACK: Final = Method("ack", Ack, Settled)
+RELEASE: Final = Method("release", Release, Settled)
+HEARTBEAT: Final = Method("heartbeat", Heartbeat, Nothing)
+SEND: Final = Method("send", Send, Sent)
+RECEIPT: Final = Method("receipt", ReceiptOf, Receipt)
+SET_STATUS: Final = Method("set_status", SetStatus, Nothing)
+LIST_AGENTS: Final = Method("list_agents", Nothing, Colleagues)
+WHOAMI: Final = Method("whoami", Nothing, Whoami)
+REPORT: Final = Method("report", Report, Nothing)
+EVENTS: Final = Method("events", Events, EventsSeen)
+
+HIVE_METHODS: Final[tuple[Method[Any, Any], ...]] = (
+    HELLO, RECV, READ, ACK, RELEASE, HEARTBEAT, SEND, RECEIPT, SET_STATUS, LIST_AGENTS, WHOAMI, REPORT, EVENTS,
+)  # fmt: skip
+
+
+# the hive calls the runner
+
+
+class Arrived(Struct, frozen=True, kw_only=True):
+    """Mail came in while a turn runs: announced to claude at the next tool boundary."""
+
+    unread: int
+    senders: list[str]
+
+
+class SetModel(Struct, frozen=True, kw_only=True):
+    model: Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@\[\]-]*$")]
+
+
+class ModelSet(Struct, frozen=True, kw_only=True):
+    model: str
+    warning: str = ""  #: why the choice will not survive a restart, when it will not
+
+
+class Done(Struct, frozen=True, kw_only=True):
+    """Whether the command found anything to act on."""
+
+    done: bool
+
+
+class Pause(Struct, frozen=True, kw_only=True):
+    paused: bool
+
+
+class Shutdown(Struct, frozen=True, kw_only=True):
+    """End claude and the runner: at once, or when the turn under way has ended, at most `grace_seconds` later."""
+
+    grace_seconds: Annotated[float, Meta(ge=0, le=3600)] = 0
+
+
+ARRIVED: Final = Method("arrived", Arrived, Nothing)
+CANCEL: Final = Method("cancel", Nothing, Done)
+NEW_SESSION: Final = Method("new_session", Nothing, Done)
+SET_MODEL: Final = Method("set_model", SetModel, ModelSet)
+PAUSE: Final = Method("pause", Pause, Nothing)
+SHUTDOWN: Final = Method("shutdown", Shutdown, Nothing)
+
+RUNNER_METHODS: Final[tuple[Method[Any, Any], ...]] = (
+    ARRIVED,
+    CANCEL,
+    NEW_SESSION,
+    SET_MODEL,
+    PAUSE,
+    SHUTDOWN,
+)

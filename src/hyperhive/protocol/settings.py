@@ -25,7 +25,7 @@ class McpServer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     command: str
     args: list[str] = []
     env: dict[EnvName, str] = {}
-    allowed_tools: list[str] = ["*"]
+    allowed_tools: tuple[str, ...] = ("*",)
 
 
 class NetworkSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,0 +1,176 @@
+"""What scripted agents say: frozen values, written in Python or read from a TOML or JSON file.
+
+The steps of a turn are played in order. A call ends a *round*: the next step is played in the next request, when
+claude comes back with the results. Where a fault stands decides what breaks: before any text it is the answer's
+status, after some text it breaks the stream.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Final, Literal
+
+from msgspec import Meta, Struct
+
+ANYONE: Final = "*"
+"""The name whose turns are for every agent, after the agent's own."""
+
+Seconds = Annotated[float, Meta(ge=0, le=600)]
+Milliseconds = Annotated[int, Meta(ge=0, le=10_000)]
+Times = Annotated[int, Meta(ge=1, le=1_000_000)]
+Tokens = Annotated[int, Meta(ge=0, le=100_000_000)]
+Pattern = Annotated[str, Meta(max_length=4096)]
+
+ALWAYS: Final = 1_000_000
+"""As `times` of a fault: it does not go away."""
+
+
+class Step(Struct, frozen=True, tag_field="do", tag=str.lower, forbid_unknown_fields=True):
+    """One thing the model does. Texts and inputs may hold `{{field}}`; see `template`."""
+
+
+class Say(Step, frozen=True):
+    text: str
+    pace_ms: Milliseconds | None = None  #: between two pieces of the text; the script's own when not said
+
+
+class Think(Step, frozen=True):
+    text: str
+    pace_ms: Milliseconds | None = None
+
+
+class Call(Step, frozen=True):
+    """A tool call; ends the round."""
+
+    tool: Annotated[str, Meta(min_length=1, max_length=128)]
+    input: dict[str, Any] = {}
+
+
+class Together(Step, frozen=True):
+    """Several tool calls side by side; ends the round."""
+
+    calls: Annotated[list[Call], Meta(min_length=1, max_length=32)]
+
+
+class Usage(Step, frozen=True):
+    """The numbers this round reports, in place of an estimate from the sizes."""
+
+    input: Tokens = 0
+    output: Tokens = 0
+    cache_read: Tokens = 0
+    cache_creation: Tokens = 0
+
+
+class Stop(Step, frozen=True):
+    """Why this round ends, in place of `tool_use` or `end_turn`."""
+
+    reason: Literal["end_turn", "max_tokens", "stop_sequence", "refusal", "pause_turn"]
+
+
+class Pause(Step, frozen=True):
+    seconds: Seconds
+
+
+class Gate(Step, frozen=True):
+    """Wait until somebody opens the gate of this name; pings go out meanwhile."""
+
+    name: str
+
+
+class Fault(Step, frozen=True, kw_only=True):
+    """Something that breaks. It happens to the first `times` requests that reach it, then it is passed over."""
+
+    times: Times = 1
+
+
+class Fail(Fault, frozen=True):
+    """An error of the API. Headers beyond the named ones go into `headers`."""
+
+    status: Annotated[int, Meta(ge=400, le=599)]
+    message: str = ""
+    type: str = ""
+    retry_after_s: Seconds | None = None
+    may_retry: bool | None = None
+    limit_resets_in_s: Annotated[int, Meta(ge=0, le=30 * 86400)] | None = None  #: a used-up subscription's window
+    headers: dict[str, str] = {}
+
+
+class Stall(Fault, frozen=True):
+    """Say nothing more and keep the connection, until claude gives up."""
+
+
+class Cut(Fault, frozen=True):
+    """Close the connection in the middle of the answer."""
+
+
+class Reset(Fault, frozen=True):
+    """Reset the connection (on a unix socket: close it without reading the rest)."""
+
+
+class Garble(Fault, frozen=True):
+    """Answer with what is not the protocol."""
+
+
+AnyStep = Say | Think | Call | Together | Usage | Stop | Pause | Gate | Fail | Stall | Cut | Reset | Garble
+
+
+class Turn(Struct, frozen=True, forbid_unknown_fields=True):
+    """What to do about a prompt. `when` is a regular expression searched in it; its groups become fields."""
+
+    when: Pattern = ""
+    steps: tuple[AnyStep, ...] = ()
+
+
+class Agent(Struct, frozen=True, forbid_unknown_fields=True):
+    """A scripted agent. The first of its turns whose `when` is found in the prompt is played."""
+
+    name: str
+    turns: tuple[Turn, ...] = ()
+    description: str = ""
+
+
+class Opening(Struct, frozen=True, forbid_unknown_fields=True):
+    """The operator's message that sets the scenario off."""
+
+    to: str
+    body: str
+
+
+class Script(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Agents, and how a scenario begins and ends: with the first message from `ending` to the operator."""
+
+    agents: tuple[Agent, ...] = ()
+    title: str = ""
+    pace_ms: Milliseconds = 0
+    opening: Opening | None = None
+    ending: str = ""
+
+    def turns_of(self, agent: str) -> tuple[Turn, ...]:
+        """The agent's own turns, then those for everyone."""
+        own = [agent_.turns for agent_ in self.agents if agent_.name == agent and agent != ANYONE]
+        everyones = [agent_.turns for agent_ in self.agents if agent_.name == ANYONE]
+        return tuple(turn for turns in own + everyones for turn in turns)
+
+
+def on(when: str, *steps: AnyStep) -> Turn:
+    """A turn, as it reads best in Python: `on("hello", Call("Bash", {"command": "date"}), Say("Done."))`."""
+    return Turn(when, steps)
+
+
+def matching(turns: Sequence[Turn], prompt: str) -> tuple[int, re.Match[str]] | None:
+    """The first turn meant for the prompt, by its place, and what was found."""
+    for place, turn in enumerate(turns):
+        if found := re.search(turn.when, prompt, re.MULTILINE):
+            return place, found
+    return None
+
+
+def rounds(steps: Iterable[AnyStep]) -> list[tuple[AnyStep, ...]]:
+    """The steps cut after each call (or calls together)."""
+    cut: list[tuple[AnyStep, ...]] = []
+    current: list[AnyStep] = []
+    for step in steps:
+        current.append(step)
+        if isinstance(step, Call | Together):
+            cut.append(tuple(current))
+            current = []
+    return [*cut, tuple(current)] if current else cut

@@ -14,11 +14,14 @@ from msgspec import Meta, Struct
 MAX_PROMPT: Final = 256 * 1024
 MAX_RESULT: Final = 16 * 1024
 
-_MARKER = re.compile(r"^You are ([a-z][a-z0-9-]{0,30}), an agent of this hive\.", re.MULTILINE)
+_IDENTITY = re.compile(r"^You are the agent '([a-z][a-z0-9-]{0,30})' of a hyperhive\b", re.MULTILINE)
+_ENVELOPE = re.compile(r"^\[message ([0-9]{1,18})\] from ([A-Za-z0-9._*@:/-]{1,128}),", re.MULTILINE)
 _REMINDER_OPEN: Final = "<system-reminder>"
 _REMINDER_CLOSE: Final = "</system-reminder>"
 _NOT_PROMPTS: Final = ("[Request interrupted by user", "<command-name>", "<local-command-")
 """How claude begins texts of its own that stand where a user's would."""
+_SUMMARY: Final = "This session is being continued from a previous conversation"
+"""How claude begins what it compacted; it is the prompt only where no other is left."""
 
 
 class Block(Struct, frozen=True):
@@ -69,6 +72,14 @@ class Conversation:
     size: int  #: bytes of the request
 
 
+@dataclass(frozen=True, kw_only=True)
+class Mail:
+    """A message that a prompt shows."""
+
+    id: str = ""
+    sender: str = ""
+
+
 _decoder: Final = msgspec.json.Decoder(ModelRequest)
 
 
@@ -101,10 +112,15 @@ def conversation(request: ModelRequest, *, size: int) -> Conversation:
 
 
 def agent_in(system: str | list[Block]) -> str:
-    """The agent that the system prompt says it is for: `You are NAME, an agent of this hive.` at a line's start."""
+    """The agent whose system prompt this is, as the harness writes it; empty for any other."""
     texts = [system] if isinstance(system, str) else [block.text for block in system]
-    found = (_MARKER.search(text) for text in texts)
+    found = (_IDENTITY.search(text) for text in texts)
     return next((match[1] for match in found if match), "")
+
+
+def mail_in(prompt: str) -> list[Mail]:
+    """The messages whose envelopes the prompt shows, as the harness writes them."""
+    return [Mail(id=found[1], sender=found[2]) for found in _ENVELOPE.finditer(prompt)]
 
 
 def newest_prompt(messages: list[Entry]) -> tuple[int, str]:
@@ -149,8 +165,9 @@ def without_reminders(text: str) -> str:
 def _prompt_text(entry: Entry) -> str:
     if entry.role != "user":
         return ""
-    texts = (without_reminders(block.text) for block in entry.blocks() if block.type == "text")
-    return "\n\n".join(text for text in texts if text and not text.startswith(_NOT_PROMPTS))
+    stripped = (without_reminders(block.text) for block in entry.blocks() if block.type == "text")
+    texts = [text for text in stripped if text and not text.startswith(_NOT_PROMPTS)]
+    return "\n\n".join([text for text in texts if not text.startswith(_SUMMARY)] or texts)
 
 
 def _text(content: str | list[Block]) -> str:

@@ -9,8 +9,8 @@ from typing import Final
 import msgspec
 
 from hyperhive.rehearsal import template
-from hyperhive.rehearsal.conversation import Conversation
-from hyperhive.rehearsal.script import AnyStep, Call, Say, Script, Stop, Think, Together, Turn, Usage, matching, rounds
+from hyperhive.rehearsal.conversation import Conversation, Mail, mail_in
+from hyperhive.rehearsal.script import AnyStep, Call, Say, Script, Stop, Think, Together, Turn, Usage, rounds
 
 THE_END: Final = Say("That is all my part says about this.")
 MAX_QUOTE: Final = 4000
@@ -30,15 +30,23 @@ def scene(script: Script, asked: Conversation) -> Scene:
     """The answer to the request. Every request has one: what no script knows gets a polite default."""
     if asked.wants_summary:
         return _scene(asked, (Say(summary_of(asked)),))
-    turns = script.turns_of(asked.agent)
-    found = matching(turns, asked.prompt)
-    if found is None:
-        return _scene(asked, (Say(unscripted(asked)),))
-    place, match = found
-    steps = _round(turns[place], asked.round)
-    fields = _fields(asked, match)
-    filled = tuple(_fill(step, fields) for step in steps)
-    return _scene(asked, filled, place=(asked.agent, place, asked.round))
+    for place, turn in enumerate(script.turns_of(asked.agent)):
+        fields = cue(turn, asked)
+        if fields is not None:
+            steps = tuple(_fill(step, fields) for step in _round(turn, asked.round))
+            return _scene(asked, steps, place=(asked.agent, place, asked.round))
+    return _scene(asked, (Say(unscripted(asked)),))
+
+
+def cue(turn: Turn, asked: Conversation) -> dict[str, str] | None:
+    """The fields for the turn's texts when it is meant for the prompt, or None."""
+    match = re.search(turn.when, asked.prompt, re.MULTILINE)
+    mail = next((mail for mail in mail_in(asked.prompt) if turn.sender in ("", mail.sender)), Mail())
+    if match is None or turn.sender not in ("", mail.sender):
+        return None
+    built_in = {"agent": asked.agent, "prompt": asked.prompt, "result": asked.result}
+    groups = {name: text or "" for name, text in match.groupdict().items()}
+    return {**built_in, "id": mail.id, "sender": mail.sender, **groups}
 
 
 def unscripted(asked: Conversation) -> str:
@@ -58,11 +66,6 @@ def summary_of(asked: Conversation) -> str:
 def _round(turn: Turn, number: int) -> tuple[AnyStep, ...]:
     scripted = rounds(turn.steps)
     return scripted[number] if number < len(scripted) else (THE_END,)
-
-
-def _fields(asked: Conversation, match: re.Match[str]) -> dict[str, str]:
-    groups = {name: text or "" for name, text in match.groupdict().items()}
-    return {"agent": asked.agent, "prompt": asked.prompt, "result": asked.result, **groups}
 
 
 def _fill(step: AnyStep, fields: Mapping[str, str]) -> AnyStep:

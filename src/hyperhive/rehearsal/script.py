@@ -2,11 +2,11 @@
 
 The steps of a turn are played in order. A call ends a *round*: the next step is played in the next request, when
 claude comes back with the results. Where a fault stands decides what breaks: before any text it is the answer's
-status, after some text it breaks the stream.
+status, after some text it breaks the stream. A fault happens to the first `times` requests that reach it, then it is
+passed over.
 """
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
@@ -21,7 +21,7 @@ Tokens = Annotated[int, Meta(ge=0, le=100_000_000)]
 Pattern = Annotated[str, Meta(max_length=4096)]
 
 ALWAYS: Final = 1_000_000
-"""As `times` of a fault: it does not go away."""
+"""As `times` of a fault: it does not go away, which is how an API's error is unless said otherwise."""
 
 
 class Step(Struct, frozen=True, tag_field="do", tag=str.lower, forbid_unknown_fields=True):
@@ -76,14 +76,8 @@ class Gate(Step, frozen=True):
     name: str
 
 
-class Fault(Step, frozen=True, kw_only=True):
-    """Something that breaks. It happens to the first `times` requests that reach it, then it is passed over."""
-
-    times: Times = 1
-
-
-class Fail(Fault, frozen=True):
-    """An error of the API. Headers beyond the named ones go into `headers`."""
+class Fail(Step, frozen=True):
+    """A fault: an error of the API. Headers beyond the named ones go into `headers`."""
 
     status: Annotated[int, Meta(ge=400, le=599)]
     message: str = ""
@@ -92,36 +86,50 @@ class Fail(Fault, frozen=True):
     may_retry: bool | None = None
     limit_resets_in_s: Annotated[int, Meta(ge=0, le=30 * 86400)] | None = None  #: a used-up subscription's window
     headers: dict[str, str] = {}
+    times: Times = ALWAYS
 
 
-class Stall(Fault, frozen=True):
-    """Say nothing more and keep the connection, until claude gives up."""
+class Stall(Step, frozen=True):
+    """A fault: say nothing more and keep the connection, until claude gives up."""
+
+    times: Times = 1
 
 
-class Cut(Fault, frozen=True):
-    """Close the connection in the middle of the answer."""
+class Cut(Step, frozen=True):
+    """A fault: close the connection in the middle of the answer."""
+
+    times: Times = 1
 
 
-class Reset(Fault, frozen=True):
-    """Reset the connection (on a unix socket: close it without reading the rest)."""
+class Reset(Step, frozen=True):
+    """A fault: reset the connection (on a unix socket: close it without reading the rest)."""
+
+    times: Times = 1
 
 
-class Garble(Fault, frozen=True):
-    """Answer with what is not the protocol."""
+class Garble(Step, frozen=True):
+    """A fault: answer with what is not the protocol."""
+
+    times: Times = 1
 
 
-AnyStep = Say | Think | Call | Together | Usage | Stop | Pause | Gate | Fail | Stall | Cut | Reset | Garble
+AnyFault = Fail | Stall | Cut | Reset | Garble
+AnyStep = Say | Think | Call | Together | Usage | Stop | Pause | Gate | AnyFault
 
 
 class Turn(Struct, frozen=True, forbid_unknown_fields=True):
-    """What to do about a prompt. `when` is a regular expression searched in it; its groups become fields."""
+    """What to do about a prompt. `when` is a regular expression searched in it; its groups become fields.
+
+    With a `sender` the prompt must also show a message from them. Lines begin and end for `^` and `$`.
+    """
 
     when: Pattern = ""
     steps: tuple[AnyStep, ...] = ()
+    sender: str = ""
 
 
 class Agent(Struct, frozen=True, forbid_unknown_fields=True):
-    """A scripted agent. The first of its turns whose `when` is found in the prompt is played."""
+    """A scripted agent. The first of its turns that is meant for the prompt is played."""
 
     name: str
     turns: tuple[Turn, ...] = ()
@@ -151,17 +159,9 @@ class Script(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return tuple(turn for turns in own + everyones for turn in turns)
 
 
-def on(when: str, *steps: AnyStep) -> Turn:
+def on(when: str, *steps: AnyStep, sender: str = "") -> Turn:
     """A turn, as it reads best in Python: `on("hello", Call("Bash", {"command": "date"}), Say("Done."))`."""
-    return Turn(when, steps)
-
-
-def matching(turns: Sequence[Turn], prompt: str) -> tuple[int, re.Match[str]] | None:
-    """The first turn meant for the prompt, by its place, and what was found."""
-    for place, turn in enumerate(turns):
-        if found := re.search(turn.when, prompt, re.MULTILINE):
-            return place, found
-    return None
+    return Turn(when, steps, sender)
 
 
 def rounds(steps: Iterable[AnyStep]) -> list[tuple[AnyStep, ...]]:

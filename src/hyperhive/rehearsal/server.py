@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from hyperhive.rehearsal.exchange import MAX_BODY, Budget, Connection
+from hyperhive.rehearsal.launch import serving_pid
 from hyperhive.rehearsal.stage import Stage
 
 MAX_CONNECTIONS: Final = 256
@@ -56,8 +57,8 @@ class _Listeners:
         self._socket: Path | None = None
 
     async def on_socket(self, path: Path) -> None:
-        if await _answers(path):
-            raise AddressTakenError(f"cannot serve on {path}: another rehearsal model answers there; stop it first")
+        if pid := await asyncio.to_thread(serving_pid, path):
+            raise AddressTakenError(f"cannot serve on {path}: process {pid} serves there; stop it first")
         listening = await asyncio.to_thread(_bound, path)
         self._servers.append(await asyncio.start_unix_server(self._connected, sock=listening, limit=_STREAM_LIMIT))
         self._socket = path
@@ -107,12 +108,3 @@ def _bound(path: Path) -> socket.socket:
         listening.close()
         raise
     return listening
-
-
-async def _answers(path: Path) -> bool:
-    try:
-        _, writer = await asyncio.open_unix_connection(path)
-    except OSError:
-        return False
-    writer.close()
-    return True

@@ -11,11 +11,11 @@ from hyperhive.rehearsal.exchange import Exchange, Request
 from hyperhive.rehearsal.reply import Reply, Streamed, Whole
 from hyperhive.rehearsal.scene import Scene, scene, tokens
 from hyperhive.rehearsal.script import (
+    AnyFault,
     AnyStep,
     Call,
     Cut,
     Fail,
-    Fault,
     Garble,
     Gate,
     Pause,
@@ -25,7 +25,7 @@ from hyperhive.rehearsal.script import (
     Stall,
     Think,
     Together,
-)
+)  # fmt: skip
 
 MESSAGES: Final = "/v1/messages"
 COUNT_TOKENS: Final = "/v1/messages/count_tokens"
@@ -74,7 +74,7 @@ class Stage:
         shape = Streamed if asked.stream else Whole
         answer = shape(exchange, model=asked.model, usage=scene.usage)
         for number, step in enumerate(scene.steps):
-            if isinstance(step, Fault):
+            if isinstance(step, AnyFault):
                 if self._is_due(scene, number, step):
                     await self._break(step, answer, exchange)
                     return
@@ -100,7 +100,7 @@ class Stage:
             case _:
                 pass  # Usage and Stop are part of the scene already
 
-    async def _break(self, fault: Fault, answer: Reply, exchange: Exchange) -> None:
+    async def _break(self, fault: AnyFault, answer: Reply, exchange: Exchange) -> None:
         match fault:
             case Fail():
                 await answer.fail(fault)
@@ -111,9 +111,9 @@ class Stage:
             case Reset():
                 exchange.reset()
             case Cut():
-                pass
+                pass  # leaving the answer without its end cuts it
 
-    def _is_due(self, scene: Scene, number: int, fault: Fault) -> bool:
+    def _is_due(self, scene: Scene, number: int, fault: AnyFault) -> bool:
         if scene.place is None or len(self._faults_played) >= MAX_REMEMBERED:
             return True
         place = (*scene.place, number)

@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-BUILT_IN: Final = ("agent", "prompt", "result")
-"""Fields that are always there: the agent's name, the newest prompt, the text of the newest tool result."""
+BUILT_IN: Final = ("agent", "id", "prompt", "result", "sender")
+"""Fields that are always there: the agent's name, the number and sender of the message that woke it, the whole prompt,
+the text of the newest tool result."""
 
 _FIELD = re.compile(r"\{\{([a-z_][a-z0-9_]*)(:int)?\}\}")
 

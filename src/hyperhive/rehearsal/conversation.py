@@ -57,6 +57,10 @@ class ModelRequest(Struct, frozen=True):
     tools: Annotated[list[ToolName], Meta(max_length=1000)] = []
 
 
+class UnreadableError(Exception):
+    """A body that is no request; the text says why."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Conversation:
     """A request as a script sees it."""
@@ -84,11 +88,14 @@ _decoder: Final = msgspec.json.Decoder(ModelRequest)
 
 
 def read(body: bytes) -> Conversation:
-    """The request in the body; raises ValueError when it is none."""
+    """The request in the body; raises UnreadableError when it is none."""
     try:
-        return conversation(_decoder.decode(body), size=len(body))
+        request = _decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UnreadableError(str(error)) from None
     except RecursionError:
-        raise ValueError("nested too deeply") from None
+        raise UnreadableError("it is nested too deeply") from None
+    return conversation(request, size=len(body))
 
 
 def conversation(request: ModelRequest, *, size: int) -> Conversation:

@@ -177,6 +177,7 @@ class Connection:
             unfinished = not answer.done()
             answer.cancel()
             await asyncio.wait({answer, hangup})
+            _ = hangup.cancelled() or hangup.exception()  # a reset is a hangup too
         if unfinished:
             raise ConnectionResetError
         answer.result()

@@ -61,7 +61,7 @@ class Stage:
             return
         try:
             asked = conversation.read(request.body)
-        except ValueError as error:
+        except conversation.UnreadableError as error:
             await reply.respond_error(exchange, Fail(400, message=f"cannot read the request: {error}"))
             return
         if request.path == COUNT_TOKENS:

@@ -2,14 +2,15 @@
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from hyperhive.protocol import host
+from hyperhive.protocol.events import HiveEvent
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.framing import MAX_LINE
 
@@ -19,6 +20,8 @@ CONTAINER_S: Final = 900.0
 """For what makes, starts or stops containers: a graceful stop waits for a turn, a build takes minutes."""
 GRACE_S: Final = 15.0
 """What a wait on the daemon's side may run over."""
+FIRST_RETRY_S: Final = 0.1
+LAST_RETRY_S: Final = 2.0
 
 _SLOW: Final = (
     host.Start, host.Stop, host.Restart, host.Spawn, host.Kill, host.Destroy, host.Rebuild, host.Approve,
@@ -32,7 +35,11 @@ class ClientError(Exception):
     """There is no answer to use; the text says why and what to do. A refusal is a FaultError instead."""
 
 
-class NoDaemonError(ClientError):
+class GoneError(ClientError):
+    """The daemon hung up before it answered; it may be back soon."""
+
+
+class NoDaemonError(GoneError):
     """Nothing listens on the socket: starting a daemon helps."""
 
 
@@ -61,15 +68,39 @@ class Client:
         async with self._connection(request) as reader:
             return await _first(reader, deadline_s)
 
-    async def stream(self, request: host.AnyRequest, *, timeout_s: float = QUICK_S) -> AsyncIterator[host.Response]:
-        """Each answer until the daemon ends the connection; close the iterator to end it sooner.
+    async def stream(self, request: host.AnyRequest) -> AsyncGenerator[host.Response, None]:
+        """Each answer until the daemon ends the connection; close the iterator (`aclosing`) to end it sooner.
 
-        The first has a deadline. A connection that breaks later ends the iteration as an orderly end does.
+        A connection that breaks after the first answer ends the iteration as an orderly end does.
         """
         async with self._connection(request) as reader:
-            yield await _first(reader, timeout_s)
+            yield await _first(reader, patience(request))
             while line := await _line(reader):
                 yield read_answer(line)
+
+    async def events(self, request: host.Watch, *, on_lost: Callable[[str], None]) -> AsyncGenerator[HiveEvent, None]:
+        """What `watch` gives. With `follow` it outlives the daemon: it goes on behind the last event when one is back.
+
+        `on_lost` is told, in words, each time it begins to wait for a daemon. Close the iterator (`aclosing`).
+        """
+        since, first, retry_s = request.since, True, FIRST_RETRY_S
+        while True:
+            try:
+                async with aclosing(self.stream(msgspec.structs.replace(request, since=since))) as answers:
+                    async for answer in answers:
+                        first, retry_s = False, FIRST_RETRY_S
+                        for event in answer.events or []:
+                            since = max(since or 0, event.id) or None  # live news has no number
+                            yield event
+            except (GoneError, FaultError) as error:
+                if _is_final(error, first=first):
+                    raise
+            if not request.follow:
+                return
+            if retry_s == FIRST_RETRY_S:
+                on_lost("the hive went away; waiting for it to come back (Ctrl-C ends this)")
+            await asyncio.sleep(retry_s)
+            first, retry_s = False, min(retry_s * 2, LAST_RETRY_S)
 
     @asynccontextmanager
     async def _connection(self, request: host.AnyRequest) -> AsyncIterator[asyncio.StreamReader]:
@@ -91,10 +122,12 @@ class Client:
             raise unreachable(error, self._path) from error
 
 
-def patience(request: host.AnyRequest) -> float:
-    """Seconds after which an answer to the request is no longer expected."""
+def patience(request: host.AnyRequest) -> float | None:
+    """Seconds after which an answer to the request is no longer expected; None for what may stay silent for ever."""
     if isinstance(request, host.WaitReply):
         return request.timeout_seconds + GRACE_S
+    if isinstance(request, host.Watch | host.Logs) and request.follow:
+        return None
     return CONTAINER_S if isinstance(request, _SLOW) else QUICK_S
 
 
@@ -132,6 +165,13 @@ def read_answer(line: bytes) -> host.Response:
     return answer
 
 
+def _is_final(error: Exception, *, first: bool) -> bool:
+    """Whether asking again cannot help: a refusal, or nobody there from the beginning."""
+    if isinstance(error, FaultError):
+        return error.kind is not FaultKind.UNAVAILABLE
+    return first and isinstance(error, NoDaemonError)
+
+
 def _refusal(answer: host.Response) -> FaultError:
     text = answer.error or "the hive refused without a reason; its log may have one"
     try:
@@ -140,7 +180,7 @@ def _refusal(answer: host.Response) -> FaultError:
         return FaultError(FaultKind.INTERNAL, text)
 
 
-async def _first(reader: asyncio.StreamReader, timeout_s: float) -> host.Response:
+async def _first(reader: asyncio.StreamReader, timeout_s: float | None) -> host.Response:
     try:
         async with asyncio.timeout(timeout_s):
             line = await _line(reader)
@@ -150,7 +190,7 @@ async def _first(reader: asyncio.StreamReader, timeout_s: float) -> host.Respons
             "`hive list` shows"
         ) from None
     if not line:
-        raise ClientError("the hive closed the connection without an answer; its log says why")
+        raise GoneError("the hive closed the connection without an answer; its log says why")
     return read_answer(line)
 
 

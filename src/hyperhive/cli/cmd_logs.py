@@ -1,0 +1,34 @@
+"""`hive logs`: what an agent's container wrote."""
+
+import asyncio
+from contextlib import aclosing
+from typing import Annotated
+
+import typer
+
+from hyperhive.cli import hive
+from hyperhive.cli.options import Agent, Json
+from hyperhive.cli.output import put, put_json
+from hyperhive.client import Client
+from hyperhive.protocol import host
+
+
+def run(
+    name: Agent,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, max=5000, help="How many, the newest.")] = 200,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Stay and show what is written.")] = False,
+    json: Json = False,
+) -> None:
+    """Show what an agent's container wrote."""
+    asyncio.run(_logs(hive.client(), host.Logs(name=name, lines=lines, follow=follow), json=json))
+
+
+async def _logs(client: Client, request: host.Logs, *, json: bool) -> None:
+    async with aclosing(client.stream(request)) as answers:
+        async for answer in answers:
+            if json:
+                put_json(answer)
+            for line in [] if json else answer.messages or []:
+                put(line)
+            if not request.follow:
+                return

@@ -1,0 +1,26 @@
+"""`hive serve`: the daemon itself. The one command that is not a client."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hyperhive.config.paths import Paths
+
+
+def run(
+    rehearsal: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Play the rehearsal model whose model.sock is in DIR: no login, no cost."),
+    ] = None,
+    log_format: Annotated[str, typer.Option(metavar="auto|text|json", help="How to write the log.")] = "auto",
+    json: Annotated[bool, typer.Option("--json", help="Write the log as JSON lines.")] = False,
+) -> int:
+    """Run the hive in the foreground until it is told to stop."""
+    if log_format not in ("auto", "text", "json"):
+        raise typer.BadParameter("--log-format takes auto, text or json")
+    from hyperhive.daemon.main import serve
+
+    paths = Paths.from_environment(os.environ, os.geteuid())
+    return serve(paths, rehearsal=rehearsal, log_format="json" if json else log_format)

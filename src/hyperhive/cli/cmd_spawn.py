@@ -1,0 +1,21 @@
+"""`hive spawn`: a new agent, at once."""
+
+from typing import Annotated
+
+import typer
+
+from hyperhive.cli.hive import ask, tell
+from hyperhive.cli.options import Json
+from hyperhive.protocol import host
+
+
+def run(
+    name: Annotated[str, typer.Argument(help="What to call it: a-z, 0-9 and '-', beginning with a letter.")],
+    model: Annotated[str | None, typer.Option(help="The model it begins with.")] = None,
+    description: Annotated[str, typer.Option(help="What it is for; the other agents see it.")] = "",
+    json: Json = False,
+) -> None:
+    """Make an agent and start it."""
+    request = host.Spawn(name=name, model=model, description=description)
+    answer = ask(request, doing=f"spawning {name}")
+    tell(answer, f"{name} is up; `hive send {name} TEXT` gives it work, `hive watch {name}` shows it", json=json)

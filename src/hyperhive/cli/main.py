@@ -1,0 +1,145 @@
+"""The `hive` command: every subcommand in one list, and what their errors become."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+import typer
+
+from hyperhive.cli import (
+    cmd_approve,
+    cmd_cancel,
+    cmd_dead,
+    cmd_demo,
+    cmd_deny,
+    cmd_destroy,
+    cmd_doctor,
+    cmd_inbox,
+    cmd_list,
+    cmd_logs,
+    cmd_model,
+    cmd_new_session,
+    cmd_pause,
+    cmd_pending,
+    cmd_rebuild,
+    cmd_receipt,
+    cmd_restart,
+    cmd_resume,
+    cmd_send,
+    cmd_serve,
+    cmd_shell,
+    cmd_spawn,
+    cmd_start,
+    cmd_stop,
+    cmd_tombstones,
+    cmd_version,
+    cmd_watch,
+)  # fmt: skip
+from hyperhive.cli.output import CliError, put_json, say
+from hyperhive.client import ClientError, NoDaemonError
+from hyperhive.config.paths import PathsError
+from hyperhive.protocol.faults import FaultError
+from hyperhive.protocol.host import Response
+
+REFUSED: Final = 1
+NO_DAEMON: Final = 3
+INTERRUPTED: Final = 130
+
+COMMANDS: Final[dict[str, dict[str, Callable[..., Any]]]] = {
+    "The hive": {
+        "demo": cmd_demo.run,
+        "serve": cmd_serve.run,
+        "doctor": cmd_doctor.run,
+        "version": cmd_version.run,
+    },
+    "Agents": {
+        "list": cmd_list.run,
+        "spawn": cmd_spawn.run,
+        "start": cmd_start.run,
+        "stop": cmd_stop.run,
+        "restart": cmd_restart.run,
+        "rebuild": cmd_rebuild.run,
+        "destroy": cmd_destroy.run,
+        "tombstones": cmd_tombstones.run,
+    },
+    "Mail": {
+        "send": cmd_send.run,
+        "inbox": cmd_inbox.run,
+        "receipt": cmd_receipt.run,
+    },
+    "Watching and steering": {
+        "watch": cmd_watch.run,
+        "logs": cmd_logs.run,
+        "pause": cmd_pause.run,
+        "resume": cmd_resume.run,
+        "model": cmd_model.run,
+        "cancel": cmd_cancel.run,
+        "new-session": cmd_new_session.run,
+        "shell": cmd_shell.run,
+    },
+    "Decisions": {
+        "pending": cmd_pending.run,
+        "approve": cmd_approve.run,
+        "deny": cmd_deny.run,
+    },
+}
+DEAD: Final[dict[str, Callable[..., Any]]] = {
+    "list": cmd_dead.list_dead,
+    "requeue": cmd_dead.requeue,
+    "drop": cmd_dead.drop,
+}
+
+
+def main() -> int:
+    """The entry point of `hive`."""
+    return run(make_app(), sys.argv[1:])
+
+
+def make_app() -> typer.Typer:
+    app = _typer("Run a team of Claude Code agents on this machine.")
+    for panel, commands in COMMANDS.items():
+        for name, command in commands.items():
+            app.command(name, rich_help_panel=panel)(command)
+    dead = _typer("Messages that were given up after several attempts.")
+    for name, command in DEAD.items():
+        dead.command(name)(command)
+    app.add_typer(dead, name="dead", rich_help_panel="Mail")
+    return app
+
+
+def _typer(summary: str) -> typer.Typer:
+    return typer.Typer(help=summary, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+def run(app: typer.Typer, arguments: list[str]) -> int:
+    """Run one command; its exit code. Errors become a sentence on stderr, and with --json an answer on stdout."""
+    try:
+        return int(app(arguments, standalone_mode=False) or 0)
+    except NoDaemonError as error:
+        return _fail(arguments, str(error), NO_DAEMON, "no_daemon")
+    except FaultError as fault:
+        return _fail(arguments, fault.message, REFUSED, fault.kind)
+    except (ClientError, CliError, PathsError) as error:
+        return _fail(arguments, str(error), REFUSED, "refused")
+    except typer.TyperException as error:
+        return _fail(
+            arguments, f"{error.format_message()} (add --help to see what there is)", error.exit_code, "usage"
+        )
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except BrokenPipeError:
+        _close_quietly()
+        return REFUSED
+
+
+def _fail(arguments: list[str], text: str, code: int, kind: str) -> int:
+    if "--json" in arguments:
+        put_json(Response(ok=False, error=text, error_kind=kind))
+    say(f"hive: {text}")
+    return code
+
+
+def _close_quietly() -> None:
+    """Whoever read our output has gone; the interpreter must not complain about it on its way out."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,266 @@
+"""A hive in memory behind a real `host.sock`, for tests of clients.
+
+Limits: no containers, mail is never delivered or answered, nothing outlives it, names and bounds are not checked, and
+`approve` only marks the row. What it does is the wire: the verbs, their answers, refusals, and streams that break.
+"""
+
+import socketserver
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import msgspec
+from msgspec import UNSET
+
+from hyperhive.protocol import host
+from hyperhive.protocol.agent import Receipt
+from hyperhive.protocol.events import AnyLiveEvent, HiveEvent, record
+from hyperhive.protocol.faults import FaultError, FaultKind
+from hyperhive.protocol.framing import MAX_LINE
+from hyperhive.protocol.host import Response
+
+NOON: Final = "2026-01-02T12:00:00Z"
+NOON_UNIX: Final = 1767355200.0
+
+
+@dataclass
+class FakeHive:
+    """What there is; a test may change any of it while the server runs."""
+
+    agents: dict[str, host.AgentStatusRow] = field(default_factory=dict)
+    approvals: dict[int, host.Approval] = field(default_factory=dict)
+    inbox: list[host.InboxRow] = field(default_factory=list)
+    dead: dict[int, host.InboxRow] = field(default_factory=dict)
+    replies: dict[int, host.InboxRow] = field(default_factory=dict)  #: by the id of the message they answer
+    tombstones: list[host.Tombstone] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
+    events: list[HiveEvent] = field(default_factory=list)
+    shell_argv: list[str] = field(default_factory=lambda: ["/bin/true"])
+    received: list[host.AnyRequest] = field(default_factory=list)
+    refusal: FaultError | None = None  #: of every request, while it is set
+    sent: int = 0
+    news: threading.Condition = field(default_factory=threading.Condition)
+    connection: int = 0  #: rises when the streams of now are to break
+
+    def happen(self, agent: str, event: AnyLiveEvent) -> None:
+        """Add an event and tell those who watch."""
+        stored = record(0, NOON_UNIX, event)
+        with self.news:
+            number = len(self.events) + 1
+            self.events.append(
+                HiveEvent(id=number, ts=NOON_UNIX, agent=agent, kind=stored.kind, payload=stored.payload)
+            )
+            self.news.notify_all()
+
+    def break_streams(self) -> None:
+        """End every stream, as a daemon does that is restarted."""
+        with self.news:
+            self.connection += 1
+            self.news.notify_all()
+
+    def answers(self, request: host.AnyRequest) -> Iterator[Response]:
+        self.received.append(request)
+        if self.refusal is not None:
+            raise self.refusal
+        match request:
+            case host.Watch():
+                yield from self._watch(request)
+            case host.SubscribeAgentStatus():
+                yield Response()
+                yield from (Response(agent_statuses=[row]) for row in self.agents.values())
+            case _:
+                yield self._answer(request)
+
+    def _watch(self, request: host.Watch) -> Iterator[Response]:
+        connection = self.connection
+        seen = len(self.events) - request.history if request.since is None else request.since
+        yield Response(events=[])
+        with self.news:
+            while connection == self.connection:
+                fresh = [event for event in self.events if event.id > seen and request.name in (None, event.agent)]
+                if fresh:
+                    seen = fresh[-1].id
+                    yield Response(events=fresh)
+                elif not request.follow:
+                    return
+                else:
+                    self.news.wait()
+
+    def _answer(self, request: host.AnyRequest) -> Response:
+        match request:
+            case host.List():
+                return Response(agents=sorted(self.agents))
+            case host.AgentStatus():
+                return Response(agent_statuses=list(self.agents.values()))
+            case host.Urls():
+                return Response(urls=host.HiveUrls())
+            case host.Hello():
+                return Response(hive=self._info())
+            case host.Spawn() | host.Restart() | host.Rebuild() | host.Kill() | host.Destroy() | host.SetPaused():
+                return self._change(request)
+            case host.Start() | host.Stop():
+                return self._lifecycle(request)
+            case host.Pending():
+                return Response(approvals=list(self.approvals.values()))
+            case host.Approve() | host.Deny():
+                return self._decide(request)
+            case host.Send():
+                self.sent += 1
+                return Response(ids=[self.sent])
+            case host.WaitReply():
+                reply = self.replies.get(request.id)
+                return Response(inbox=[reply] if reply else [])
+            case host.Inbox():
+                rows = [row for row in self.inbox if row.state != "handled" or not request.unread_only]
+                return Response(inbox=rows[-request.limit :])
+            case host.InboxHandled():
+                self.inbox = [_handled(row) if row.id in request.ids else row for row in self.inbox]
+                return Response()
+            case host.ReceiptFor():
+                return Response(receipt=self._receipt(request.id))
+            case host.DeadLetters():
+                return Response(inbox=list(self.dead.values()))
+            case host.Requeue() | host.Drop():
+                if self.dead.pop(request.id, None) is None:
+                    raise FaultError(FaultKind.UNKNOWN_MESSAGE, f"there is no dead message {request.id}")
+                return Response()
+            case host.Logs():
+                self._known(request.name)
+                return Response(messages=self.log[-request.lines :])
+            case host.SetModel():
+                return self._set_model(request)
+            case host.Cancel() | host.NewSession():
+                self._known(request.name)
+                return Response(done=True)
+            case host.Shell():
+                self._known(request.name)
+                return Response(shell=host.ShellCommand(argv=self.shell_argv))
+            case host.Tombstones():
+                return Response(tombstones=self.tombstones)
+            case _:
+                return Response()
+
+    def _info(self) -> host.HiveInfo:
+        return host.HiveInfo(
+            version="0", pid=1, backend="fake", state_dir="/nowhere", runtime_dir="/nowhere", agents=len(self.agents)
+        )
+
+    def _change(
+        self, request: host.Spawn | host.Restart | host.Rebuild | host.Kill | host.Destroy | host.SetPaused
+    ) -> Response:
+        if isinstance(request, host.Spawn):
+            self.agents[request.name] = agent_row(request.name, model=request.model)
+            return Response()
+        row = self._known(request.name)
+        if isinstance(request, host.Destroy):
+            del self.agents[request.name]
+        elif isinstance(request, host.SetPaused):
+            self.agents[request.name] = msgspec.structs.replace(row, paused=request.paused)
+        else:
+            self.agents[request.name] = msgspec.structs.replace(row, running=not isinstance(request, host.Kill))
+        return Response()
+
+    def _lifecycle(self, request: host.Start | host.Stop) -> Response:
+        names = list(self.agents) if request.scope.all else request.scope.agent_names
+        if not names:
+            raise FaultError(FaultKind.INVALID_PARAMS, "an empty scope means nobody; pass all: true for every agent")
+        for name in names:
+            row = self._known(name)
+            self.agents[name] = msgspec.structs.replace(row, running=isinstance(request, host.Start))
+        return Response()
+
+    def _decide(self, request: host.Approve | host.Deny) -> Response:
+        row = self.approvals.get(request.id)
+        if row is None or row.status != "pending":
+            raise FaultError(FaultKind.UNKNOWN_APPROVAL, f"nothing pending has the id {request.id}")
+        status = "approved" if isinstance(request, host.Approve) else "denied"
+        self.approvals[request.id] = msgspec.structs.replace(row, status=status)
+        return Response()
+
+    def _receipt(self, message: int) -> Receipt:
+        if not 0 < message <= self.sent:
+            raise FaultError(FaultKind.UNKNOWN_MESSAGE, f"there is no message {message}")
+        return Receipt(id=message, to="alpha", state="sent", sent_at=NOON_UNIX, attempt=1)
+
+    def _set_model(self, request: host.SetModel) -> Response:
+        row = self._known(request.name)
+        self.agents[request.name] = msgspec.structs.replace(row, active_model=request.model)
+        return Response(model=request.model)
+
+    def _known(self, name: str) -> host.AgentStatusRow:
+        if name not in self.agents:
+            raise FaultError(FaultKind.UNKNOWN_AGENT, f"agent {name!r} is not managed by this hive")
+        return self.agents[name]
+
+
+def agent_row(name: str, *, model: str | None = None) -> host.AgentStatusRow:
+    """A running agent with nothing the matter."""
+    return host.AgentStatusRow(
+        name=name, running=True, failed=False, needs_update=False, needs_login=False, active_model=model or UNSET
+    )
+
+
+def letter_row(number: int, body: str, *, sender: str = "alpha", state: str = "sent") -> host.InboxRow:
+    """A message to the operator."""
+    return host.InboxRow(id=number, sender=sender, to="operator", kind="agent", body=body, sent_at=NOON, state=state)
+
+
+def _handled(row: host.InboxRow) -> host.InboxRow:
+    return msgspec.structs.replace(row, state="handled")
+
+
+class FakeHost:
+    """Serves a `FakeHive` on a socket from threads of its own, for as long as the block lasts."""
+
+    def __init__(self, socket_path: Path) -> None:
+        self.hive = FakeHive()
+        self._path = socket_path
+        self._server = _Server(str(socket_path), self.hive)
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self.hive.break_streams()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+        self._path.unlink(missing_ok=True)
+
+
+class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+
+    def __init__(self, path: str, hive: FakeHive) -> None:
+        super().__init__(path, _Connection)
+        self.hive = hive
+
+
+class _Connection(socketserver.StreamRequestHandler):
+    server: _Server
+
+    def handle(self) -> None:
+        line = self.rfile.readline(MAX_LINE + 1)
+        try:
+            for answer in self._answers(line):
+                self.wfile.write(msgspec.json.encode(answer) + b"\n")
+        except (BrokenPipeError, ConnectionResetError):
+            return  # the client has seen enough
+
+    def _answers(self, line: bytes) -> Iterator[Response]:
+        try:
+            yield from self.server.hive.answers(_decode(line))
+        except FaultError as fault:
+            yield Response(ok=False, error=fault.message, error_kind=fault.kind)
+        except msgspec.DecodeError as error:
+            yield Response(ok=False, error=str(error), error_kind=FaultKind.MALFORMED)
+
+
+_decode: Final[Any] = msgspec.json.Decoder(host.AnyRequest).decode

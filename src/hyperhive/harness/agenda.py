@@ -1,0 +1,145 @@
+"""When the next turn begins: mail is leased while nothing stands against it."""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Final
+
+from hyperhive.harness.condition import Condition
+from hyperhive.harness.journal import Journal
+from hyperhive.harness.link import Link
+from hyperhive.harness.mail import Mail
+from hyperhive.harness.prompt import Identity, system_prompt
+from hyperhive.harness.rest import Rest
+from hyperhive.harness.turns import Turns
+from hyperhive.protocol import agent
+from hyperhive.protocol.agent import MAX_WAIT_S, Received, Welcome
+from hyperhive.protocol.events import Note, Outcome
+from hyperhive.protocol.rpc import Nothing
+from hyperhive.protocol.settings import AgentDocument
+
+LOGIN_CHECK_S: Final = 60.0
+SHORTEST_LIMIT_S: Final = 60.0
+LONGEST_LIMIT_S: Final = 6 * 3600.0
+BACKOFF_S: Final = (0.0, 1.0, 5.0, 15.0, 60.0)
+"""Before the next turn, by how many times in a row claude was lost."""
+EMPTY_S: Final = 1.0
+"""After an empty answer: a hive that has us paused may not park the call."""
+
+
+class Agenda:
+    """The runner's main task. Paused, it lets the turn under way end and leases nothing."""
+
+    def __init__(
+        self,
+        *,
+        link: Link,
+        mail: Mail,
+        turns: Turns,
+        rest: Rest,
+        condition: Condition,
+        journal: Journal,
+        document: AgentDocument,
+        credentials: Path,
+    ) -> None:
+        self._link = link
+        self._mail = mail
+        self._turns = turns
+        self._rest = rest
+        self._condition = condition
+        self._journal = journal
+        self._document = document
+        self._credentials = credentials
+        self._open = asyncio.Event()
+        self._unparked = asyncio.Event()
+        self._stopping = False
+        self._lost = 0
+        self._role = document.settings.role
+        link.on_welcome.append(self._welcomed)
+
+    async def run(self) -> None:
+        """Ends after `stop`, when the turn under way has ended and is settled."""
+        while not self._stopping:
+            await self._open.wait()
+            received = await self._mail.receive(MAX_WAIT_S)
+            if not received.messages:
+                await asyncio.sleep(EMPTY_S)
+            elif self._stopping or not self._open.is_set():
+                ids = [m.id for m in received.messages]
+                await self._mail.release(ids, failed=False, reason="the agent is paused or being stopped")
+            else:
+                await self._take_up(received)
+
+    def pause(self, paused: bool) -> None:
+        if paused:
+            self._open.clear()
+        else:
+            self._open.set()
+            self._unparked.set()
+
+    def stop(self) -> None:
+        """Begin no further turn."""
+        self._stopping = True
+        self._unparked.set()
+
+    def _welcomed(self, welcome: Welcome) -> None:
+        self._role = "manager" if welcome.role == "manager" else "agent"
+        self.pause(welcome.paused)
+
+    async def _take_up(self, received: Received) -> None:
+        ended = await self._turns.run(received, await self._system_prompt())
+        self._lost = self._lost + 1 if ended.outcome is Outcome.INTERRUPTED else 0
+        if self._stopping:
+            return
+        if ended.outcome is Outcome.NEEDS_LOGIN:
+            await self._wait_for_login()
+        elif ended.outcome is Outcome.RATE_LIMITED:
+            await self._park(_seconds_until(ended.resets_at))
+        elif self._lost:
+            await self._park(BACKOFF_S[min(self._lost, len(BACKOFF_S)) - 1])
+
+    async def _system_prompt(self) -> str:
+        colleagues = await self._link.call(agent.LIST_AGENTS, lambda _: Nothing())
+        settings = self._document.settings
+        return system_prompt(
+            Identity(
+                agent=self._document.name,
+                role=self._role,
+                description=settings.description,
+                instructions=settings.system_prompt,
+                colleagues=colleagues.agents,
+            )
+        )
+
+    async def _wait_for_login(self) -> None:
+        """Until the stored login is another one, or somebody tells the agent to go on."""
+        self._condition.needs_login(True)
+        self._journal.record(Note(text="claude needs a login: messages wait in the queue", level="error"))
+        await self._rest.doze()
+        before = self._login()
+        while not await self._park(LOGIN_CHECK_S) and self._login() == before:
+            pass
+        self._condition.needs_login(False)
+
+    async def _park(self, seconds: float) -> bool:
+        """Wait so long, or until told to go on; true when told."""
+        self._unparked.clear()
+        if self._stopping:
+            return True
+        try:
+            async with asyncio.timeout(seconds):
+                await self._unparked.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _login(self) -> tuple[int, int] | None:
+        try:
+            found = self._credentials.stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size
+
+
+def _seconds_until(resets_at: float | None) -> float:
+    return min(max((resets_at or 0.0) - time.time(), SHORTEST_LIMIT_S), LONGEST_LIMIT_S)

@@ -1,0 +1,163 @@
+"""The runner put together, and taken apart again."""
+
+import asyncio
+import os
+import signal
+from contextlib import AsyncExitStack
+from typing import Final
+
+from hyperhive import __version__
+from hyperhive.harness import wire
+from hyperhive.harness.agenda import Agenda
+from hyperhive.harness.claude import ClaudeError
+from hyperhive.harness.condition import Condition
+from hyperhive.harness.init import Children
+from hyperhive.harness.journal import Journal
+from hyperhive.harness.link import Link
+from hyperhive.harness.mail import Mail
+from hyperhive.harness.model import Model
+from hyperhive.harness.relay import relay
+from hyperhive.harness.rest import Rest
+from hyperhive.harness.session import Session
+from hyperhive.harness.surroundings import Surroundings
+from hyperhive.harness.tools import Toolbox
+from hyperhive.harness.turns import Turns
+from hyperhive.protocol import agent
+from hyperhive.protocol.agent import Arrived, Done, Hello, ModelSet, Pause, SetModel, Shutdown
+from hyperhive.protocol.events import Note
+from hyperhive.protocol.rpc import Nothing, Peer
+from hyperhive.protocol.settings import AgentDocument
+
+TURN_END_S: Final = 4.0
+FLUSH_S: Final = 2.0
+
+
+class Runner:
+    """All parts of one harness. Made inside the loop; `run` is called once."""
+
+    def __init__(self, place: Surroundings, document: AgentDocument) -> None:
+        settings = document.settings
+        self._place = place
+        self._children = Children()
+        self._link = Link(place.socket, Hello(boot_id=os.urandom(16).hex(), version=__version__))
+        self._journal = Journal(self._link, place.events_db)
+        self._model = Model(place.model_file, settings.model)
+        self._session = Session(place.session_file)
+        self._condition = Condition(
+            self._link, self._journal, model=self._model.current, session_id=self._session.id or ""
+        )
+        self._mail = Mail(self._link)
+        self._rest = Rest(
+            place=place, settings=settings, children=self._children, journal=self._journal,
+            condition=self._condition, model=self._model, session=self._session,
+        )  # fmt: skip
+        self._turns = Turns(
+            rest=self._rest, mail=self._mail, journal=self._journal, condition=self._condition, settings=settings
+        )
+        self._toolbox = Toolbox(link=self._link, mail=self._mail, turns=self._turns, journal=self._journal)
+        self._agenda = Agenda(
+            link=self._link, mail=self._mail, turns=self._turns, rest=self._rest, condition=self._condition,
+            journal=self._journal, document=document, credentials=place.claude_config / ".credentials.json",
+        )  # fmt: skip
+        self._stop = asyncio.Event()
+        self._grace_s = 0.0
+        self._rest.serve = self._serve_worker
+        self._serve_hive()
+
+    async def run(self) -> None:
+        """Work until told to stop; raises SupersededError when a newer harness has taken over."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
+        await self._journal.open()
+        self._note_warnings()
+        try:
+            async with AsyncExitStack() as relays, asyncio.TaskGroup() as group:
+                await self._relay(relays)
+                agenda = group.create_task(self._agenda.run())
+                parts = (self._link, self._journal, self._condition, self._mail, self._rest)
+                tasks = [group.create_task(part.run()) for part in parts]
+                await self._stop.wait()
+                await self._wind_down(agenda)
+                for task in (agenda, *tasks):
+                    task.cancel()
+        finally:
+            await self._children.clear()
+            await self._journal.close()
+
+    async def _wind_down(self, agenda: "asyncio.Task[None]") -> None:
+        """No new turn, the turn's end, claude's end, the last events. Each step is bounded."""
+        self._agenda.stop()
+        if self._turns.is_running:
+            await asyncio.wait([agenda], timeout=self._grace_s)
+        self._mail.close()
+        await self._turns.stop()
+        if self._turns.is_running:
+            await asyncio.wait([agenda], timeout=TURN_END_S)  # settling takes a hive that answers
+        agenda.cancel()
+        await self._rest.doze()
+        try:
+            async with asyncio.timeout(FLUSH_S if self._link.is_up else 0):
+                await self._journal.flush()
+        except TimeoutError:
+            return  # the store has them; the next runner sends them
+
+    async def _relay(self, relays: AsyncExitStack) -> None:
+        place = self._place
+        if place.proxy_socket is not None:
+            self._rest.proxy_port = await relays.enter_async_context(relay(place.proxy_port, place.proxy_socket))
+        if place.rehearsal_socket is not None:
+            port = await relays.enter_async_context(relay(place.rehearsal_port, place.rehearsal_socket))
+            self._rest.rehearsal_port = port
+
+    def _note_warnings(self) -> None:
+        for warning in (self._model.warning, self._session.warning):
+            if warning:
+                self._journal.record(Note(text=warning, level="warning"))
+
+    # what the hive and the worker call
+
+    def _serve_hive(self) -> None:
+        self._link.serve(agent.ARRIVED, self._arrived)
+        self._link.serve(agent.CANCEL, self._cancel)
+        self._link.serve(agent.NEW_SESSION, self._new_session)
+        self._link.serve(agent.SET_MODEL, self._set_model)
+        self._link.serve(agent.PAUSE, self._pause)
+        self._link.serve(agent.SHUTDOWN, self._shutdown)
+
+    def _serve_worker(self, peer: Peer) -> None:
+        peer.serve(wire.SAID, self._turns.said)
+        peer.serve(wire.TOOL_REQUEST, self._turns.tool_request)
+        peer.serve(wire.BOUNDARY, self._turns.boundary)
+        peer.serve(wire.HIVE_TOOL, self._toolbox.use)
+
+    def _arrived(self, arrived: Arrived) -> Nothing:
+        self._turns.arrived(arrived)
+        return Nothing()
+
+    async def _cancel(self, _: Nothing) -> Done:
+        return Done(done=await self._turns.cancel())
+
+    def _new_session(self, _: Nothing) -> Done:
+        self._rest.new_session()
+        return Done(done=True)
+
+    async def _set_model(self, wanted: SetModel) -> ModelSet:
+        chosen = await self._model.choose(wanted.model)
+        if chosen.warning:
+            self._journal.record(Note(text=chosen.warning, level="warning"))
+        self._condition.model(wanted.model)
+        if self._rest.claude is not None:
+            try:
+                await self._rest.claude.change_model(wanted.model)
+            except ClaudeError as error:
+                self._journal.record(Note(text=f"the model changes with the next session: {error}", level="warning"))
+        return chosen
+
+    def _pause(self, pause: Pause) -> Nothing:
+        self._agenda.pause(pause.paused)
+        return Nothing()
+
+    def _shutdown(self, shutdown: Shutdown) -> Nothing:
+        self._grace_s = shutdown.grace_seconds
+        self._stop.set()
+        return Nothing()

@@ -1,0 +1,92 @@
+"""How claude is started: its arguments and its environment, made from nothing."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hyperhive.harness.guard import HIVE_SERVER
+from hyperhive.harness.surroundings import Surroundings
+from hyperhive.protocol.settings import AgentSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaudeCommand:
+    argv: list[str]
+    env: dict[str, str]
+
+
+def mcp_servers(settings: AgentSettings) -> dict[str, dict[str, Any]]:
+    """The servers claude is told of; the hive's own lives in the turn worker and is loaded from the start."""
+    servers: dict[str, dict[str, Any]] = {
+        name: {"type": "stdio", "command": s.command, "args": s.args, "env": s.env}
+        for name, s in settings.mcp_servers.items()
+        if name != HIVE_SERVER
+    }
+    servers[HIVE_SERVER] = {"type": "sdk", "name": HIVE_SERVER, "alwaysLoad": True}
+    return servers
+
+
+def allowed_tools(settings: AgentSettings) -> list[str]:
+    return [*settings.tools.built_in, *(f"mcp__{name}" for name in sorted(mcp_servers(settings)))]
+
+
+def denied_tools(settings: AgentSettings) -> list[str]:
+    """Claude's own matching of Bash rules sees more spellings of a command than ours; both apply."""
+    return [f"Bash({pattern})" for pattern in settings.tools.bash_deny]
+
+
+def claude_argv(
+    claude: str, settings: AgentSettings, *, system_prompt: str, model: str, session_id: str | None
+) -> list[str]:
+    """The command that the SDK would build for the same options."""
+    denied = denied_tools(settings)
+    return [
+        claude, "--output-format", "stream-json", "--verbose",
+        "--system-prompt", system_prompt,
+        "--tools", ",".join(settings.tools.built_in),
+        "--allowedTools", ",".join(allowed_tools(settings)),
+        *(["--disallowedTools", ",".join(denied)] if denied else []),
+        "--model", model,
+        "--permission-mode", "bypassPermissions",
+        *([f"--resume={session_id}"] if session_id else []),
+        "--mcp-config", json.dumps({"mcpServers": mcp_servers(settings)}),
+        "--include-partial-messages", "--strict-mcp-config", "--setting-sources=",
+        "--input-format", "stream-json",
+    ]  # fmt: skip
+
+
+def claude_env(
+    place: Surroundings, settings: AgentSettings, *, proxy_port: int, rehearsal_port: int
+) -> dict[str, str]:
+    """The agent's own variables may change ours, except where a rehearsal keeps real credentials out."""
+    return {
+        "HOME": str(place.home),
+        "CLAUDE_CONFIG_DIR": str(place.claude_config),
+        "CLAUDE_CODE_TMPDIR": str(place.claude_tmp),
+        "TMPDIR": str(place.tmp),
+        "PATH": place.path,
+        "LANG": place.lang,
+        "PWD": str(place.state),
+        "IS_SANDBOX": "1",  # the container is one; as its root claude refuses to start otherwise
+        "CLAUDE_CODE_ENTRYPOINT": "sdk-py",
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        "CLAUDE_CODE_MAX_RETRIES": "3",
+        "CLAUDE_BYTE_STREAM_IDLE_TIMEOUT_MS": "60000",
+        "DISABLE_AUTO_COMPACT": "1",
+        "ENABLE_TOOL_SEARCH": "false",
+        **place.credentials,
+        **(_proxy(proxy_port) if place.proxy_socket else {}),
+        **settings.env,
+        **(_rehearsal(rehearsal_port) if place.rehearsal_socket else {}),
+    }
+
+
+def _proxy(port: int) -> Mapping[str, str]:
+    url, local = f"http://127.0.0.1:{port}", "localhost,127.0.0.1"
+    return {"HTTPS_PROXY": url, "https_proxy": url, "NO_PROXY": local, "no_proxy": local}
+
+
+def _rehearsal(port: int) -> Mapping[str, str]:
+    nothing = {"ANTHROPIC_AUTH_TOKEN": "", "CLAUDE_CODE_OAUTH_TOKEN": ""}
+    return {**nothing, "ANTHROPIC_BASE_URL": f"http://127.0.0.1:{port}", "ANTHROPIC_API_KEY": "rehearsal"}

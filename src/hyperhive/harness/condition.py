@@ -1,0 +1,73 @@
+"""The harness's state as the operator sees it, reported when it changes and after each reconnect."""
+
+import asyncio
+import time
+
+from msgspec import UNSET, structs
+
+from hyperhive.harness.journal import Journal
+from hyperhive.harness.link import Link
+from hyperhive.protocol import agent
+from hyperhive.protocol.agent import Report, Welcome
+from hyperhive.protocol.events import ModelChanged, Rest, TokenUsageChanged, TurnState, TurnStateChanged
+
+
+class Condition:
+    def __init__(self, link: Link, journal: Journal, *, model: str, session_id: str) -> None:
+        self._link = link
+        self._journal = journal
+        self._now = Report(
+            turn_state=TurnState.IDLE, rest=Rest.DOZING, model=model, session_id=session_id, needs_login=False,
+            context_tokens=UNSET,
+        )  # fmt: skip
+        self._unsaid = Report()
+        self._news = asyncio.Event()
+        link.on_welcome.append(self._say_all)
+
+    async def run(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            unsaid, self._unsaid = self._unsaid, Report()
+            await self._link.call(agent.REPORT, lambda _, report=unsaid: report)  # type: ignore[misc]
+
+    def turn(self, state: TurnState) -> None:
+        self._change_state(Report(turn_state=state))
+
+    def rest(self, rest: Rest) -> None:
+        self._change_state(Report(rest=rest))
+
+    def model(self, model: str) -> None:
+        if self._change(Report(model=model)):
+            self._journal.record(ModelChanged(model=model))
+
+    def session(self, session_id: str) -> None:
+        self._change(Report(session_id=session_id))
+
+    def needs_login(self, needed: bool) -> None:
+        self._change(Report(needs_login=needed))
+
+    def context(self, tokens: int, window: int) -> None:
+        if self._change(Report(context_tokens=tokens)):
+            self._journal.record(TokenUsageChanged(context_tokens=tokens, context_window=window))
+
+    def _change_state(self, report: Report) -> None:
+        if self._change(report):
+            state, rest = str(self._now.turn_state), str(self._now.rest)
+            self._journal.record(TurnStateChanged(state=state, rest=rest, since=time.time()))
+
+    def _change(self, report: Report) -> bool:
+        changed = {name: value for name, value in _set(report).items() if getattr(self._now, name) != value}
+        if changed:
+            self._now = structs.replace(self._now, **changed)
+            self._unsaid = structs.replace(self._unsaid, **changed)
+            self._news.set()
+        return bool(changed)
+
+    def _say_all(self, _: Welcome) -> None:
+        self._unsaid = self._now
+        self._news.set()
+
+
+def _set(report: Report) -> dict[str, object]:
+    return {name: value for name, value in structs.asdict(report).items() if value is not UNSET}

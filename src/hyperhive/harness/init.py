@@ -1,0 +1,127 @@
+"""The duties of a container's first process: start children, reap whatever ends, leave nothing behind."""
+
+import asyncio
+import fcntl
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+MAX_ROUNDS: Final = 50
+ROUND_S: Final = 0.1
+"""Rounds of killing what is left, and how long each waits for the dead at most: 5 seconds in all."""
+_HIGH_FD: Final = 64
+_PR_SET_CHILD_SUBREAPER: Final = 36
+
+
+@dataclass(frozen=True)
+class Child:
+    pid: int
+    ended: "asyncio.Future[int]"  #: the exit status, negative for a signal
+
+
+class Children:
+    """All processes below this one. Whatever loses its parent becomes a child of the runner and is reaped."""
+
+    def __init__(self) -> None:
+        """Needs a running loop. Takes SIGCHLD over."""
+        self._children: dict[int, Child] = {}
+        self._some_ended = asyncio.Event()
+        if os.getpid() != 1:
+            _adopt_orphans()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
+
+    def start(self, argv: Sequence[str], *, env: Mapping[str, str], fds: Mapping[int, int]) -> Child:
+        """Start a process in its own session with exactly this environment and these descriptors (theirs: ours).
+
+        Standard input is empty unless it is among them; standard error stays the runner's.
+        """
+        high = {theirs: fcntl.fcntl(ours, fcntl.F_DUPFD_CLOEXEC, _HIGH_FD) for theirs, ours in fds.items()}
+        actions: list[tuple[int, ...] | tuple[int, int, str, int, int]] = [
+            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+            *((os.POSIX_SPAWN_DUP2, ours, theirs) for theirs, ours in high.items()),
+        ]
+        try:
+            pid = os.posix_spawn(
+                argv[0],
+                list(argv),
+                dict(env),
+                file_actions=actions,
+                setsid=True,
+                setsigmask=[],
+                setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],  # python ignores them, programs expect them
+            )
+        finally:
+            for fd in high.values():
+                os.close(fd)
+        child = Child(pid, asyncio.get_running_loop().create_future())
+        self._children[pid] = child
+        return child
+
+    async def clear(self) -> None:
+        """Kill everything below this process, in bounded time; a child of a killed claude does not live on."""
+        for _ in range(MAX_ROUNDS):
+            self._some_ended.clear()
+            self._reap()
+            left = descendants(os.getpid())
+            if not left:
+                return
+            for pid in left:
+                _kill(pid)
+            try:
+                async with asyncio.timeout(ROUND_S):
+                    await self._some_ended.wait()
+            except TimeoutError:
+                continue
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            self._some_ended.set()
+            child = self._children.pop(pid, None)
+            if child is not None and not child.ended.done():
+                child.ended.set_result(os.waitstatus_to_exitcode(status))
+
+
+def descendants(root: int) -> list[int]:
+    """The living processes below `root`, as /proc shows them."""
+    parents = {pid: parent for pid in _pids() if (parent := _parent(pid)) is not None}
+    below = {root}
+    while True:
+        grown = below | {pid for pid, parent in parents.items() if parent in below}
+        if grown == below:
+            return sorted(below - {root})
+        below = grown
+
+
+def _pids() -> list[int]:
+    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]  # noqa: PTH208
+
+
+def _parent(pid: int) -> int | None:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    state, parent = stat.rpartition(b")")[2].split()[:2]
+    return None if state in (b"Z", b"X") else int(parent)
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def _adopt_orphans() -> None:
+    import ctypes  # only here: PID 1 adopts by itself, and this costs memory
+
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

@@ -1,0 +1,85 @@
+"""The agent's mail as the runner holds it: leased, read, and given back or acknowledged."""
+
+import asyncio
+from collections.abc import Collection
+from typing import Final
+
+from hyperhive.harness.link import Link
+from hyperhive.protocol import agent
+from hyperhive.protocol.agent import MAX_WAIT_S, Ack, Read, Received, Recv, Release, Welcome
+
+MARGIN_S: Final = 30.0
+"""On top of the wait that the hive was asked for, until the connection is taken for dead."""
+PEEK_S: Final = 5.0
+"""How long a reader that does not want to wait does so for the hive's answer."""
+MAX_REASON: Final = 2000
+
+
+class Mail:
+    """At most one lease call is under way. One that nobody waits for any more is taken over by the next reader, so
+    that no message is handed out to nobody.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._leasing: asyncio.Task[Received] | None = None
+        self._held: set[int] = set()
+        self._doubtful: asyncio.Queue[list[int]] = asyncio.Queue()
+        link.on_welcome.append(self._take_stock)
+
+    async def run(self) -> None:
+        """Give back what the hive says we hold and nobody here knows of: the answer that leased it was lost."""
+        while True:
+            ids = await self._doubtful.get()
+            lost = [i for i in ids if i not in self._held]
+            if lost:
+                await self.release(lost, failed=False, reason="the answer that leased it was lost")
+
+    async def receive(self, wait_s: float) -> Received:
+        """Lease what has come in, waiting for the first message at most so long. They are held until settled."""
+        if self._leasing is None:
+            self._leasing = asyncio.create_task(self._lease(min(wait_s, MAX_WAIT_S)))
+        leasing = self._leasing
+        await asyncio.wait([leasing], timeout=wait_s + PEEK_S)
+        if not leasing.done():
+            return Received()
+        if self._leasing is leasing:
+            self._leasing = None
+        return leasing.result()
+
+    def close(self) -> None:
+        """Lease nothing more. What a call under way may yet be given goes back when the hive ends our epoch."""
+        if self._leasing is not None:
+            self._leasing.cancel()
+
+    async def read(self, ids: Collection[int], turn: str) -> None:
+        """The messages have entered claude's context."""
+        if ids:
+            await self._link.call(agent.READ, lambda epoch: Read(epoch=epoch, ids=[*ids], turn=turn))
+
+    async def ack(self, ids: Collection[int]) -> list[int]:
+        """The messages are handled. Gives those that were not ours any more: somebody may handle them again."""
+        if not ids:
+            return []
+        settled = await self._link.call(agent.ACK, lambda epoch: Ack(epoch=epoch, ids=[*ids]))
+        self._held.difference_update(ids)
+        return settled.stale
+
+    async def release(self, ids: Collection[int], *, failed: bool, reason: str) -> None:
+        """The messages go back to the queue. `failed` counts the attempt."""
+        if not ids:
+            return
+        why = reason[:MAX_REASON]
+        await self._link.call(agent.RELEASE, lambda epoch: Release(epoch=epoch, ids=[*ids], failed=failed, reason=why))
+        self._held.difference_update(ids)
+
+    async def _lease(self, wait_s: float) -> Received:
+        received = await self._link.call(
+            agent.RECV, lambda epoch: Recv(epoch=epoch, wait_seconds=wait_s), answer_s=wait_s + MARGIN_S
+        )
+        self._held.update(m.id for m in received.messages)
+        return received
+
+    def _take_stock(self, welcome: Welcome) -> None:
+        if welcome.held:
+            self._doubtful.put_nowait([m.id for m in welcome.held])

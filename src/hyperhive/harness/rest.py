@@ -1,0 +1,158 @@
+"""How awake the agent is: claude is kept ready while there is work, and released after a while without."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from hyperhive.harness.claude import Claude, ClaudeError
+from hyperhive.harness.command import ClaudeCommand, claude_argv, claude_env
+from hyperhive.harness.condition import Condition
+from hyperhive.harness.init import Children
+from hyperhive.harness.journal import Journal
+from hyperhive.harness.model import Model
+from hyperhive.harness.session import Session
+from hyperhive.harness.surroundings import Surroundings
+from hyperhive.protocol import events
+from hyperhive.protocol.events import Note
+from hyperhive.protocol.rpc import Peer
+from hyperhive.protocol.settings import AgentSettings
+
+
+class Rest:
+    """The one owner of claude. Turns take it warm; between them it dozes off by itself."""
+
+    def __init__(
+        self,
+        *,
+        place: Surroundings,
+        settings: AgentSettings,
+        children: Children,
+        journal: Journal,
+        condition: Condition,
+        model: Model,
+        session: Session,
+    ) -> None:
+        self._place = place
+        self._settings = settings
+        self._children = children
+        self._journal = journal
+        self._condition = condition
+        self._model = model
+        self._session = session
+        self._claude: Claude | None = None
+        self._lock = asyncio.Lock()
+        self._fresh = False  # the claude that runs is of a conversation that was given up
+        self._busy = False
+        self._background = 0
+        self._news = asyncio.Event()
+        self.proxy_port = place.proxy_port
+        self.rehearsal_port = place.rehearsal_port
+        self.serve: Callable[[Peer], None] = lambda _: None
+        """Gives a new worker what it may call."""
+        self.on_release: Callable[[], None] = lambda: None
+        """Called when claude has been released or has gone."""
+
+    @property
+    def claude(self) -> Claude | None:
+        """The one that is up, or None."""
+        return None if self._claude is None or self._claude.ended.done() else self._claude
+
+    async def warm(self, system_prompt: str) -> Claude:
+        """A claude that is up, started when there is none; raises ClaudeError."""
+        async with self._lock:
+            if self._fresh or (self._claude is not None and self._claude.ended.done()):
+                await self._release()
+            if self._claude is None:
+                self._claude = await self._start(system_prompt)
+                self._condition.rest(events.Rest.WARM)
+            self._news.set()
+            return self._claude
+
+    async def doze(self) -> None:
+        """Release claude with everything it has running; the conversation can be resumed."""
+        async with self._lock:
+            await self._release()
+
+    async def kill(self) -> None:
+        """Claude does not listen any more."""
+        if self._claude is not None:
+            await self._claude.kill()
+
+    def busy(self, busy: bool) -> None:
+        """While busy it does not doze off."""
+        self._busy = busy
+        self._news.set()
+
+    def background(self, tasks: int) -> None:
+        """How many tasks claude has running beside its turns; none of them is ended by dozing off."""
+        self._background = tasks
+        self._news.set()
+
+    def new_session(self) -> None:
+        """The next turn begins a new conversation."""
+        self._session.forget()
+        self._fresh = True
+        self._condition.session("")
+
+    def session_is(self, session_id: str) -> None:
+        """What claude says about the conversation it is in."""
+        if session_id and not self._fresh:
+            self._session.is_now(session_id)
+            self._condition.session(session_id)
+
+    async def run(self) -> None:
+        """Doze off after `sleep_after` seconds without work, and clear up when claude has ended by itself."""
+        while True:
+            self._news.clear()
+            if self._claude is None:
+                await self._news.wait()
+            else:
+                await self._watch(self._claude)
+
+    async def _watch(self, claude: Claude) -> None:
+        patience = None if self._is_needed else float(self._settings.sleep_after)
+        news = asyncio.create_task(self._news.wait())
+        sources: list[asyncio.Future[Any]] = [news, claude.ended]
+        try:
+            await asyncio.wait(sources, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            news.cancel()
+        async with self._lock:
+            idle = not self._news.is_set() and not self._is_needed
+            if self._claude is claude and (claude.ended.done() or idle):
+                await self._release()
+
+    @property
+    def _is_needed(self) -> bool:
+        return self._busy or self._background > 0
+
+    async def _start(self, system_prompt: str) -> Claude:
+        resume = self._session.id
+        try:
+            return await self._launch(system_prompt, resume)
+        except ClaudeError as error:
+            if resume is None:
+                raise
+            claude = await self._launch(system_prompt, None)
+            self._session.forget()
+            text = f"the conversation {resume} could not be resumed ({error}): a new one begins"
+            self._journal.record(Note(text=text, level="warning"))
+            return claude
+
+    async def _launch(self, system_prompt: str, resume: str | None) -> Claude:
+        argv = claude_argv(
+            str(self._place.claude), self._settings,
+            system_prompt=system_prompt, model=self._model.current, session_id=resume,
+        )  # fmt: skip
+        env = claude_env(self._place, self._settings, proxy_port=self.proxy_port, rehearsal_port=self.rehearsal_port)
+        command = ClaudeCommand(argv=argv, env=env)
+        return await Claude.start(self._children, command, system_prompt, self.serve)
+
+    async def _release(self) -> None:
+        claude, self._claude = self._claude, None
+        self._fresh = False
+        self._background = 0
+        if claude is not None:
+            await claude.stop()
+            self.on_release()
+            self._condition.rest(events.Rest.DOZING)

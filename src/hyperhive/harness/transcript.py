@@ -1,0 +1,225 @@
+"""What claude's output says about a turn: read from its structured fields, never from its text."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from hyperhive.protocol.events import Outcome
+
+MAX_NOTE: Final = 500
+
+
+class Head(Struct, frozen=True):
+    type: str = ""
+    subtype: str | None = None
+    parent_tool_use_id: str | None = None
+
+
+class Usage(Struct, frozen=True):
+    input_tokens: int | None = 0
+    output_tokens: int | None = 0
+    cache_read_input_tokens: int | None = 0
+    cache_creation_input_tokens: int | None = 0
+
+    @property
+    def context(self) -> int:
+        """Tokens that the model was sent."""
+        return (self.input_tokens or 0) + (self.cache_read_input_tokens or 0) + (self.cache_creation_input_tokens or 0)
+
+
+class ModelUsage(Struct, frozen=True, rename="camel"):
+    context_window: int | None = 0
+
+
+class Origin(Struct, frozen=True):
+    kind: str = ""
+
+
+class Init(Struct, frozen=True):
+    """A turn of claude's has begun."""
+
+    session_id: str = ""
+    user_message_uuids: list[str] | None = None
+
+
+class Lifecycle(Struct, frozen=True):
+    command_uuid: str = ""
+    state: str = ""
+
+
+class Background(Struct, frozen=True):
+    """What claude has running beside its turns."""
+
+    tasks: list[Any] = []
+
+
+class Assistant(Struct, frozen=True):
+    error: str | None = None
+
+
+class StreamedMessage(Struct, frozen=True):
+    usage: Usage | None = None
+
+
+class StreamedEvent(Struct, frozen=True):
+    type: str = ""
+    message: StreamedMessage | None = None
+
+
+class Streamed(Struct, frozen=True):
+    event: StreamedEvent = StreamedEvent()
+
+
+class RateLimitInfo(Struct, frozen=True, rename="camel"):
+    status: str = ""
+    resets_at: float | None = None
+
+
+class RateLimit(Struct, frozen=True):
+    rate_limit_info: RateLimitInfo = RateLimitInfo()
+
+
+class Result(Struct, frozen=True):
+    """A turn of claude's has ended. `total_cost_usd` counts from the start of its process."""
+
+    subtype: str = ""
+    is_error: bool = False
+    session_id: str = ""
+    terminal_reason: str | None = None
+    total_cost_usd: float | None = 0.0
+    usage: Usage | None = None
+    model_usage: dict[str, ModelUsage] | None = msgspec.field(name="modelUsage", default=None)
+    user_message_uuid: str | None = None
+    user_message_uuids: list[str] | None = None
+    origin: Origin | None = None
+    errors: list[Any] | None = None
+    result: Any = None
+
+    def answers(self, uuid: str) -> bool:
+        """Whether the turn that ended is the one which took this prompt."""
+        taken = self.user_message_uuids or ([self.user_message_uuid] if self.user_message_uuid else None)
+        if taken is not None:
+            return uuid in taken
+        return self.origin is None or self.origin.kind != "task-notification"
+
+
+Message = Init | Lifecycle | Background | Assistant | Streamed | RateLimit | Result
+
+_KINDS: Final[dict[tuple[str, str | None], type[Any]]] = {
+    ("system", "init"): Init,
+    ("system", "background_tasks_changed"): Background,
+    ("command_lifecycle", None): Lifecycle,
+    ("assistant", None): Assistant,
+    ("stream_event", None): Streamed,
+    ("rate_limit_event", None): RateLimit,
+}
+_SHAPES: Final[list[type[Any]]] = [*_KINDS.values(), Result]
+_head: Final = msgspec.json.Decoder(Head).decode
+_decoders: Final[dict[type[Any], Callable[[Raw | bytes], Message]]] = {
+    kind: msgspec.json.Decoder(kind).decode for kind in _SHAPES
+}
+
+
+def message(line: Raw | bytes) -> Message | None:
+    """What the line says, or None when it says nothing that matters here or is of an unknown shape."""
+    try:
+        head = _head(line)
+        if head.type == "result":
+            return _decoders[Result](line)
+        if head.parent_tool_use_id is not None:
+            return None
+        kind = _KINDS.get((head.type, head.subtype if head.type == "system" else None))
+        return None if kind is None else _decoders[kind](line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+class Ordered(StrEnum):
+    """Why a turn was told to end."""
+
+    CANCEL = "cancel"  #: the operator's
+    STOP = "stop"  #: the harness is being stopped
+
+
+@dataclass
+class Tally:
+    """What a turn has shown so far."""
+
+    tool_calls: int = 0
+    error: str = ""  #: the kind of the last error that claude reported in this turn
+    resets_at: float | None = None  #: when a rejected usage limit ends, Unix seconds
+    result: Result | None = None
+    cost_before: float = 0.0
+    context: Usage = field(default_factory=Usage)  #: of the last request
+
+    def take(self, said: Message) -> None:
+        if isinstance(said, Assistant):
+            self.error = said.error or ""
+        elif isinstance(said, RateLimit) and said.rate_limit_info.status == "rejected":
+            self.resets_at = said.rate_limit_info.resets_at or 0.0
+        elif isinstance(said, Streamed) and said.event.message is not None and said.event.message.usage is not None:
+            self.context = said.event.message.usage
+        elif isinstance(said, Result):
+            self.result = said
+
+    @property
+    def cost_usd(self) -> float:
+        total = (self.result.total_cost_usd if self.result else 0.0) or 0.0
+        return max(0.0, total - self.cost_before)
+
+
+_OVERFLOW: Final = frozenset({"prompt_too_long", "blocking_limit"})
+_BUDGET: Final = frozenset({"error_max_budget_usd"})
+
+
+def outcome(tally: Tally, ordered: Ordered | None) -> Outcome:
+    """How the turn ended. Without a result claude was lost in the middle of it."""
+    result = tally.result
+    if result is None:
+        return Outcome.CANCELLED if ordered is Ordered.CANCEL else Outcome.INTERRUPTED
+    if not result.is_error:
+        return Outcome.OK
+    if (result.terminal_reason or "").startswith("aborted"):
+        return Outcome.CANCELLED if ordered is Ordered.CANCEL else Outcome.INTERRUPTED
+    if tally.error == "authentication_failed":
+        return Outcome.NEEDS_LOGIN
+    if tally.error == "rate_limit" or tally.resets_at is not None:
+        return Outcome.RATE_LIMITED
+    if result.terminal_reason in _OVERFLOW:
+        return Outcome.OVERFLOW
+    if result.subtype in _BUDGET or tally.error == "billing_error":
+        return Outcome.BUDGET
+    return Outcome.FAILED
+
+
+def explanation(tally: Tally) -> str:
+    """For a person: what claude said about its failure."""
+    result = tally.result
+    if result is None:
+        return "claude ended before the turn did"
+    texts = [text for text in [result.result, *(result.errors or [])] if isinstance(text, str) and text]
+    kinds = [
+        kind for kind in (tally.error, result.terminal_reason or "", result.subtype) if kind and kind != "success"
+    ]
+    return ": ".join([", ".join(dict.fromkeys(kinds)) or "error", *texts])[:MAX_NOTE]
+
+
+class Settlement(StrEnum):
+    """What becomes of a turn's messages."""
+
+    ACK = "ack"
+    RETURN = "return"  #: to the queue, unharmed: the attempt does not count
+    FAIL = "fail"  #: to the queue, and the attempt counts
+
+
+def settlement(ended: Outcome, ordered: Ordered | None) -> Settlement:
+    """A cancelled turn's messages are handled: the operator has seen them fail and does not want them again."""
+    if ended in (Outcome.OK, Outcome.CANCELLED):
+        return Settlement.ACK
+    if ordered is Ordered.STOP or ended in (Outcome.NEEDS_LOGIN, Outcome.RATE_LIMITED):
+        return Settlement.RETURN
+    return Settlement.FAIL

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +15,9 @@ from typing import Any
 
 import pytest
 
-from hyperhive.rehearsal import launch
 from hyperhive.rehearsal.exchange import MAX_BODY, MAX_HEAD
 from hyperhive.rehearsal.script import Call, Cut, Fail, Gate, Reset, Say, Stall, Think, on
-from hyperhive.rehearsal.server import AddressTakenError
+from hyperhive.rehearsal.server import AddressTakenError, serving_pid
 from hyperhive.testing.model import ScriptedModel
 
 ASK = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
@@ -230,10 +230,11 @@ def test_a_wait_ends_when_the_request_arrives(model: ScriptedModel) -> None:
 
 @contextlib.contextmanager
 def process(path: Path, script: str = "", **env: str) -> Iterator[subprocess.Popen[str]]:
+    argv = [sys.executable, "-m", "hyperhive.rehearsal", "--socket", str(path)] + (
+        ["--script", script] if script else []
+    )
     plain = {"PATH": os.environ["PATH"]}
-    with subprocess.Popen(
-        launch.command(path, script), env=plain | env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as started:
+    with subprocess.Popen(argv, env=plain | env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
         try:
             yield started
         finally:
@@ -257,11 +258,11 @@ def test_the_process_says_when_it_is_ready_and_ends_on_term(tmp_path: Path) -> N
         assert model.stdout
         assert json.loads(model.stdout.readline()) == {"socket": str(path), "port": None}
         assert post_to(path) == 200
-        assert launch.serving_pid(path) == model.pid
+        assert serving_pid(path) == model.pid
         model.send_signal(signal.SIGTERM)
         assert model.wait(20) == 0
     assert not path.exists()
-    assert launch.serving_pid(path) is None
+    assert serving_pid(path) is None
 
 
 @pytest.mark.parametrize("name", ["ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN", "CLAUDE_CODE_USE_BEDROCK"])

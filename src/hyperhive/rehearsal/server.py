@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 import socket
+import struct
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from hyperhive.rehearsal.exchange import MAX_BODY, Budget, Connection
-from hyperhive.rehearsal.launch import serving_pid
 from hyperhive.rehearsal.stage import Stage
 
 MAX_CONNECTIONS: Final = 256
@@ -17,6 +17,8 @@ MAX_BODIES: Final = 8 * MAX_BODY
 """Bytes of requests held at once, over all connections."""
 _STREAM_LIMIT: Final = 256 << 10
 _LOOPBACK: Final = "127.0.0.1"
+_PROBE_S: Final = 2.0
+_UCRED: Final = struct.Struct("3i")
 
 
 class AddressTakenError(Exception):
@@ -46,6 +48,18 @@ async def serving(stage: Stage, address: Address) -> AsyncIterator[Address]:
         yield Address(socket=address.socket, port=port)
     finally:
         await listeners.close()
+
+
+def serving_pid(path: Path) -> int | None:
+    """The process that listens on the socket, or None when nobody does. Blocks for a moment at most."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(_PROBE_S)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return None
+        pid, _, _ = _UCRED.unpack(probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    return int(pid)
 
 
 class _Listeners:

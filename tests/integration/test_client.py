@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import aclosing, contextmanager
 from pathlib import Path
 
-import needs
 import pytest
 
+import needs
 from hyperhive.client import Client, ClientError, GoneError, NoDaemonError, patience, unreachable
 from hyperhive.protocol import host
 from hyperhive.protocol.events import Note

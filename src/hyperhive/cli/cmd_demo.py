@@ -58,7 +58,8 @@ def run(
     except ScriptError as error:
         raise CliError(str(error)) from None
     with _home(directory) as paths:
-        return asyncio.run(_demo(paths, script, scenario, timeout_s=timeout, stay=not exit_when_done, json=json))
+        play = _demo(paths, script, scenario, _show(json=json), timeout_s=timeout, stay=not exit_when_done, json=json)
+        return asyncio.run(play)
 
 
 @contextmanager
@@ -89,7 +90,9 @@ def _remove(made: Path) -> None:
         say(f"some of {made} could not be removed")
 
 
-async def _demo(paths: Paths, script: str, scenario: "Script", *, timeout_s: float, stay: bool, json: bool) -> int:
+async def _demo(
+    paths: Paths, script: str, scenario: "Script", show: "Show", *, timeout_s: float, stay: bool, json: bool
+) -> int:
     from hyperhive.cli import demo_hive, demo_play
     from hyperhive.client import ClientError
     from hyperhive.protocol.faults import FaultError
@@ -99,9 +102,7 @@ async def _demo(paths: Paths, script: str, scenario: "Script", *, timeout_s: flo
         say("starting a hive on the rehearsal model …")
         async with demo_hive.running(paths, script) as hive:
             try:
-                ending = await demo_play.play(
-                    hive.client, scenario, paths.shared, _show(json=json), timeout_s=timeout_s
-                )
+                ending = await demo_play.play(hive.client, scenario, paths.shared, show, timeout_s=timeout_s)
             except (ClientError, FaultError, CliError) as error:
                 raise CliError(f"{error}\nthe end of {hive.log}:\n{demo_hive.tail_of(hive.log)}") from None
             report = _report(ending, time.monotonic() - started)

@@ -1,6 +1,7 @@
 """`hive watch`: the live terminal."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import aclosing
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from hyperhive.cli.rows import rows
 from hyperhive.cli.terminal import Terminal
 from hyperhive.client import Client
 from hyperhive.protocol import host
+from hyperhive.protocol.events import HiveEvent
 
 
 def run(
@@ -25,15 +27,19 @@ def run(
 ) -> None:
     """Watch an agent, or all of them, think and act."""
     request = host.Watch(name=name, history=history, follow=follow)
-    asyncio.run(_watch(hive.client(), request, json=json))
+    show = put_json if json else _rows_on(Terminal(console(), names=name is None))
+    asyncio.run(_watch(hive.client(), request, show))
 
 
-async def _watch(client: Client, request: host.Watch, *, json: bool) -> None:
-    terminal = Terminal(console(), names=request.name is None)
+def _rows_on(terminal: Terminal) -> Callable[[HiveEvent], None]:
+    def show(event: HiveEvent) -> None:
+        for row in rows(event):
+            terminal.show(event.agent, row)
+
+    return show
+
+
+async def _watch(client: Client, request: host.Watch, show: Callable[[HiveEvent], None]) -> None:
     async with aclosing(client.events(request, on_lost=say)) as events:
         async for event in events:
-            if json:
-                put_json(event)
-                continue
-            for row in rows(event):
-                terminal.show(event.agent, row)
+            show(event)

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from hyperhive.cli.row import Part, Row
+from hyperhive.cli.safe import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,7 +56,7 @@ class Terminal:
         return text.replace("\n", "\n" + " " * len(self._prefix("")) + "  ")
 
     def _prefix(self, agent: str) -> str:
-        return f"{(agent or 'hive')[:12]:<12} " if self._names else ""
+        return f"{one_line(agent or 'hive', 12):<12} " if self._names else ""
 
     def _print(self, text: str, style: str) -> None:
         self._console.out(text, style=style or None, highlight=False, end="")

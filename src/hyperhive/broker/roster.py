@@ -1,0 +1,135 @@
+"""The agents, living and destroyed, and what the operator wants of each."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import Any, Final
+
+from hyperhive.broker.clock import Clock, SystemClock
+from hyperhive.broker.database import Connection, Database
+from hyperhive.broker.sql import Queries
+from hyperhive.protocol.faults import FaultError, FaultKind
+from hyperhive.protocol.ids import closest
+
+_SQL: Final = Queries("roster")
+
+
+class Wanted(StrEnum):
+    """What the operator wants of an agent."""
+
+    UP = "up"
+    PAUSED = "paused"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentRow:
+    """One life of an agent. `incarnation` is unique over the hive's whole life. Times are Unix seconds."""
+
+    name: str
+    incarnation: int
+    role: str
+    uid: int | None
+    wanted: Wanted
+    description: str
+    model: str  #: the operator's choice; empty: as the config says
+    failure: str  #: why it is failed, in words; empty when it is not
+    asleep: bool
+    deployed_sha: str
+    session_id: str
+    context_tokens: int
+    status_text: str
+    status_set_at: float | None
+    needs_login: bool
+    created_at: float
+    destroyed_at: float | None
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> "AgentRow":
+        flags = {"asleep": bool(row["asleep"]), "needs_login": bool(row["needs_login"])}
+        return cls(**{**row, **flags, "wanted": Wanted(row["wanted"])})
+
+
+_FIXED: Final = frozenset({"name", "incarnation", "created_at", "destroyed_at"})
+CHANGEABLE: Final = frozenset(field.name for field in fields(AgentRow)) - _FIXED
+_UPDATES: Final = {
+    column: f"UPDATE agents SET {column} = :{column} WHERE name = :name AND destroyed_at IS NULL"
+    for column in sorted(CHANGEABLE)
+}
+
+
+class Roster:
+    """The `agents` table."""
+
+    def __init__(self, database: Database, clock: Clock | None = None) -> None:
+        self._database = database
+        self._clock = clock or SystemClock()
+
+    async def add(
+        self, name: str, *, role: str = "agent", uid: int | None = None, wanted: Wanted = Wanted.UP,
+        description: str = "", model: str = "",
+    ) -> AgentRow:  # fmt: skip
+        """A new agent under a name that no living one has; raises FaultError (`name_taken`)."""
+        values = {
+            "name": name, "role": role, "uid": uid, "wanted": wanted.value, "description": description, "model": model,
+            "created_at": self._clock.now(),
+        }  # fmt: skip
+
+        def insert(connection: Connection) -> AgentRow | FaultError:
+            if _rows(connection, "get", {"name": name}):
+                return FaultError(FaultKind.NAME_TAKEN, f"cannot add agent {name!r}: there is one of this name")
+            return _rows(connection, "add", values)[0]
+
+        return await self._database.write(insert)
+
+    async def get(self, name: str) -> AgentRow | None:
+        """The living agent of that name."""
+        found = await self._database.read(lambda connection: _rows(connection, "get", {"name": name}))
+        return found[0] if found else None
+
+    async def lives(self, name: str) -> list[AgentRow]:
+        """Everyone who ever had the name, newest first."""
+        return await self._database.read(lambda connection: _rows(connection, "lives", {"name": name}))
+
+    async def update(self, name: str, **values: str | int | float | bool | None) -> AgentRow:
+        """Set columns of a living agent (see CHANGEABLE); raises FaultError (`unknown_agent`)."""
+        if unknown := values.keys() - CHANGEABLE:
+            raise TypeError(f"no such column: {', '.join(sorted(unknown))}")
+
+        def set_all(connection: Connection) -> AgentRow | FaultError:
+            for column, value in values.items():
+                connection.execute(_UPDATES[column], {"name": name, column: value})
+            found = _rows(connection, "get", {"name": name})
+            return found[0] if found else _unknown(connection, name)
+
+        return await self._database.write(set_all)
+
+    async def destroy(self, name: str) -> AgentRow:
+        """End this life of the name; the row stays. Raises FaultError (`unknown_agent`)."""
+        values = {"name": name, "now": self._clock.now()}
+
+        def end(connection: Connection) -> AgentRow | FaultError:
+            found = _rows(connection, "destroy", values)
+            return found[0] if found else _unknown(connection, name)
+
+        return await self._database.write(end)
+
+    async def uids(self) -> set[int]:
+        """Those that living agents have."""
+        rows = await self._database.read(lambda connection: connection.execute(_SQL["uids"]).fetchall())
+        return {row[0] for row in rows}
+
+    async def list(self) -> list[AgentRow]:
+        """The living, in the order of their names."""
+        return await self._database.read(lambda connection: _rows(connection, "living", {}))
+
+
+def _rows(connection: Connection, query: str, values: Mapping[str, Any]) -> list[AgentRow]:
+    cursor = connection.execute(_SQL[query], values)
+    names = [column[0] for column in cursor.description]
+    return [AgentRow.from_row(dict(zip(names, row, strict=True))) for row in cursor.fetchall()]
+
+
+def _unknown(connection: Connection, name: str) -> FaultError:
+    names = [row.name for row in _rows(connection, "living", {})]
+    return FaultError(FaultKind.UNKNOWN_AGENT, f"unknown agent {name[:64]!r}: {closest(name[:64], names)}")

@@ -1,0 +1,70 @@
+"""What a backend is: pure decisions from a container's description to a command.
+
+A backend runs nothing and touches no file; the runtime does, through the launcher.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from hyperhive.containers.spec import ContainerSpec
+
+
+class BackendKind(StrEnum):
+    BUBBLEWRAP = "bubblewrap"
+    NSPAWN = "nspawn"
+    NIXOS = "nixos"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that `hive doctor` looked at."""
+
+    name: str
+    ok: bool
+    detail: str
+    remedy: str = ""  #: what to do; empty when all is well
+    needed: bool = True  #: without it no container starts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """How a container is started: what the launcher does and then executes.
+
+    `argv` holds no secret, because every user of the host can read it; the environment travels in `data`.
+    """
+
+    argv: tuple[str, ...]
+    data: Mapping[int, bytes] = field(default_factory=dict)  #: descriptor number -> what it reads as
+    stage: tuple[tuple[str, str], ...] = ()
+    """(source, place): bound, in the launcher's own mount namespace, to a place that every uid reaches."""
+    status_fd: int  #: the command writes {"child-pid": n} there
+    block_fd: int  #: the command reads one byte from it when the container is complete, then starts the first process
+
+
+class Backend(ABC):
+    kind: BackendKind
+
+    @abstractmethod
+    def check(self, spec: ContainerSpec) -> None:
+        """Raises FaultError (`backend`) when this host cannot run such a container; the text has the remedy."""
+
+    @abstractmethod
+    def start_command(self, spec: ContainerSpec) -> Command:
+        """For a spec that passed `check`."""
+
+    @abstractmethod
+    def enter_argv(self, init: int, argv: Sequence[str], *, env: Mapping[str, str], cwd: str) -> tuple[str, ...]:
+        """Executed on the host by the operator: runs `argv` in the container whose first process is `init`.
+
+        No secrets in `env`: the command line is there for every user of the host to read.
+        """
+
+    @abstractmethod
+    def findings(self) -> tuple[Finding, ...]:
+        """What `hive doctor` shows about this backend on this host."""
+
+    @abstractmethod
+    def hint(self, last_words: str) -> str:
+        """What to do about a container that did not start, out of what it said; empty when nothing is known."""

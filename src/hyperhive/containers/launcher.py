@@ -1,0 +1,208 @@
+"""Starts one container and reports its first process: a program of its own, run by path with nothing but the
+standard library, because it forks, changes namespaces and must start fast.
+
+It reads a plan (JSON) from stdin, puts itself where the container is to live (session, cgroups, limits, mounts),
+starts the log writer and the shim that keeps the exit status, and writes {"shim", "init", "cgroup"} to stdout once
+the container's first process runs. The record is on disk before that process starts, so that no container ever runs
+that a restarted hive could not find. Ends with status 1 when the container did not come up; its log says why.
+
+The shim and the log writer are `sh` and `dd`: some hundred kilobytes each, for as long as the container lives.
+"""
+
+# pathlib would be a good part of this program's start
+# ruff: noqa: PTH103, PTH105, PTH108, PTH112, PTH120, PTH123
+
+import base64
+import contextlib
+import ctypes
+import fcntl
+import json
+import os
+import resource
+import select
+import signal
+import sys
+from typing import Any
+
+SHIM = '"$@"; code=$?; printf "%s\\n" "$code" >exit.new && mv exit.new exit'
+# A record of dd is one read, so `count` bounds what a file grows to (5 MiB), and a line is there at once.
+LOG_WRITER = """
+while dd bs=256 count=16384 >>log && size=$(wc -c <log) && test "$size" -gt "${last:-0}"; do
+    last=$size
+    test "$size" -lt 1048576 || { mv log log.1; last=0; }
+done
+"""
+
+_CLONE_NEWNS, _MS_BIND, _MS_REC, _MS_SLAVE, _MS_NOSUID, _MS_NODEV = 0x20000, 0x1000, 0x4000, 0x80000, 2, 4
+_SAFE_FD = 64  # above every number that the command wants its descriptors at
+
+
+def main() -> int:
+    plan = json.load(sys.stdin)
+    os.chdir(plan["directory"])
+    os.umask(0o077)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink("exit")
+    _settle(plan)
+    log_read, log_write = os.pipe()
+    status_read, status_write = os.pipe()
+    block_read, block_write = os.pipe()
+    _fill(block_write)
+    writer = _fork(lambda: _become_log_writer(log_read))
+    shim = _fork(lambda: _become_shim(plan, log_write, {"status": status_write, "block": block_read}))
+    for fd in (log_read, log_write, status_write, block_read):
+        os.close(fd)
+    report = {"shim": _process(shim), "init": None, "cgroup": _cgroup(), "boot": _boot()}
+    _write_record(plan, report)
+    init = _child_pid(status_read)
+    if init:
+        report["init"] = _process(init)
+        _write_record(plan, report)
+        os.write(block_write, b"\n")
+        if _started(block_write, shim, plan["timeout"]):
+            json.dump(report, sys.stdout)
+            return 0
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(init, signal.SIGKILL)
+    for pid in (shim, writer):
+        os.waitpid(pid, 0)
+    return 1
+
+
+def _settle(plan: dict[str, Any]) -> None:
+    """Everything that the children inherit."""
+    for procs in plan["procs"]:
+        with open(procs, "w") as file:
+            file.write("0")
+    # A crash inside must not start the host's core dump handler on hostile memory, nor fill a disk.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # When the host itself runs out of memory, agents go before the hive.
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("300")
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for number in range(1, signal.NSIG):
+        # Ignored signals would stay ignored in the container; Python itself ignores PIPE and XFSZ.
+        with contextlib.suppress(OSError, ValueError):
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _become_log_writer(log_read: int) -> None:
+    null = os.open("/dev/null", os.O_RDWR)
+    os.dup2(log_read, 0)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    os.execv("/bin/sh", ["sh", "-c", LOG_WRITER])
+
+
+def _become_shim(plan: dict[str, Any], log_write: int, pipes: dict[str, int]) -> None:
+    os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
+    os.dup2(log_write, 1)
+    os.dup2(log_write, 2)
+    if plan["stage"]:
+        _stage(plan["stage"])
+    places = {int(fd): _memory_file(base64.b64decode(text)) for fd, text in plan["data"].items()}
+    places[plan["status_fd"]] = pipes["status"]
+    places[plan["block_fd"]] = pipes["block"]
+    high = {place: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _SAFE_FD) for place, fd in places.items()}
+    os.closerange(3, _SAFE_FD)
+    for place, fd in high.items():
+        os.dup2(fd, place)
+    os.umask(0o022)
+    os.execve("/bin/sh", ["sh", "-c", SHIM, "shim", *plan["argv"]], {"PATH": "/usr/bin:/bin"})
+
+
+def _stage(bindings: list[list[str]]) -> None:
+    """Binds every source to a place that the agent's uid can reach, seen by nobody but our descendants."""
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def mount(source: str | None, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
+        arguments = [None if text is None else text.encode() for text in (source, target, kind, data)]
+        if libc.mount(*arguments[:3], ctypes.c_ulong(flags), arguments[3]) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), source or target)
+
+    if libc.unshare(_CLONE_NEWNS) != 0:
+        raise OSError(ctypes.get_errno(), "cannot make a mount namespace")
+    mount(None, "/", None, _MS_REC | _MS_SLAVE)
+    # Opened before anything is covered: a source may itself lie where the stage is about to be.
+    sources = [os.open(source, os.O_PATH) for source, _ in bindings]
+    mount("stage", "/tmp", "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=0755,size=1m")
+    os.umask(0o022)
+    for fd, (_, place) in zip(sources, bindings, strict=True):
+        if os.path.isdir(f"/proc/self/fd/{fd}"):
+            os.makedirs(place)
+        else:
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+            os.close(os.open(place, os.O_CREAT | os.O_WRONLY, 0o644))
+        mount(f"/proc/self/fd/{fd}", place, None, _MS_BIND | _MS_REC)
+
+
+def _fill(block_write: int) -> None:
+    # One page holds one write: the pipe takes no second byte until the container's side has read the first.
+    fcntl.fcntl(block_write, 1031, 4096)  # F_SETPIPE_SZ
+
+
+def _started(block_write: int, shim: int, timeout_s: float) -> bool:
+    """Waits until the container is complete and its first process is let go; False when it ended before."""
+    poll = select.poll()
+    poll.register(block_write, select.POLLOUT)
+    ended = os.pidfd_open(shim)
+    poll.register(ended, select.POLLIN)
+    ready = dict(poll.poll(timeout_s * 1000))
+    return bool(ready.get(block_write, 0) & select.POLLOUT) and ended not in ready
+
+
+def _child_pid(status_read: int) -> int:
+    """The host's number of the container's first process; 0 when the command ended without making one."""
+    text = b""
+    while b"\n" not in text and len(text) < 65536:
+        chunk = os.read(status_read, 4096)
+        if not chunk:
+            return 0
+        text += chunk
+    return int(json.loads(text.split(b"\n")[0])["child-pid"])
+
+
+def _process(pid: int) -> dict[str, int]:
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        return {"pid": pid, "start": int(file.read().rpartition(b")")[2].split()[19])}
+
+
+def _boot() -> str:
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
+
+
+def _cgroup() -> str:
+    """Our place in the cgroup2 tree, "" where there is none."""
+    with open("/proc/self/cgroup") as file:
+        return next((line[3:].strip() for line in file if line.startswith("0::")), "")
+
+
+def _write_record(plan: dict[str, Any], report: dict[str, Any]) -> None:
+    with open("record.new", "w") as file:
+        json.dump({**plan["record"], **report}, file)
+    os.replace("record.new", "record.json")
+
+
+def _memory_file(data: bytes) -> int:
+    fd = os.memfd_create("data")
+    os.write(fd, data)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+def _fork(become: Any) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        os.setsid()
+        become()
+    except BaseException as error:  # noqa: BLE001 - the end of a forked process; nothing may run on in it
+        os.write(2, f"launcher: {error}\n".encode())
+    os._exit(70)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""What is on disk about a container, so that a hive that comes back finds it. Written by the launcher."""
+
+import contextlib
+import shutil
+from pathlib import Path
+
+import msgspec
+
+from hyperhive.containers.pidfd import Process
+
+_MAX_RECORD = 65536
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    shim: Process
+    init: Process | None  #: None: the hive or the launcher died before the first process was there
+    boot: str
+    cgroup: str = ""  #: its place in the cgroup2 tree, as the kernel reports it
+    directories: list[str] = []  #: control groups
+    network: str = ""
+    uid: int | None = None
+    started_at: float = 0.0
+
+
+class Place:
+    """A container's directory under the runtime's: record, exit status, logs. 0700; the container never sees it."""
+
+    def __init__(self, parent: Path, name: str) -> None:
+        self.path = parent / name
+        self.log = self.path / "log"
+
+    def make(self) -> None:
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def record(self) -> Record | None:
+        """None when there is none or it is damaged."""
+        try:
+            with (self.path / "record.json").open("rb") as file:
+                return msgspec.json.decode(file.read(_MAX_RECORD), type=Record)
+        except (OSError, msgspec.MsgspecError):
+            return None
+
+    def exit_code(self) -> int | None:
+        """What the shim wrote; None when it had no time to."""
+        try:
+            with (self.path / "exit").open() as file:
+                return int(file.read(16))
+        except (OSError, ValueError):
+            return None
+
+    def forget(self) -> None:
+        """The container is gone; its logs stay."""
+        for name in ("record.json", "exit", "exit.new", "record.new"):
+            (self.path / name).unlink(missing_ok=True)
+
+    def erase(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self.path)

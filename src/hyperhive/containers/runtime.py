@@ -1,0 +1,375 @@
+"""Runs what a backend decides: starts, watches, stops, finds again after a restart.
+
+Containers are nobody's children: they live on when the hive dies, are found again by their records, and their death
+arrives as an event on a process descriptor.
+"""
+
+import asyncio
+import base64
+import contextlib
+import dataclasses
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from hyperhive.containers import cgroups, logs, pidfd
+from hyperhive.containers.backend import Backend, Command, Finding
+from hyperhive.containers.cgroups import Cage, Limiter
+from hyperhive.containers.records import Place, Record
+from hyperhive.containers.spec import ContainerSpec
+from hyperhive.process import CommandFailed, run
+from hyperhive.protocol.faults import FaultError, FaultKind
+
+START_TIMEOUT_S: Final = 20.0
+KILL_TIMEOUT_S: Final = 10.0
+SHIM_TIMEOUT_S: Final = 5.0
+_LAUNCHER: Final = Path(__file__).with_name("launcher.py")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exit:
+    """How a container ended. `status` and `signal` are both None when nobody saw it."""
+
+    status: int | None = None
+    signal: int | None = None
+    oom: bool = False  #: the kernel killed a process in it for want of memory
+
+
+class Running:
+    """A container that was started or adopted."""
+
+    def __init__(self, record: Record, directories: tuple[Path, ...], *, adopted: bool) -> None:
+        self.name = record.name
+        self.record = record
+        self.adopted = adopted
+        self.directories = directories
+        self._exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+
+    @property
+    def is_over(self) -> bool:
+        return self._exit.done()
+
+    async def wait(self) -> Exit:
+        """How it ended; by then none of its processes is left. Any number may wait, at any time.
+
+        Raises CancelledError when the runtime is closed while the container runs on.
+        """
+        return await asyncio.shield(self._exit)
+
+    def oom_kills(self) -> int:
+        """So far. Reads files: call it off the loop."""
+        return cgroups.oom_kills(self.directories)
+
+
+class Runtime:
+    """All containers of one hive. `directory` holds a record per container and belongs to the hive alone.
+
+    Call `adopt` first and `close` last; closing leaves containers running.
+    """
+
+    def __init__(self, directory: Path, backend: Backend, limiter: Limiter, *, python: str = sys.executable) -> None:
+        self.directory = directory
+        self.backend = backend
+        self.limiter = limiter
+        self._python = python
+        self._running: dict[str, Running] = {}
+        self._watchers: dict[str, asyncio.Task[None]] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    def running(self, name: str) -> Running | None:
+        found = self._running.get(name)
+        return None if found is None or found.is_over else found
+
+    def findings(self) -> tuple[Finding, ...]:
+        """What `hive doctor` shows about containers on this host."""
+        return (*self.backend.findings(), self.limiter.finding())
+
+    async def adopt(self) -> list[Running]:
+        """Takes over what an earlier hive started, once, before any start.
+
+        Containers that ended while no hive was there are among them; their `wait` returns at once. What is left of
+        an earlier boot, or of a start that never came to its end, is cleared away.
+        """
+        found = []
+        for record in await asyncio.to_thread(self._records):
+            if record.boot != pidfd.boot_id() or record.init is None:
+                await self._clear(record.name)
+            else:
+                found.append(self._watch(record, adopted=True))
+        return found
+
+    async def start(self, spec: ContainerSpec) -> Running:
+        """Returns when the first process of the container runs.
+
+        Whatever an earlier life of that name left is ended and cleared away first. Raises FaultError: `wrong_state`
+        when it runs already, `backend` when it cannot be made (with its last words and what to do).
+        """
+        async with self._lock(spec.name):
+            if self.running(spec.name):
+                raise FaultError(FaultKind.WRONG_STATE, f"cannot start container {spec.name!r}: it runs already")
+            self.backend.check(spec)
+            await self._clear(spec.name)
+            try:
+                record = await self._launch(spec)
+            except BaseException:
+                await asyncio.shield(self._clear(spec.name))
+                raise
+            return self._watch(record, adopted=False)
+
+    async def stop(self, name: str, *, grace_s: float = 10.0) -> Exit | None:
+        """TERM to the first process, after `grace_s` KILL to all; None when no such container runs."""
+        async with self._lock(name):
+            running = self.running(name)
+            if running is None:
+                return None
+            await asyncio.to_thread(_signal, running.record, signal.SIGTERM)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(grace_s):
+                    return await running.wait()
+            return await self._kill(running)
+
+    async def kill(self, name: str) -> Exit | None:
+        """KILL to all its processes at once; None when no such container runs."""
+        async with self._lock(name):
+            running = self.running(name)
+            return await self._kill(running) if running else None
+
+    def enter_argv(self, name: str, argv: Sequence[str], *, env: Mapping[str, str], cwd: str) -> tuple[str, ...]:
+        """What the operator's shell executes on the host to run `argv` inside, under the container's own limits.
+
+        Raises FaultError (`wrong_state`) when it does not run.
+        """
+        running = self.running(name)
+        if running is None or running.record.init is None:
+            raise FaultError(
+                FaultKind.WRONG_STATE, f"cannot enter container {name!r}: it does not run; start it first"
+            )
+        return self.backend.enter_argv(running.record.init.pid, argv, env=env, cwd=cwd)
+
+    async def logs(self, name: str, *, lines: int = 200) -> list[str]:
+        """The last lines it wrote, at most 5000, also of a container that has ended. Hostile text."""
+        return await asyncio.to_thread(logs.tail, self._place(name).log, lines)
+
+    def follow_logs(self, name: str, *, lines: int = 200) -> AsyncIterator[str]:
+        """The same, and then each line as it is written, until the caller stops asking."""
+        return logs.follow(self._place(name).log, lines)
+
+    async def erase(self, name: str) -> None:
+        """Forgets a container that does not run, its logs included."""
+        async with self._lock(name):
+            await self._clear(name)
+            await asyncio.to_thread(self._place(name).erase)
+
+    async def close(self) -> None:
+        """Stops watching; containers run on."""
+        watchers = list(self._watchers.values())
+        for watcher in watchers:
+            watcher.cancel()
+        await asyncio.gather(*watchers, return_exceptions=True)
+
+    async def _launch(self, spec: ContainerSpec) -> Record:
+        place = self._place(spec.name)
+        await asyncio.to_thread(place.make)
+        cage = await asyncio.to_thread(self.limiter.prepare, spec.name, spec.limits)
+        command = self.backend.start_command(dataclasses.replace(spec, argv=(*cage.inside, *spec.argv)))
+        argv = [*cage.prefix, self._python, "-I", "-S", str(_LAUNCHER)]
+        said = await asyncio.to_thread(_size, place.log)
+        try:
+            await run(argv, timeout=START_TIMEOUT_S, input=_plan(place, spec, command, cage))
+        except CommandFailed as error:
+            words = await asyncio.to_thread(_since, place.log, said)
+            raise self._fault(spec.name, words or error.last_words or error.reason) from error
+        record = await asyncio.to_thread(place.record)
+        if record is None or record.init is None:
+            raise self._fault(spec.name, "the launcher left no record of it")
+        return record
+
+    def _fault(self, name: str, words: str) -> FaultError:
+        hint = self.backend.hint(words)
+        text = f"cannot start container {name!r}: {words}" + (f"; {hint}" if hint else "")
+        return FaultError(FaultKind.BACKEND, text)
+
+    def _watch(self, record: Record, *, adopted: bool) -> Running:
+        running = Running(record, _directories(record), adopted=adopted)
+        self._running[running.name] = running
+        task = asyncio.create_task(self._watch_to_the_end(running), name=f"container {running.name}")
+        self._watchers[running.name] = task
+        task.add_done_callback(lambda done: self._unwatch(running, done))
+        return running
+
+    def _unwatch(self, running: Running, task: asyncio.Task[None]) -> None:
+        if self._watchers.get(running.name) is task:
+            del self._watchers[running.name]
+        if running._exit.done():
+            return
+        if task.cancelled():
+            running._exit.cancel()
+        elif error := task.exception():
+            running._exit.set_exception(error)
+
+    async def _watch_to_the_end(self, running: Running) -> None:
+        assert running.record.init is not None
+        init = pidfd.open_process(running.record.init)
+        shim = pidfd.open_process(running.record.shim)
+        try:
+            if init is not None:
+                await pidfd.ended(init)
+            await _bounded(shim, SHIM_TIMEOUT_S)
+            outcome = await asyncio.to_thread(self._outcome, running, init)
+            await self._clear(running.name)
+            running._exit.set_result(outcome)
+        finally:
+            for fd in (init, shim):
+                if fd is not None:
+                    os.close(fd)
+
+    def _outcome(self, running: Running, init: int | None) -> Exit:
+        oom = running.oom_kills() > 0
+        status = None if init is None else pidfd.wait_status(init)
+        if status is not None and os.WIFSIGNALED(status):
+            return Exit(signal=os.WTERMSIG(status), oom=oom)
+        if status is not None:
+            return Exit(status=os.WEXITSTATUS(status), oom=oom)
+        code = self._place(running.name).exit_code()
+        # The shim speaks as shells do: 128 and the signal's number.
+        return Exit(signal=code - 128, oom=oom) if code is not None and code > 128 else Exit(status=code, oom=oom)
+
+    async def _kill(self, running: Running) -> Exit:
+        # The first process alone: its pid namespace dies with it, and the shim lives to report how. What is left in
+        # the control groups then, the watcher kills before `wait` returns.
+        await asyncio.to_thread(_signal, running.record, signal.SIGKILL)
+        try:
+            async with asyncio.timeout(KILL_TIMEOUT_S):
+                return await running.wait()
+        except TimeoutError:
+            raise FaultError(
+                FaultKind.BACKEND,
+                f"cannot end container {running.name!r}: its process {running.record.shim.pid} does not die within "
+                f"{KILL_TIMEOUT_S:g} s of being killed; it waits for the disk or the kernel",
+            ) from None
+
+    async def _clear(self, name: str) -> None:
+        """Ends and removes whatever is there of that container; its logs stay."""
+        place = self._place(name)
+        record = await asyncio.to_thread(place.record)
+        directories = self.limiter.expected(name)
+        if record is not None:
+            directories = tuple(dict.fromkeys((*directories, *_directories(record))))
+            await _end_chain(record)
+        await _empty(directories)
+        await asyncio.to_thread(cgroups.remove, directories)
+        await asyncio.to_thread(place.forget)
+
+    def _records(self) -> list[Record]:
+        places = sorted(self.directory.iterdir()) if self.directory.is_dir() else []
+        records = [(path.name, Place(self.directory, path.name).record()) for path in places]
+        return [record for name, record in records if record is not None and record.name == name]
+
+    def _place(self, name: str) -> Place:
+        if not re.fullmatch(r"[a-z][a-z0-9-]{0,62}", name):
+            raise FaultError(FaultKind.BAD_NAME, f"cannot find a container called {name[:64]!r}")
+        return Place(self.directory, name)
+
+    def _lock(self, name: str) -> asyncio.Lock:
+        return self._locks.setdefault(name, asyncio.Lock())
+
+
+def _plan(place: Place, spec: ContainerSpec, command: Command, cage: Cage) -> bytes:
+    directories = [str(directory) for directory in cage.directories]
+    return msgspec.json.encode(
+        {
+            "directory": str(place.path),
+            "procs": [f"{directory}/cgroup.procs" for directory in directories],
+            "stage": command.stage,
+            "data": {str(fd): base64.b64encode(data).decode() for fd, data in command.data.items()},
+            "status_fd": command.status_fd,
+            "block_fd": command.block_fd,
+            "argv": command.argv,
+            "timeout": START_TIMEOUT_S - 2,
+            "record": {
+                "name": spec.name,
+                "directories": directories,
+                "network": spec.network,
+                "uid": spec.uid,
+                "started_at": time.time(),
+            },
+        }
+    )
+
+
+def _directories(record: Record) -> tuple[Path, ...]:
+    """The record's control groups; for a scope, which systemd made, the place that the kernel reported."""
+    if record.directories:
+        return tuple(map(Path, record.directories))
+    scope = cgroups.ROOT / record.cgroup.lstrip("/")
+    return (scope,) if scope.name == f"{record.name}.scope" else ()
+
+
+def _signal(record: Record, number: signal.Signals) -> None:
+    fd = pidfd.open_process(record.init) if record.init else None
+    if fd is not None:
+        pidfd.send(fd, number)
+        os.close(fd)
+
+
+async def _end_chain(record: Record) -> None:
+    """Ends the first process, with which its pid namespace dies, and then the shim, if it has not ended by itself."""
+    for process in (record.init, record.shim):
+        fd = pidfd.open_process(process) if process else None
+        if fd is None:
+            continue
+        try:
+            if process is record.init or not await _bounded(fd, 1.0):
+                pidfd.send(fd, signal.SIGKILL)
+                await _bounded(fd, KILL_TIMEOUT_S)
+        finally:
+            os.close(fd)
+
+
+async def _empty(directories: tuple[Path, ...]) -> None:
+    """Kills until no process is left in the groups; each round waits for the death of those it has seen."""
+    for _ in range(20):
+        await asyncio.to_thread(cgroups.kill, directories)
+        left = await asyncio.to_thread(cgroups.members, directories)
+        if not left:
+            return
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                fd = os.pidfd_open(pid)
+                try:
+                    await _bounded(fd, KILL_TIMEOUT_S)
+                finally:
+                    os.close(fd)
+
+
+async def _bounded(fd: int | None, seconds: float) -> bool:
+    """Waits for a process to end; False when it has not within that time."""
+    if fd is None:
+        return True
+    try:
+        async with asyncio.timeout(seconds):
+            await pidfd.ended(fd)
+    except TimeoutError:
+        return False
+    return True
+
+
+def _size(log: Path) -> int:
+    return log.stat().st_size if log.exists() else 0
+
+
+def _since(log: Path, offset: int) -> str:
+    """What was written to the log behind `offset`, at most its last 2000 characters."""
+    if not log.exists():
+        return ""
+    with log.open("rb") as file:
+        file.seek(offset if offset <= log.stat().st_size else 0)
+        return file.read(1 << 16).decode(errors="replace").strip()[-2000:]

@@ -1,0 +1,114 @@
+"""The system calls that a container may not make, as a filter program for the kernel.
+
+Compiled by the host's libseccomp; without it there is no filter, and `hive doctor` says so.
+"""
+
+import ctypes
+import errno
+import os
+from typing import Final
+
+_ALLOW: Final = 0x7FFF0000
+_ERRNO: Final = 0x00050000
+_EQUAL, _GREATER, _MASKED_EQUAL = 4, 6, 7
+_LOW_32: Final = 0xFFFFFFFF
+
+DENIED: Final = (
+    *("keyctl", "add_key", "request_key"),
+    *("bpf", "perf_event_open", "userfaultfd"),
+    *("io_uring_setup", "io_uring_enter", "io_uring_register"),
+    *("mount", "umount2", "pivot_root", "chroot", "mount_setattr", "move_mount", "open_tree", "open_tree_attr"),
+    *("fsopen", "fsconfig", "fsmount", "fspick", "fanotify_init", "open_by_handle_at", "name_to_handle_at"),
+    *("setns", "unshare"),
+    *("init_module", "finit_module", "delete_module", "kexec_load", "kexec_file_load"),
+    *("reboot", "swapon", "swapoff", "acct", "quotactl", "quotactl_fd", "syslog", "vhangup"),
+    *("settimeofday", "clock_settime", "iopl", "ioperm", "lookup_dcookie"),
+)
+"""Refused with EPERM; a name the library does not know is left out."""
+
+NEW_NAMESPACES: Final = (
+    0x00000080,
+    0x00020000,
+    0x02000000,
+    0x04000000,
+    0x08000000,
+    0x10000000,
+    0x20000000,
+    0x40000000,
+)
+TERMINAL_INJECTION: Final = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
+SOCKET_FAMILIES: Final = (1, 2, 10, 16)
+"""UNIX, INET, INET6, NETLINK: the others are not cut off by a network namespace (vsock) or are seldom-tried code."""
+
+
+class _Compare(ctypes.Structure):
+    _fields_ = (
+        ("arg", ctypes.c_uint),
+        ("op", ctypes.c_int),
+        ("datum_a", ctypes.c_uint64),
+        ("datum_b", ctypes.c_uint64),
+    )
+
+
+class _Filter:
+    """A filter under construction; `close` frees it."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        library.seccomp_init.restype = ctypes.c_void_p
+        library.seccomp_rule_add_array.argtypes = (
+            *(ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ctypes.c_uint, ctypes.POINTER(_Compare)),
+        )
+        library.seccomp_export_bpf.argtypes = (ctypes.c_void_p, ctypes.c_int)
+        library.seccomp_release.argtypes = (ctypes.c_void_p,)
+        self._library = library
+        self._context = library.seccomp_init(_ALLOW)
+
+    def refuse(self, call: str, error: int, *conditions: _Compare) -> None:
+        """One rule; all its conditions must hold."""
+        number = self._library.seccomp_syscall_resolve_name(call.encode())
+        if number < 0:
+            return
+        array = (_Compare * max(len(conditions), 1))(*conditions)
+        status = self._library.seccomp_rule_add_array(self._context, _ERRNO | error, number, len(conditions), array)
+        if status:
+            raise OSError(-status, f"cannot add the rule for {call} to the system call filter")
+
+    def program(self) -> bytes:
+        fd = os.memfd_create("filter")
+        try:
+            if status := self._library.seccomp_export_bpf(self._context, fd):
+                raise OSError(-status, "cannot write the system call filter")
+            return os.pread(fd, os.fstat(fd).st_size, 0)
+        finally:
+            os.close(fd)
+
+    def close(self) -> None:
+        self._library.seccomp_release(self._context)
+
+
+def compile_filter() -> bytes | None:
+    """The program, or None where libseccomp is missing. Reads the library from disk: call it off the event loop."""
+    try:
+        library = ctypes.CDLL("libseccomp.so.2")
+    except OSError:
+        return None
+    build = _Filter(library)
+    try:
+        _add_rules(build)
+        return build.program()
+    finally:
+        build.close()
+
+
+def _add_rules(build: _Filter) -> None:
+    for call in DENIED:
+        build.refuse(call, errno.EPERM)
+    for flag in NEW_NAMESPACES:
+        build.refuse("clone", errno.EPERM, _Compare(0, _MASKED_EQUAL, flag, flag))
+    # clone3 passes its flags by pointer, which a filter can't read; ENOSYS makes callers fall back to clone.
+    build.refuse("clone3", errno.ENOSYS)
+    for request in TERMINAL_INJECTION:
+        build.refuse("ioctl", errno.EPERM, _Compare(1, _MASKED_EQUAL, _LOW_32, request))
+    build.refuse("socket", errno.EAFNOSUPPORT, _Compare(0, _GREATER, max(SOCKET_FAMILIES), 0))
+    for family in sorted(set(range(max(SOCKET_FAMILIES))) - set(SOCKET_FAMILIES)):
+        build.refuse("socket", errno.EAFNOSUPPORT, _Compare(0, _EQUAL, family, 0))

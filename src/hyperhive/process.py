@@ -1,0 +1,163 @@
+"""The one door for child processes.
+
+Argument lists only, an environment built from nothing, stdin closed or given, both outputs drained and bounded,
+TERM then KILL with bounds, and every child reaped on every path.
+"""
+
+import asyncio
+import contextlib
+import os
+import shlex
+import signal
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin"
+PLAIN_ENV: Final[Mapping[str, str]] = {"PATH": PATH, "LANG": "C.UTF-8"}
+"""What a system tool needs to run and to answer in English."""
+
+MAX_OUTPUT: Final = 1 << 20
+TERM_GRACE_S: Final = 2.0
+_CHUNK: Final = 1 << 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """A child that has ended. `status` is its exit code, or the negative number of the signal that ended it."""
+
+    argv: tuple[str, ...]
+    status: int
+    stdout: bytes
+    stderr: bytes
+    truncated: bool  #: one of the outputs was longer than the bound; what is here is its beginning
+
+    def text(self) -> str:
+        """stdout as text, bad bytes replaced."""
+        return self.stdout.decode(errors="replace")
+
+
+class CommandFailed(Exception):  # noqa: N818 - named for what the reader of a log sees
+    """A command did not do its work; the text names the reason, the last words of it, and the command to paste."""
+
+    def __init__(self, argv: Sequence[str], reason: str, stderr: bytes = b"") -> None:
+        last_words = stderr.decode(errors="replace").strip()[-2000:]
+        super().__init__(f"{reason}{': ' + last_words if last_words else ''}\n  command: {shlex.join(argv)}")
+        self.argv = tuple(argv)
+        self.reason = reason
+        self.last_words = last_words
+
+
+async def run(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] = PLAIN_ENV,
+    timeout: float,
+    input: bytes = b"",
+    max_output: int = MAX_OUTPUT,
+    cwd: Path | None = None,
+    pass_fds: Sequence[int] = (),
+    check: bool = True,
+) -> Finished:
+    """Runs a command to its end within `timeout` seconds.
+
+    Raises CommandFailed when it cannot be started, takes too long, or (with `check`) ends with anything but 0.
+    Output over `max_output` bytes is read and thrown away.
+    """
+    try:
+        async with asyncio.timeout(timeout), spawn(argv, env=env, cwd=cwd, pass_fds=pass_fds) as child:
+            (out, cut_out), (err, cut_err), _ = await asyncio.gather(
+                _drain(child.stdout, max_output), _drain(child.stderr, max_output), _feed(child.stdin, input)
+            )
+            status = await child.wait()
+    except TimeoutError:
+        raise CommandFailed(argv, f"took longer than {timeout:g} s and was ended") from None
+    if check and status != 0:
+        raise CommandFailed(argv, explain(status), err)
+    return Finished(argv=tuple(argv), status=status, stdout=out, stderr=err, truncated=cut_out or cut_err)
+
+
+@contextlib.asynccontextmanager
+async def spawn(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] = PLAIN_ENV,
+    cwd: Path | None = None,
+    pass_fds: Sequence[int] = (),
+    grace_s: float = TERM_GRACE_S,
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A running child with three pipes, in its own session.
+
+    On leaving the block it and its process group get TERM, after `grace_s` KILL, and it is reaped. Whoever reads
+    only one of the outputs must keep the other from filling. Raises CommandFailed when it cannot be started.
+    """
+    try:
+        child = await asyncio.create_subprocess_exec(
+            *argv,
+            env=dict(env),
+            cwd=cwd,
+            pass_fds=tuple(pass_fds),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise CommandFailed(argv, f"cannot be started: {error.strerror}") from error
+    try:
+        yield child
+    finally:
+        await _end(child, grace_s)
+
+
+def explain(status: int) -> str:
+    """How a command ended, in words."""
+    if status >= 0:
+        return f"ended with status {status}" + (" (command not found inside)" if status == 127 else "")
+    with contextlib.suppress(ValueError):
+        return f"was killed by {signal.Signals(-status).name}"
+    return f"was killed by signal {-status}"
+
+
+async def _end(child: asyncio.subprocess.Process, grace_s: float) -> None:
+    # TERM and KILL go to the group, so that a child's own children do not keep our pipes open.
+    if child.returncode is None:
+        _signal_group(child.pid, signal.SIGTERM)
+        _signal_group(child.pid, signal.SIGCONT)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                await _reap(child)
+    _signal_group(child.pid, signal.SIGKILL)
+    await asyncio.shield(_reap(child))
+
+
+async def _reap(child: asyncio.subprocess.Process) -> None:
+    """Waits for the end while throwing outputs away: `wait` alone would hang on a full pipe."""
+    if child.stdin is not None:
+        child.stdin.close()
+    await asyncio.gather(child.wait(), _drain(child.stdout, 0), _drain(child.stderr, 0))
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+async def _drain(stream: asyncio.StreamReader | None, keep: int) -> tuple[bytes, bool]:
+    assert stream is not None
+    kept, cut = bytearray(), False
+    while chunk := await stream.read(_CHUNK):
+        room = keep - len(kept)
+        cut = cut or len(chunk) > room
+        kept += chunk[:room] if room > 0 else b""
+    return bytes(kept), cut
+
+
+async def _feed(stream: asyncio.StreamWriter | None, data: bytes) -> None:
+    assert stream is not None
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        if data:
+            stream.write(data)
+            await stream.drain()
+        stream.close()

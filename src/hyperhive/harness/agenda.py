@@ -88,6 +88,7 @@ class Agenda:
 
     async def _take_up(self, received: Received) -> None:
         ended = await self._turns.run(received, await self._system_prompt())
+        self._unparked.clear()  # from here on the operator's word ends any waiting
         self._lost = self._lost + 1 if ended.outcome is Outcome.INTERRUPTED else 0
         if self._stopping:
             return
@@ -99,7 +100,7 @@ class Agenda:
             await self._park(BACKOFF_S[min(self._lost, len(BACKOFF_S)) - 1])
 
     async def _system_prompt(self) -> str:
-        colleagues = await self._link.call(agent.LIST_AGENTS, lambda _: Nothing())
+        colleagues = await self._link.insist(agent.LIST_AGENTS, lambda _: Nothing())
         settings = self._document.settings
         return system_prompt(
             Identity(
@@ -113,17 +114,16 @@ class Agenda:
 
     async def _wait_for_login(self) -> None:
         """Until the stored login is another one, or somebody tells the agent to go on."""
+        before = self._login()
         self._condition.needs_login(True)
         self._journal.record(Note(text="claude needs a login: messages wait in the queue", level="error"))
-        await self._rest.doze()
-        before = self._login()
+        await self._rest.doze()  # a login is read at the start
         while not await self._park(LOGIN_CHECK_S) and self._login() == before:
             pass
         self._condition.needs_login(False)
 
     async def _park(self, seconds: float) -> bool:
         """Wait so long, or until told to go on; true when told."""
-        self._unparked.clear()
         if self._stopping:
             return True
         try:

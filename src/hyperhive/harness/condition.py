@@ -29,7 +29,7 @@ class Condition:
             await self._news.wait()
             self._news.clear()
             unsaid, self._unsaid = self._unsaid, Report()
-            await self._link.call(agent.REPORT, lambda _, report=unsaid: report)  # type: ignore[misc]
+            await self._link.insist(agent.REPORT, lambda _, report=unsaid: report)  # type: ignore[misc]
 
     def turn(self, state: TurnState) -> None:
         self._change_state(Report(turn_state=state))

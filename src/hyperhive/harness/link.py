@@ -1,6 +1,7 @@
 """The runner's connection to the hive: made again whenever it is lost, so that a call only ends with an answer."""
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -54,7 +55,8 @@ class Link:
     async def call(self, method: Method[P, R], params: Callable[[int], P], *, answer_s: float = ANSWER_S) -> R:
         """Call the hive with parameters made for the current epoch, again after each lost connection.
 
-        Returns the answer or raises the hive's FaultError, never `unavailable`. Waits as long as the hive is away.
+        Returns the answer or raises the hive's FaultError, never `unavailable`, or SupersededError. Waits as long as
+        the hive is away.
         """
         while True:
             await self._up.wait()
@@ -68,9 +70,19 @@ class Link:
             except FaultError as fault:
                 if fault.kind is FaultKind.STALE_EPOCH:
                     self._superseded.set()
+                    raise SupersededError from fault
                 if fault.kind is not FaultKind.UNAVAILABLE:
                     raise
             await asyncio.sleep(FIRST_PAUSE_S)
+
+    async def insist(self, method: Method[P, R], params: Callable[[int], P], *, answer_s: float = ANSWER_S) -> R:
+        """`call`, again after a refusal, too: for what has to happen sooner or later."""
+        while True:
+            try:
+                return await self.call(method, params, answer_s=answer_s)
+            except FaultError as fault:
+                print(f"{method.name}: {fault.message}; trying again", file=sys.stderr, flush=True)  # noqa: T201
+                await asyncio.sleep(LONGEST_PAUSE_S)
 
     async def _keep(self) -> None:
         pause = FIRST_PAUSE_S

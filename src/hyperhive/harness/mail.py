@@ -55,13 +55,13 @@ class Mail:
     async def read(self, ids: Collection[int], turn: str) -> None:
         """The messages have entered claude's context."""
         if ids:
-            await self._link.call(agent.READ, lambda epoch: Read(epoch=epoch, ids=[*ids], turn=turn))
+            await self._link.insist(agent.READ, lambda epoch: Read(epoch=epoch, ids=[*ids], turn=turn))
 
     async def ack(self, ids: Collection[int]) -> list[int]:
         """The messages are handled. Gives those that were not ours any more: somebody may handle them again."""
         if not ids:
             return []
-        settled = await self._link.call(agent.ACK, lambda epoch: Ack(epoch=epoch, ids=[*ids]))
+        settled = await self._link.insist(agent.ACK, lambda epoch: Ack(epoch=epoch, ids=[*ids]))
         self._held.difference_update(ids)
         return settled.stale
 
@@ -70,11 +70,13 @@ class Mail:
         if not ids:
             return
         why = reason[:MAX_REASON]
-        await self._link.call(agent.RELEASE, lambda epoch: Release(epoch=epoch, ids=[*ids], failed=failed, reason=why))
+        await self._link.insist(
+            agent.RELEASE, lambda epoch: Release(epoch=epoch, ids=[*ids], failed=failed, reason=why)
+        )
         self._held.difference_update(ids)
 
     async def _lease(self, wait_s: float) -> Received:
-        received = await self._link.call(
+        received = await self._link.insist(
             agent.RECV, lambda epoch: Recv(epoch=epoch, wait_seconds=wait_s), answer_s=wait_s + MARGIN_S
         )
         self._held.update(m.id for m in received.messages)

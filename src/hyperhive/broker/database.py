@@ -192,15 +192,15 @@ class Database:
     # on the writer thread
 
     def _run(self) -> None:
-        with contextlib.ExitStack() as held:
-            try:
+        try:
+            with contextlib.ExitStack() as held:
                 connection = self._open(held)
-            except (OSError, sqlite3.Error, FaultError) as error:
-                self._tell(_end_with_error, self._opened, self._cannot_open(error))
-                return
-            self._tell(_end, self._opened)
-            self._serve(connection)
-        self._tell(_end, self._ended)
+                self._tell(_end, self._opened)
+                self._serve(connection)
+        except (OSError, sqlite3.Error, FaultError) as error:
+            self._tell(_end_with_error, self._opened, self._cannot_open(error))
+        finally:
+            self._tell(_end, self._ended)
 
     def _open(self, held: contextlib.ExitStack) -> Connection:
         held.enter_context(_lock(self.path))

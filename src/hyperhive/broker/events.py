@@ -25,6 +25,8 @@ MAX_BEHIND: Final = 10_000
 """Events that may wait for one subscriber."""
 HIVE: Final = ""
 """In the place of an agent's name: the hive itself."""
+_HIVES_OWN: Final = 0
+"""In the place of an incarnation: what the hive tells, whomever it is about. No agent has it."""
 
 
 class Resync(Struct, frozen=True):
@@ -135,9 +137,11 @@ class EventLog:
                 )
         return self._store(_Batch(agent, incarnation, records))
 
-    def tell(self, kind: str, payload: msgspec.Raw) -> "asyncio.Future[int]":
-        """Store an event of the hive's own."""
-        return self._store(_Batch(HIVE, 0, [EventRecord(seq=0, ts=self._clock.now(), kind=kind, payload=payload)]))
+    def tell(self, kind: str, payload: msgspec.Raw, agent: str = HIVE) -> "asyncio.Future[int]":
+        """Store an event of the hive's own: about itself, or about an agent."""
+        return self._store(
+            _Batch(agent, _HIVES_OWN, [EventRecord(seq=0, ts=self._clock.now(), kind=kind, payload=payload)])
+        )
 
     async def seen(self, agent: str, incarnation: int) -> int:
         """The highest seq that is stored of the agent; its harness sends what is above. 0: nothing is."""
@@ -212,7 +216,7 @@ def _append(connection: Connection, batches: list[_Batch]) -> list[tuple[int, li
     next_id = _highest_id(connection) + 1
     results = []
     for batch in batches:
-        if batch.agent == HIVE:
+        if batch.incarnation == _HIVES_OWN:
             seen, seqs = next_id, [(next_id, record) for record in batch.records]
         else:
             seen, seqs = _above(connection, batch)

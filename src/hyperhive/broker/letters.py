@@ -71,3 +71,8 @@ class Limits:
 
 
 DEFAULT_LIMITS: Final = Limits()
+
+
+def may_be_id(number: int) -> bool:
+    """Whether a message could have this id: what comes over a wire may be any integer."""
+    return 0 < number < 2**63

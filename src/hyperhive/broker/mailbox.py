@@ -16,7 +16,7 @@ from hyperhive.broker.database import Connection, Database
 from hyperhive.broker.deadlines import Deadlines
 from hyperhive.broker.leases import Begin, Marking, Return, handle
 from hyperhive.broker.ledger import Changed, Ledger
-from hyperhive.broker.letters import DEFAULT_LIMITS, Draft, Epoch, Limits, MailChange, MailChangeKind
+from hyperhive.broker.letters import DEFAULT_LIMITS, Draft, Epoch, Limits, MailChange, MailChangeKind, may_be_id
 from hyperhive.broker.sending import Sending
 from hyperhive.broker.sql import Queries
 from hyperhive.broker.threads import Threads
@@ -26,7 +26,6 @@ from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.host import InboxRow
 
 _SQL: Final = Queries("mailbox")
-_MAX_ID: Final = 2**63 - 1
 _VACUUM_CHUNK: Final = 200
 _ARRIVALS: Final = frozenset({MailChangeKind.SENT, MailChangeKind.REQUEUED})
 
@@ -212,7 +211,9 @@ class Mailbox:
         """What became of a message, for the one who sent it; None asks for the operator, who may see all."""
         box = None if sender is None else self._boxes.sender(sender)
         who = None if sender is None else (sender, box.incarnation if box else 0)
-        found = await self._database.read(lambda connection: inbox.receipt(connection, id, who)) if _fits(id) else None
+        found = (
+            await self._database.read(lambda connection: inbox.receipt(connection, id, who)) if may_be_id(id) else None
+        )
         if found is None:
             raise FaultError(FaultKind.UNKNOWN_MESSAGE, f"cannot give a receipt of message {id}: you sent none such")
         return found
@@ -235,7 +236,7 @@ class Mailbox:
 
     async def wait_in_thread(self, message_id: int, to: str, timeout: float) -> InboxRow | None:
         """The first message to `to` in the message's conversation that came after it; None when none comes in time."""
-        return await self._threads.wait(message_id if _fits(message_id) else 0, to, timeout)
+        return await self._threads.wait(message_id if may_be_id(message_id) else 0, to, timeout)
 
     # the operator's doing
 
@@ -246,12 +247,12 @@ class Mailbox:
 
     async def requeue(self, id: int) -> None:
         """Put a dead message back into its inbox, its attempts forgotten. Raises unknown_message, wrong_state."""
-        number = id if _fits(id) else 0
+        number = id if may_be_id(id) else 0
         await self._ledger.transact(lambda connection: self._ledger.leases.requeue(connection, number))
 
     async def drop(self, id: int) -> None:
         """Set a dead message aside for good. Raises unknown_message, wrong_state."""
-        number, now = id if _fits(id) else 0, self._clock.now()
+        number, now = id if may_be_id(id) else 0, self._clock.now()
         await self._ledger.transact(lambda connection: self._ledger.leases.drop(connection, number, now))
 
     async def vacuum(self, before: float) -> int:
@@ -292,13 +293,9 @@ class Mailbox:
         self.on_change(change)
 
 
-def _fits(number: int) -> bool:
-    return 0 < number <= _MAX_ID
-
-
 def _known(ids: Sequence[int]) -> Sequence[int]:
     """Those that can be the id of a message at all."""
-    return ids if all(map(_fits, ids)) else [number for number in ids if _fits(number)]
+    return ids if all(map(may_be_id, ids)) else [number for number in ids if may_be_id(number)]
 
 
 def _storable(text: str) -> str:

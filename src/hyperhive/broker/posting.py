@@ -6,7 +6,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from hyperhive.broker.database import Connection
-from hyperhive.broker.letters import Draft, Limits, MailChange, MailChangeKind
+from hyperhive.broker.letters import Draft, Limits, MailChange, MailChangeKind, may_be_id
 from hyperhive.broker.sql import Queries
 from hyperhive.protocol.agent import MessageKind, Sent
 from hyperhive.protocol.faults import FaultError, FaultKind
@@ -216,7 +216,8 @@ def _thread(connection: Connection, posting: Posting) -> int | FaultError:
 
 
 def _replied_thread(connection: Connection, posting: Posting, number: int) -> int | FaultError:
-    row = connection.execute(_SQL["parties"], {"id": number}).fetchone()
+    key = {"id": number if may_be_id(number) else 0}
+    row = connection.execute(_SQL["parties"], key).fetchone()
     me = (posting.draft.sender, posting.sender_incarnation)
     if row is None or me not in ((row[0], row[1]), (row[2], row[3])):
         return FaultError(

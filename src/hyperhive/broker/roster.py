@@ -18,7 +18,6 @@ class Wanted(StrEnum):
     """What the operator wants of an agent."""
 
     UP = "up"
-    PAUSED = "paused"
     DOWN = "down"
 
 
@@ -31,6 +30,7 @@ class AgentRow:
     role: str
     uid: int | None
     wanted: Wanted
+    paused: bool  #: takes no mail; its container may run
     description: str
     model: str  #: the operator's choice; empty: as the config says
     failure: str  #: why it is failed, in words; empty when it is not
@@ -46,7 +46,7 @@ class AgentRow:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> "AgentRow":
-        flags = {"asleep": bool(row["asleep"]), "needs_login": bool(row["needs_login"])}
+        flags = {flag: bool(row[flag]) for flag in ("paused", "asleep", "needs_login")}
         return cls(**{**row, **flags, "wanted": Wanted(row["wanted"])})
 
 

@@ -108,7 +108,7 @@ class Connection:
         try:
             while await self._one_exchange():
                 self._http.start_next_cycle()
-        except (OSError, TimeoutError, h11.ProtocolError):
+        except (OSError, TimeoutError, h11.RemoteProtocolError):
             pass  # the other side went away, idled or stopped making sense: closing is the answer
         finally:
             self._budget.give(self._held)

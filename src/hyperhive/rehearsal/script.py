@@ -66,10 +66,6 @@ class Stop(Step, frozen=True):
     reason: Literal["end_turn", "max_tokens", "stop_sequence", "refusal", "pause_turn"]
 
 
-class Pause(Step, frozen=True):
-    seconds: Seconds
-
-
 class Gate(Step, frozen=True):
     """Wait until somebody opens the gate of this name; pings go out meanwhile."""
 
@@ -114,7 +110,7 @@ class Garble(Step, frozen=True):
 
 
 AnyFault = Fail | Stall | Cut | Reset | Garble
-AnyStep = Say | Think | Call | Together | Usage | Stop | Pause | Gate | AnyFault
+AnyStep = Say | Think | Call | Together | Usage | Stop | Gate | AnyFault
 
 
 class Turn(Struct, frozen=True, forbid_unknown_fields=True):

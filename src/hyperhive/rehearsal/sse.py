@@ -7,7 +7,7 @@ import msgspec
 
 from hyperhive.rehearsal.script import Usage
 
-PIECE: Final = 24
+PIECE: Final = 12
 """Characters in one delta of a text."""
 
 _encode: Final = msgspec.json.Encoder().encode

@@ -18,7 +18,6 @@ from hyperhive.rehearsal.script import (
     Fail,
     Garble,
     Gate,
-    Pause,
     Reset,
     Say,
     Script,
@@ -93,8 +92,6 @@ class Stage:
             case Together():
                 for call in step.calls:
                     await answer.call(call)
-            case Pause():
-                await asyncio.sleep(step.seconds)
             case Gate():
                 await self._wait_at(step.name, answer)
             case _:

@@ -64,6 +64,7 @@ class ScriptedModel:
     ) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(PATIENCE_S)
+        assert not self._thread.is_alive(), "the rehearsal model does not end"
         if error is None and self._errors:
             raise AssertionError(f"the rehearsal model failed: {self._errors}") from self._errors[0].get("exception")
 

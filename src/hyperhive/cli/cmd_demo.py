@@ -50,6 +50,7 @@ def run(
     json: Json = False,
 ) -> int:
     """Play a scenario with a whole hive: real containers, the real claude, a scripted model; no login, no cost."""
+    from hyperhive.cli import demo_hive
     from hyperhive.rehearsal import scenarios
     from hyperhive.rehearsal.script_file import ScriptError
 
@@ -58,6 +59,7 @@ def run(
     except ScriptError as error:
         raise CliError(str(error)) from None
     with _home(directory) as paths:
+        demo_hive.make(paths)
         play = _demo(paths, script, scenario, _show(json=json), timeout_s=timeout, stay=not exit_when_done, json=json)
         return asyncio.run(play)
 
@@ -104,7 +106,7 @@ async def _demo(
             try:
                 ending = await demo_play.play(hive.client, scenario, paths.shared, show, timeout_s=timeout_s)
             except (ClientError, FaultError, CliError) as error:
-                raise CliError(f"{error}\nthe end of {hive.log}:\n{demo_hive.tail_of(hive.log)}") from None
+                raise CliError(f"{error}\n{await demo_hive.last_words(hive.log)}") from None
             report = _report(ending, time.monotonic() - started)
             _tell(report, json=json)
             if stay:

@@ -22,6 +22,7 @@ from hyperhive.protocol.faults import FaultError
 
 READY_S: Final = 60.0
 STOP_S: Final = 30.0
+LAST_WORDS_S: Final = 2.0
 MAX_LOG: Final = 16 << 20
 """Bytes of a child's output that are kept."""
 LOG_TAIL: Final = 20
@@ -39,11 +40,15 @@ class DemoHive:
     log: Path
 
 
-@asynccontextmanager
-async def running(paths: Paths, script: str) -> AsyncIterator[DemoHive]:
-    """The model and the daemon, ready. In the end the containers are stopped, then both; they end with the block."""
+def make(paths: Paths) -> None:
+    """The directories that the children find on start."""
     for directory in (paths.state_dir, paths.runtime_dir, paths.rehearsal):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+@asynccontextmanager
+async def running(paths: Paths, script: str) -> AsyncIterator[DemoHive]:
+    """The model and the daemon, ready, in directories that `make` made; the containers are stopped before both end."""
     log = paths.state_dir / "hive.log"
     async with AsyncExitStack() as stack:
         model_log = paths.state_dir / "rehearsal.log"
@@ -58,15 +63,19 @@ async def running(paths: Paths, script: str) -> AsyncIterator[DemoHive]:
         yield DemoHive(paths=paths, client=client, daemon=daemon.process, log=log)
 
 
-def tail_of(log: Path) -> str:
-    """The last lines that a child wrote, clean."""
+async def last_words(log: Path) -> str:
+    """The last lines that a child wrote, clean, and where the rest is."""
+    lines = await asyncio.to_thread(_tail, log)
+    return "\n".join([f"the end of {log}:", *("  " + clean(line) for line in lines)])
+
+
+def _tail(log: Path) -> list[str]:
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 65536))
-            lines = file.read().decode(errors="replace").splitlines()
-    except OSError:
-        return ""
-    return "\n".join("  " + clean(line) for line in lines[-LOG_TAIL:])
+            return file.read().decode(errors="replace").splitlines()[-LOG_TAIL:]
+    except FileNotFoundError:  # it has written nothing
+        return []
 
 
 def _model_argv(paths: Paths, script: str) -> list[str]:
@@ -95,6 +104,7 @@ async def _stop_containers(client: Client) -> None:
 class _Child:
     process: asyncio.subprocess.Process
     spoke: "asyncio.Future[None]"  #: done when it has written its first line
+    keepers: "list[asyncio.Task[None]]"  #: done when it has written its last one
 
 
 @asynccontextmanager
@@ -102,28 +112,32 @@ async def _child(argv: list[str], env: Mapping[str, str], log: Path) -> AsyncIte
     """A child whose outputs go to the log; told to end when the block does, and waited for."""
     async with process.spawn(argv, env=env) as running:
         spoke: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        with log.open("ab", buffering=0) as file:
-            keepers = [asyncio.create_task(_keep(stream, file.fileno(), spoke)) for stream in _outputs(running)]
-            try:
-                yield _Child(process=running, spoke=spoke)
-            finally:
-                await _end(running)
-                for keeper in keepers:
-                    keeper.cancel()
-                await asyncio.gather(*keepers, return_exceptions=True)
+        keepers = [asyncio.create_task(_keep(stream, log, spoke)) for stream in _outputs(running)]
+        try:
+            yield _Child(process=running, spoke=spoke, keepers=keepers)
+        finally:
+            await _end(running)
+            for keeper in keepers:
+                keeper.cancel()
+            await asyncio.gather(*keepers, return_exceptions=True)
 
 
 def _outputs(running: asyncio.subprocess.Process) -> list[asyncio.StreamReader]:
     return [stream for stream in (running.stdout, running.stderr) if stream is not None]
 
 
-async def _keep(stream: asyncio.StreamReader, log: int, spoke: "asyncio.Future[None]") -> None:
+async def _keep(stream: asyncio.StreamReader, log: Path, spoke: "asyncio.Future[None]") -> None:
     """Carry a child's output to its log, up to the bound; what is over it is read and dropped."""
     while chunk := await stream.read(65536):
-        if os.fstat(log).st_size < MAX_LOG:
-            os.write(log, chunk)
+        await asyncio.to_thread(_append, log, chunk)
         if b"\n" in chunk and not spoke.done():
             spoke.set_result(None)
+
+
+def _append(log: Path, chunk: bytes) -> None:
+    with log.open("ab") as file:
+        if file.tell() < MAX_LOG:
+            file.write(chunk)
 
 
 async def _end(running: asyncio.subprocess.Process) -> None:
@@ -148,7 +162,8 @@ async def _until(ready: "asyncio.Future[None]", child: _Child, log: Path, who: s
     if ready.done() and child.process.returncode is None:
         return
     how = "took too long to start" if child.process.returncode is None else process.explain(child.process.returncode)
-    raise CliError(f"cannot start {who}: it {how}; the end of {log}:\n{tail_of(log)}")
+    await asyncio.wait(child.keepers, timeout=LAST_WORDS_S)
+    raise CliError(f"cannot start {who}: it {how}; {await last_words(log)}")
 
 
 # readiness
@@ -175,10 +190,16 @@ class _Notifications(asyncio.DatagramProtocol):
 async def _notify_socket(path: Path) -> AsyncIterator[_Readiness]:
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[None] = loop.create_future()
-    transport, _ = await loop.create_datagram_endpoint(
-        lambda: _Notifications(ready), local_addr=str(path), family=socket.AF_UNIX
-    )
+    bound = await asyncio.to_thread(_bind, path)
+    transport, _ = await loop.create_datagram_endpoint(lambda: _Notifications(ready), sock=bound)
     try:
         yield _Readiness(path=path, ready=ready)
     finally:
         transport.close()
+
+
+def _bind(path: Path) -> socket.socket:
+    path.unlink(missing_ok=True)
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    bound.bind(str(path))
+    return bound

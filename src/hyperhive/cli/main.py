@@ -45,6 +45,7 @@ from hyperhive.protocol.host import Response
 REFUSED: Final = 1
 NO_DAEMON: Final = 3
 INTERRUPTED: Final = 130
+TRACEBACK_VARIABLE: Final = "HYPERHIVE_TRACEBACK"
 
 COMMANDS: Final[dict[str, dict[str, Callable[..., Any]]]] = {
     "The hive": {
@@ -131,6 +132,11 @@ def run(app: typer.Typer, arguments: list[str]) -> int:
     except BrokenPipeError:
         _close_quietly()
         return REFUSED
+    except Exception as error:
+        if TRACEBACK_VARIABLE in os.environ or arguments[:1] == ["serve"]:
+            raise
+        what = f"this is a mistake of ours: {type(error).__name__}: {error}"
+        return _fail(arguments, f"{what} ({TRACEBACK_VARIABLE}=1 shows where)", REFUSED, "internal")
 
 
 def _fail(arguments: list[str], text: str, code: int, kind: str) -> int:

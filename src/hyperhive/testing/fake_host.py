@@ -6,7 +6,7 @@ Limits: no containers, mail is never delivered or answered, nothing outlives it,
 
 import socketserver
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -42,6 +42,7 @@ class FakeHive:
     received: list[host.AnyRequest] = field(default_factory=list)
     refusal: FaultError | None = None  #: of every request, while it is set
     sent: int = 0
+    on_send: Callable[[host.Send], None] = lambda _: None
     news: threading.Condition = field(default_factory=threading.Condition)
     connection: int = 0  #: rises when the streams of now are to break
 
@@ -49,11 +50,19 @@ class FakeHive:
         """Add an event and tell those who watch."""
         stored = record(0, NOON_UNIX, event)
         with self.news:
-            number = len(self.events) + 1
-            self.events.append(
-                HiveEvent(id=number, ts=NOON_UNIX, agent=agent, kind=stored.kind, payload=stored.payload)
-            )
-            self.news.notify_all()
+            self._add(agent, stored.kind, stored.payload)
+
+    def _add(self, agent: str, kind: str, payload: msgspec.Raw) -> None:
+        number = len(self.events) + 1
+        self.events.append(HiveEvent(id=number, ts=NOON_UNIX, agent=agent, kind=kind, payload=payload))
+        self.news.notify_all()
+
+    def deliver(self, row: host.InboxRow) -> None:
+        """A message to the operator arrives."""
+        payload = {"kind": "sent", "id": row.id, "sender": row.sender, "recipient": row.to}
+        with self.news:
+            self.inbox.append(row)
+            self._add(row.sender, "message_sent", msgspec.Raw(msgspec.json.encode(payload)))
 
     def break_streams(self) -> None:
         """End every stream, as a daemon does that is restarted."""
@@ -109,6 +118,7 @@ class FakeHive:
                 return self._decide(request)
             case host.Send():
                 self.sent += 1
+                self.on_send(request)
                 return Response(ids=[self.sent])
             case host.WaitReply():
                 reply = self.replies.get(request.id)

@@ -156,6 +156,15 @@ def test_a_stalled_answer_ends_with_the_model() -> None:
         response.read()
 
 
+def test_who_does_not_read_does_not_keep_the_model_from_ending() -> None:
+    with ScriptedModel(port=0) as model:
+        model.script("*", on("", Say("x" * (4 << 20))))
+        connection = connect(model)
+        connection.request("POST", MESSAGES, json.dumps({**ASK, "stream": True}))
+        model.wait()
+    connection.close()
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"messages": 7}', b"\xff\xfe", b"[" * 1_000_000])
 def test_a_body_that_is_no_request_is_refused_in_words(model: ScriptedModel, body: bytes) -> None:
     answer = post(model, body)

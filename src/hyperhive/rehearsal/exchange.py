@@ -1,7 +1,6 @@
 """HTTP/1.1 over one connection: a bounded request in, an answer out that may stream or break off."""
 
 import asyncio
-import contextlib
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Mapping
@@ -110,11 +109,21 @@ class Connection:
                 self._http.start_next_cycle()
         except (OSError, TimeoutError, h11.RemoteProtocolError):
             pass  # the other side went away, idled or stopped making sense: closing is the answer
+        except asyncio.CancelledError:
+            self._writer.transport.abort()
+            raise
         finally:
             self._budget.give(self._held)
-            self._writer.close()
-            with contextlib.suppress(OSError):
+            await self._close()
+
+    async def _close(self) -> None:
+        """Let what was written be read, within bounds."""
+        self._writer.close()
+        try:
+            async with asyncio.timeout(STUCK_S):
                 await self._writer.wait_closed()
+        except (OSError, TimeoutError):
+            self._writer.transport.abort()
 
     async def _one_exchange(self) -> bool:
         """Whether the connection can take another."""

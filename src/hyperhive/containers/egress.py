@@ -121,18 +121,26 @@ class Egress:
                 await self._restore()
 
     async def close(self, *, stop: bool) -> None:
-        """Lets go of the process; with `stop` it ends, and with it every connection through it."""
+        """Lets go of the process; with `stop` it ends, and with it every connection through it.
+
+        Also without `start`: then it ends what an earlier hive left.
+        """
         self._closing = True
         if self._restoring is not None:
             self._restoring.cancel()
-        if self._writer is not None and stop:
-            self._writer.write(msgspec.json.encode(Stop()) + b"\n")
+        if stop:
             with contextlib.suppress(OSError, TimeoutError):
                 async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                    await self._writer.drain()
-                    if self._listening is not None:
-                        await asyncio.wait([self._listening])
+                    await self._stop()
         await self._disconnect()
+
+    async def _stop(self) -> None:
+        if self._listening is None or self._listening.done():
+            await self._connect()
+        assert self._writer is not None
+        assert self._listening is not None
+        self._writer.write(msgspec.json.encode(Stop()) + b"\n")
+        await asyncio.wait([self._listening])
 
     async def _launch(self) -> None:
         try:

@@ -5,7 +5,6 @@ hive is gone, and ends when it is told to, or when the hive is gone and no agent
 """
 
 import asyncio
-import contextlib
 import fcntl
 import os
 import signal
@@ -60,7 +59,8 @@ class Refusals:
 class EgressProcess:
     """Holds the proxies and talks to at most one hive at a time; a newer hive takes the place of an older."""
 
-    def __init__(self) -> None:
+    def __init__(self, control: Path) -> None:
+        self._control = control
         self._proxies: dict[str, Proxy] = {}
         self._rules: dict[str, Rule] = {}
         self._hive: asyncio.StreamWriter | None = None
@@ -75,6 +75,7 @@ class EgressProcess:
         server = await asyncio.start_unix_server(self._serve, sock=listener, limit=MAX_LINE)
         await self._over.wait()
         server.close()
+        self._control.unlink(missing_ok=True)
         await asyncio.gather(*(proxy.close() for proxy in self._proxies.values()))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -147,13 +148,13 @@ def main() -> int:
     if not _taken(lock):
         sys.stderr.write(f"an egress process runs already and holds {directory}/egress.lock, but does not answer\n")
         return 1
+    os.ftruncate(lock, 0)
     listener = _listen(directory / "egress.sock")
     if os.fork():
         return 0  # the socket listens: whoever started us can connect
     _detach()
-    asyncio.run(_serve(listener))
-    with contextlib.suppress(FileNotFoundError):
-        (directory / "egress.sock").unlink()
+    os.write(lock, f"{os.getpid()}\n".encode())
+    asyncio.run(_serve(listener, directory / "egress.sock"))
     return 0
 
 
@@ -174,8 +175,8 @@ def _taken(lock: int) -> bool:
     return True
 
 
-async def _serve(listener: socket.socket) -> None:
-    await EgressProcess().run(listener)
+async def _serve(listener: socket.socket, control: Path) -> None:
+    await EgressProcess(control).run(listener)
 
 
 def _listen(path: Path) -> socket.socket:

@@ -66,6 +66,7 @@ class _Near(_End):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._relay.near.discard(self)
+        self._relay.left.set()
 
 
 class _Relay:
@@ -73,6 +74,7 @@ class _Relay:
         self._socket = socket
         self._group = group
         self.near: set[_Near] = set()
+        self.left = asyncio.Event()
 
     def accept(self, near: _Near) -> None:
         assert near.transport is not None
@@ -82,6 +84,15 @@ class _Relay:
         self.near.add(near)
         near.transport.pause_reading()
         self._group.create_task(self._connect(near))
+
+    async def close(self) -> None:
+        """End all connections."""
+        while self.near:
+            self.left.clear()
+            for near in self.near:
+                assert near.transport is not None
+                near.transport.abort()
+            await self.left.wait()
 
     async def _connect(self, near: _Near) -> None:
         assert near.transport is not None
@@ -110,6 +121,4 @@ async def relay(port: int, socket: Path) -> AsyncIterator[int]:
             yield server.sockets[0].getsockname()[1]
         finally:
             server.close()
-            for near in list(hub.near):
-                if near.transport is not None:
-                    near.transport.abort()
+            await hub.close()

@@ -1,0 +1,72 @@
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import claude_agent_sdk as sdk
+from claude_agent_sdk._internal.transport.subprocess_cli import SubprocessCLITransport
+
+from hyperhive.harness.command import allowed_tools, claude_argv, claude_env, denied_tools, mcp_servers
+from hyperhive.harness.surroundings import Surroundings
+from hyperhive.protocol.settings import AgentSettings, McpServer, Tools
+
+SETTINGS = AgentSettings(
+    tools=Tools(bash_deny=["curl *"]),
+    mcp_servers={"db": McpServer(command="db", args=["-x"])},
+    env={"COLOUR": "green"},
+)
+PLACE = Surroundings.from_env(
+    {
+        "HYPERHIVE_SOCKET": "/run/hive/mcp.sock", "HYPERHIVE_AGENT_CONFIG": "/run/hive/agent.json",
+        "HYPERHIVE_STATE": "/state", "HYPERHIVE_CLAUDE": "/claude", "HOME": "/home/agent",
+        "ANTHROPIC_API_KEY": "given", "UNRELATED": "x",
+    }
+)  # fmt: skip
+
+
+def test_claude_is_started_as_the_sdk_would_start_it() -> None:
+    servers: dict[str, Any] = mcp_servers(SETTINGS)
+    options = sdk.ClaudeAgentOptions(
+        system_prompt="You are.",
+        tools=list(SETTINGS.tools.built_in),
+        allowed_tools=allowed_tools(SETTINGS),
+        disallowed_tools=denied_tools(SETTINGS),
+        model="haiku",
+        permission_mode="bypassPermissions",
+        resume="11111111-2222",
+        mcp_servers=servers,
+        include_partial_messages=True,
+        strict_mcp_config=True,
+        setting_sources=[],
+        cli_path="/claude",
+    )
+    ours = claude_argv("/claude", SETTINGS, system_prompt="You are.", model="haiku", session_id="11111111-2222")
+    assert ours == SubprocessCLITransport(prompt=_nothing(), options=options)._build_command()
+
+
+async def _nothing() -> Any:
+    return
+    yield
+
+
+def test_claudes_environment_is_made_from_nothing() -> None:
+    env = claude_env(PLACE, SETTINGS, proxy_port=1, rehearsal_port=2)
+    assert env["COLOUR"] == "green"
+    assert env["ANTHROPIC_API_KEY"] == "given"
+    assert env["CLAUDE_CONFIG_DIR"] == "/home/agent/.claude"
+    assert not {"UNRELATED", "HTTPS_PROXY", "ANTHROPIC_BASE_URL", "HYPERHIVE_SOCKET"} & set(env)
+
+
+def test_a_rehearsal_keeps_real_credentials_out() -> None:
+    place = dataclasses.replace(PLACE, rehearsal_socket=Path("/run/rehearsal/model.sock"))
+    settings = AgentSettings(env={"ANTHROPIC_BASE_URL": "https://elsewhere", "CLAUDE_CODE_OAUTH_TOKEN": "real"})
+    env = claude_env(place, settings, proxy_port=1, rehearsal_port=2)
+    assert env["ANTHROPIC_BASE_URL"] == "http://127.0.0.1:2"
+    assert env["ANTHROPIC_API_KEY"] == "rehearsal"
+    assert env["CLAUDE_CODE_OAUTH_TOKEN"] == ""
+
+
+def test_with_a_proxy_claude_and_its_tools_go_through_it() -> None:
+    env = claude_env(
+        dataclasses.replace(PLACE, proxy_socket=Path("/run/hive/proxy.sock")), SETTINGS, proxy_port=1, rehearsal_port=2
+    )
+    assert env["HTTPS_PROXY"] == env["https_proxy"] == "http://127.0.0.1:1"

@@ -1,0 +1,65 @@
+from hyperhive.harness.prompt import Identity, arrival_notice, shown, system_prompt, wake_prompt
+from hyperhive.protocol.agent import Arrived, Colleague, EarlierSend, Envelope
+
+
+def envelope(body: str = "hello", **more: object) -> Envelope:
+    facts = {"id": 7, "sender": "b", "to": "a", "kind": "agent", "body": body, "sent_at": 1e9, **more}
+    return Envelope(**facts)  # type: ignore[arg-type]  # a test's shorthand
+
+
+def test_a_message_is_an_envelope_and_a_fenced_body() -> None:
+    assert shown(envelope(in_reply_to=3)).splitlines() == [
+        "[message 7] from b, kind agent, sent 2001-09-09 01:46:40 UTC, in reply to 3", "~" * 8, "hello", "~" * 8,
+    ]  # fmt: skip
+
+
+def test_the_fence_is_longer_than_any_run_inside() -> None:
+    assert ("~" * 12) in shown(envelope("x " + "~" * 11)).splitlines()
+
+
+def test_control_characters_are_shown_and_line_breaks_of_a_text_are_kept() -> None:
+    assert shown(envelope("a\r\nb\x1b[2J\u2028c\rd")).splitlines()[2:4] == ["a", r"b\u001b[2J\u2028c\u000dd"]
+
+
+def test_a_later_attempt_tells_what_the_earlier_one_had_sent() -> None:
+    sent = EarlierSend(id=9, to="operator", sent_at=1e9, headline="half\nway")
+    text = shown(envelope(attempt=2, earlier_sends=[sent]))
+    assert "attempt 2" in text
+    assert "may have been handled in part" in text
+    assert "sent message 9 to operator at 2001-09-09 01:46:40 UTC: 'half way'" in text
+
+
+def test_the_wake_prompt_tells_how_many_more_wait() -> None:
+    assert wake_prompt([envelope()], 2).endswith("2 more messages wait in your mailbox; `recv` reads them.")
+    assert "mailbox" not in wake_prompt([envelope()], 0)
+
+
+def test_a_kick_needs_no_answer() -> None:
+    assert "for your information" in wake_prompt([envelope(sender="system", kind="system")], 0)
+    assert "for your information" not in wake_prompt([envelope()], 0)
+
+
+def test_an_announcement_names_senders_once_and_puts_the_operator_first_in_mind() -> None:
+    notice = arrival_notice(Arrived(unread=3, senders=["b", "operator", "b"]))
+    assert notice.startswith("3 new messages wait, from b, operator: call mcp__hyperhive__recv to read them.")
+    assert "from your operator" in notice
+    assert "from your operator" not in arrival_notice(Arrived(unread=1, senders=["b"]))
+
+
+def test_the_system_prompt_names_agent_team_and_instructions() -> None:
+    team = [
+        Colleague(name="z", role="agent", state="warm", description="tests"),
+        Colleague(name="manager", role="manager", state="warm"),
+        Colleague(name="a", role="agent", state="warm"),
+    ]
+    text = system_prompt(
+        Identity(agent="a", role="agent", description="builds", instructions="Be brief.", colleagues=team)
+    )
+    assert text.startswith("You are the agent 'a' of a hyperhive")
+    assert "- manager (the manager)\n- z: tests" in text
+    assert "\n- a" not in text
+    assert text.endswith("Be brief.")
+    assert "You are the manager" not in text
+    assert "You are the manager" in system_prompt(
+        Identity(agent="manager", role="manager", description="", instructions="", colleagues=[])
+    )

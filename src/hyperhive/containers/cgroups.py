@@ -47,6 +47,12 @@ class Limiter(ABC):
     @abstractmethod
     def finding(self) -> Finding: ...
 
+    def release(self) -> None:
+        """Takes away what was made for all containers together, if none is left."""
+        for directory in self.expected("any"):
+            with contextlib.suppress(OSError):
+                directory.parent.rmdir()
+
 
 class SystemdScopes(Limiter):
     """Each container is a scope unit, in the system's manager or in the user's.
@@ -149,8 +155,8 @@ def find_limiter(slice_name: str, *, systemd_version: int = 0) -> Limiter:
     if (ROOT / "cgroup.controllers").exists():
         parent = _without_hive(ROOT / own.get("", "/").lstrip("/")) / slice_name
         return CgroupV2(parent) if _can_make(parent) else RlimitsOnly()
-    trees: dict[str, str] = {name: own[name] for name in _V1 if name in own} | {"unified": own.get("", "/")}
-    parents = {name: ROOT / name / path.lstrip("/") / slice_name for name, path in trees.items()}
+    # At the top of each tree: the group that the hive was started in may be another one after its next start.
+    parents = {name: ROOT / name / slice_name for name in (*_V1, "unified") if (ROOT / name).is_dir()}
     usable = {name: parent for name, parent in parents.items() if _can_make(parent)}
     return CgroupV1(usable) if {"memory", "pids"} <= usable.keys() else RlimitsOnly()
 

@@ -45,7 +45,7 @@ def main() -> int:
         os.unlink("exit")
     _settle(plan)
     log_read, log_write = os.pipe()
-    status_read, status_write = os.pipe()
+    status_read, status_write = _endless_pipe()
     block_read, block_write = os.pipe()
     _fill(block_write)
     writer = _fork(lambda: _become_log_writer(log_read))
@@ -54,12 +54,13 @@ def main() -> int:
         os.close(fd)
     report = {"shim": _process(shim), "init": None, "cgroup": _cgroup(), "boot": _boot()}
     _write_record(plan, report)
-    init = _child_pid(status_read)
+    ended = os.pidfd_open(shim)
+    init = _child_pid(status_read, ended, plan["timeout"])
     if init:
         report["init"] = _process(init)
         _write_record(plan, report)
         os.write(block_write, b"\n")
-        if _started(block_write, shim, plan["timeout"]):
+        if _started(block_write, ended, plan["timeout"]):
             json.dump(report, sys.stdout)
             return 0
         with contextlib.suppress(ProcessLookupError):
@@ -142,24 +143,35 @@ def _fill(block_write: int) -> None:
     fcntl.fcntl(block_write, 1031, 4096)  # F_SETPIPE_SZ
 
 
-def _started(block_write: int, shim: int, timeout_s: float) -> bool:
+def _started(block_write: int, ended: int, timeout_s: float) -> bool:
     """Waits until the container is complete and its first process is let go; False when it ended before."""
-    poll = select.poll()
-    poll.register(block_write, select.POLLOUT)
-    ended = os.pidfd_open(shim)
-    poll.register(ended, select.POLLIN)
-    ready = dict(poll.poll(timeout_s * 1000))
+    ready = _poll(timeout_s, {block_write: select.POLLOUT, ended: select.POLLIN})
     return bool(ready.get(block_write, 0) & select.POLLOUT) and ended not in ready
 
 
-def _child_pid(status_read: int) -> int:
+def _endless_pipe() -> tuple[int, int]:
+    """A pipe whose writing end reads as well: bubblewrap writes its last words long after we are gone, and must not
+    die of a broken pipe before it has passed the exit status on."""
+    reading, writing = os.pipe()
+    both = os.open(f"/proc/self/fd/{writing}", os.O_RDWR)
+    os.close(writing)
+    return reading, both
+
+
+def _poll(timeout_s: float, events: dict[int, int]) -> dict[int, int]:
+    poll = select.poll()
+    for fd, mask in events.items():
+        poll.register(fd, mask)
+    return dict(poll.poll(timeout_s * 1000))
+
+
+def _child_pid(status_read: int, ended: int, timeout_s: float) -> int:
     """The host's number of the container's first process; 0 when the command ended without making one."""
     text = b""
     while b"\n" not in text and len(text) < 65536:
-        chunk = os.read(status_read, 4096)
-        if not chunk:
+        if status_read not in _poll(timeout_s, {status_read: select.POLLIN, ended: select.POLLIN}):
             return 0
-        text += chunk
+        text += os.read(status_read, 4096)
     return int(json.loads(text.split(b"\n")[0])["child-pid"])
 
 

@@ -5,7 +5,7 @@ it, and escape it for whatever shows it.
 import asyncio
 import ctypes
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +25,7 @@ def tail(log: Path, lines: int) -> list[str]:
     return found
 
 
-async def follow(log: Path, lines: int) -> AsyncIterator[str]:
+async def follow(log: Path, lines: int) -> AsyncGenerator[str]:
     """The last lines and then each further one, as it is written. Ends when the caller stops asking."""
     with _Watch(log.parent) as watch:
         reader = _Reader(log)

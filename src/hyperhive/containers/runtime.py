@@ -13,7 +13,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -158,7 +158,7 @@ class Runtime:
         """The last lines it wrote, at most 5000, also of a container that has ended. Hostile text."""
         return await asyncio.to_thread(logs.tail, self._place(name).log, lines)
 
-    def follow_logs(self, name: str, *, lines: int = 200) -> AsyncIterator[str]:
+    def follow_logs(self, name: str, *, lines: int = 200) -> AsyncGenerator[str]:
         """The same, and then each line as it is written, until the caller stops asking."""
         return logs.follow(self._place(name).log, lines)
 
@@ -174,6 +174,7 @@ class Runtime:
         for watcher in watchers:
             watcher.cancel()
         await asyncio.gather(*watchers, return_exceptions=True)
+        await asyncio.to_thread(self.limiter.release)
 
     async def _launch(self, spec: ContainerSpec) -> Record:
         place = self._place(spec.name)

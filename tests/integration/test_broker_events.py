@@ -1,0 +1,170 @@
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from hand_clock import HandClock
+from hyperhive.broker.database import Database
+from hyperhive.broker.events import HIVE, EventLog, Resync
+from hyperhive.protocol.events import MAX_PAYLOAD, EventRecord, HiveEvent
+from hyperhive.protocol.faults import FaultError, FaultKind
+
+Scene = Callable[[EventLog, HandClock], Awaitable[None]]
+
+
+def play(folder: Path, scene: Scene) -> None:
+    async def run() -> None:
+        clock = HandClock()
+        database = await Database.open(folder / "hive.sqlite")
+        log = await EventLog.open(database, clock)
+        await scene(log, clock)
+        log.close()
+        await database.close()
+
+    asyncio.run(run())
+
+
+def records(first: int, last: int, ts: float = 0.0) -> list[EventRecord]:
+    return [
+        EventRecord(seq=seq, ts=ts, kind="note", payload=msgspec.Raw(b'{"n":%d}' % seq))
+        for seq in range(first, last + 1)
+    ]
+
+
+def payloads(events: list[HiveEvent]) -> list[bytes]:
+    return [bytes(event.payload) for event in events]
+
+
+def test_events_are_kept_in_order_and_read_on_from_an_id(tmp_path: Path) -> None:
+    async def scene(log: EventLog, _clock: HandClock) -> None:
+        assert await log.append("a", 1, records(1, 3)) == 3
+        await log.append("b", 2, records(1, 2))
+        everything = await log.after(0)
+        assert [event.id for event in everything] == [1, 2, 3, 4, 5]
+        assert [event.agent for event in await log.after(2)] == ["a", "b", "b"]
+        assert payloads(await log.after(0, "b")) == [b'{"n":1}', b'{"n":2}']
+        assert [event.id for event in await log.latest(limit=2)] == [4, 5]
+        assert [event.id for event in await log.latest("a", 2)] == [2, 3]
+
+    play(tmp_path, scene)
+
+
+def test_events_sent_again_are_stored_once(tmp_path: Path) -> None:
+    async def scene(log: EventLog, _clock: HandClock) -> None:
+        await log.append("a", 1, records(1, 3))
+        assert await log.append("a", 1, records(2, 5)) == 5
+        assert await log.append("a", 1, records(1, 2)) == 5
+        assert payloads(await log.after(0)) == [b'{"n":%d}' % seq for seq in range(1, 6)]
+        assert await log.seen("a", 1) == 5
+        assert await log.seen("a", 2) == 0, "another life of the name begins anew"
+
+    play(tmp_path, scene)
+
+
+def test_appends_of_one_tick_do_not_get_into_each_others_way(tmp_path: Path) -> None:
+    async def scene(log: EventLog, _clock: HandClock) -> None:
+        highest = await asyncio.gather(log.append("a", 1, records(1, 9)), log.append("a", 1, records(5, 12)))
+        assert list(highest) == [9, 12]
+        assert len(await log.after(0)) == 12
+
+    play(tmp_path, scene)
+
+
+def test_an_event_that_is_too_large_is_refused(tmp_path: Path) -> None:
+    async def scene(log: EventLog, _clock: HandClock) -> None:
+        for seq, size in ((1, MAX_PAYLOAD + 1), (2**63, 1)):
+            record = EventRecord(seq=seq, ts=0.0, kind="note", payload=msgspec.Raw(b"1" * size))
+            with pytest.raises(FaultError) as refused:
+                await log.append("a", 1, [record])
+            assert refused.value.kind is FaultKind.INVALID_PARAMS
+        assert await log.after(0) == []
+
+    play(tmp_path, scene)
+
+
+def test_a_subscriber_sees_what_comes_after_it_and_only_what_it_follows(tmp_path: Path) -> None:
+    async def scene(log: EventLog, _clock: HandClock) -> None:
+        await log.append("a", 1, records(1, 1))
+        with log.subscribe("a") as one, log.subscribe() as everything:
+            await log.append("b", 2, records(1, 1))
+            await log.append("a", 1, records(2, 2))
+            await log.tell("job", msgspec.Raw(b"{}"))
+            assert payloads(await one.batch()) == [b'{"n":2}']  # type: ignore[arg-type]
+            assert [event.agent for event in await everything.batch()] == ["b", "a", HIVE]  # type: ignore[union-attr]
+
+    play(tmp_path, scene)
+
+
+def test_history_and_subscription_meet_without_gap_or_double(tmp_path: Path) -> None:
+    async def scene(log: EventLog, _clock: HandClock) -> None:
+        await log.append("a", 1, records(1, 50))
+        with log.subscribe() as live:
+            appending = log.append("a", 1, records(51, 90))
+            seen = [event.id for event in await log.after(0)]
+            await appending
+            await log.append("a", 1, records(91, 100))
+            async for event in live:
+                assert isinstance(event, HiveEvent)
+                if event.id > seen[-1]:
+                    seen.append(event.id)
+                if event.id == 100:
+                    break
+        assert seen == list(range(1, 101))
+
+    play(tmp_path, scene)
+
+
+def test_a_slow_subscriber_is_told_to_resync_and_the_others_go_on(tmp_path: Path) -> None:
+    async def scene(log: EventLog, _clock: HandClock) -> None:
+        with log.subscribe(limit=10) as slow, log.subscribe() as quick:
+            await log.append("a", 1, records(1, 8))
+            assert len(await slow.batch()) == 8
+            await log.append("a", 1, records(9, 15))
+            await log.append("a", 1, records(16, 20))
+            assert [event async for event in slow] == [Resync(8)]
+            assert [event.id for event in await log.after(8)] == list(range(9, 21))
+            assert len(await quick.batch()) == 20
+
+    play(tmp_path, scene)
+
+
+def test_a_closed_subscription_ends(tmp_path: Path) -> None:
+    async def scene(log: EventLog, _clock: HandClock) -> None:
+        subscription = log.subscribe()
+        ending = asyncio.ensure_future(subscription.batch())
+        await asyncio.sleep(0)
+        subscription.close()
+        assert await ending == []
+        assert [event async for event in subscription] == []
+
+    play(tmp_path, scene)
+
+
+def test_ids_go_on_after_a_restart_and_a_trim(tmp_path: Path) -> None:
+    async def first(log: EventLog, clock: HandClock) -> None:
+        await log.append("a", 1, records(1, 5, ts=clock.now()))
+        clock.advance(8 * 86400)
+        assert await log.trim() == 5
+
+    async def second(log: EventLog, _clock: HandClock) -> None:
+        assert log.last == 5
+        await log.append("a", 1, records(6, 6))
+        assert [event.id for event in await log.after(0)] == [6]
+
+    play(tmp_path, first)
+    play(tmp_path, second)
+
+
+def test_a_trim_keeps_the_newest_of_each_agent_and_what_is_young(tmp_path: Path) -> None:
+    async def scene(log: EventLog, clock: HandClock) -> None:
+        await log.append("busy", 1, records(1, 700, ts=clock.now()))
+        await log.append("quiet", 2, records(1, 3, ts=clock.now()))
+        await log.append("old", 3, records(1, 2, ts=clock.now() - 8 * 86400))
+        assert await log.trim(keep_events=100) == 602
+        assert payloads(await log.after(0, "busy"))[0] == b'{"n":601}'
+        assert len(await log.after(0, "quiet")) == 3
+        assert await log.after(0, "old") == []
+
+    play(tmp_path, scene)

@@ -4,6 +4,7 @@ with CI set it is a failure, so that a green run has run everything.
 
 import functools
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -38,6 +39,12 @@ def claude() -> Path:
     if not os.access(path, os.X_OK):
         _miss("the claude binary of claude-agent-sdk", "run `make install`")
     return path
+
+
+def program(name: str, remedy: str) -> None:
+    """The test runs this program; `name` is looked for on PATH unless it is a path."""
+    if shutil.which(name) is None:
+        _miss(name, remedy)
 
 
 @functools.cache

@@ -41,10 +41,16 @@ class Rig:
         assert self.runner is not None
         return self.runner.pid
 
-    async def start(self) -> None:
+    async def start(self, *within: str) -> None:
+        """Start the runner, by the command given before it if any."""
         with (self.root / "log").open("ab") as log:
             self.runner = await asyncio.create_subprocess_exec(
-                *runner_argv(sys.executable), env=self.env, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
+                *within,
+                *runner_argv(sys.executable),
+                env=self.env,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
 
     async def ended(self) -> int:
@@ -61,13 +67,13 @@ class Rig:
     async def below(self, name: str) -> list[int]:
         """The runner's descendants that run a program of this name."""
         pids = await asyncio.to_thread(descendants, self.pid)
-        return [pid for pid in pids if name in _command(pid)]
+        return [pid for pid in pids if name in command_of(pid)]
 
     def log(self) -> str:
         return (self.root / "log").read_text(errors="replace")
 
 
-def _command(pid: int) -> str:
+def command_of(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")[:400]
     except OSError:

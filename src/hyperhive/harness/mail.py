@@ -6,13 +6,15 @@ from typing import Final
 
 from hyperhive.harness.link import Link
 from hyperhive.protocol import agent
-from hyperhive.protocol.agent import MAX_WAIT_S, Ack, Read, Received, Recv, Release, Welcome
+from hyperhive.protocol.agent import MAX_WAIT_S, Ack, Envelope, Read, Received, Recv, Release, Welcome
 
 MARGIN_S: Final = 30.0
 """On top of the wait that the hive was asked for, until the connection is taken for dead."""
 PEEK_S: Final = 5.0
 """How long a reader that does not want to wait does so for the hive's answer."""
 MAX_REASON: Final = 2000
+MAX_BYTES: Final = 256 * 1024
+"""Of bodies that come into a turn at once; one message always does."""
 
 
 class Mail:
@@ -79,9 +81,21 @@ class Mail:
         received = await self._link.insist(
             agent.RECV, lambda epoch: Recv(epoch=epoch, wait_seconds=wait_s), answer_s=wait_s + MARGIN_S
         )
-        self._held.update(m.id for m in received.messages)
-        return received
+        fitting = _fitting(received.messages)
+        self._held.update(m.id for m in fitting)
+        rest = [m.id for m in received.messages[len(fitting) :]]
+        await self.release(rest, failed=False, reason="the messages before it fill the turn")
+        return Received(messages=fitting, unread=received.unread + len(rest))
 
     def _take_stock(self, welcome: Welcome) -> None:
         if welcome.held:
             self._doubtful.put_nowait([m.id for m in welcome.held])
+
+
+def _fitting(messages: list[Envelope]) -> list[Envelope]:
+    size = 0
+    for count, message in enumerate(messages):
+        size += len(message.body.encode())
+        if count and size > MAX_BYTES:
+            return messages[:count]
+    return messages

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from hyperhive.harness.claude import Claude, ClaudeError
 from hyperhive.harness.command import ClaudeCommand, claude_argv, claude_env
@@ -16,6 +16,9 @@ from hyperhive.protocol import events
 from hyperhive.protocol.events import Note
 from hyperhive.protocol.rpc import Peer
 from hyperhive.protocol.settings import AgentSettings
+
+AFTERMATH_S: Final = 5.0
+"""How long claude may take to begin a turn of its own when work in its background has ended."""
 
 
 class Rest:
@@ -44,6 +47,7 @@ class Rest:
         self._fresh = False  # the claude that runs is of a conversation that was given up
         self._busy = False
         self._background = 0
+        self._aftermath_s = 0.0
         self._news = asyncio.Event()
         self.proxy_port = place.proxy_port
         self.rehearsal_port = place.rehearsal_port
@@ -81,11 +85,13 @@ class Rest:
     def busy(self, busy: bool) -> None:
         """While busy it does not doze off."""
         self._busy = busy
+        self._aftermath_s = 0.0
         self._news.set()
 
     def background(self, tasks: int) -> None:
         """How many tasks claude has running beside its turns; none of them is ended by dozing off."""
         self._background = tasks
+        self._aftermath_s = AFTERMATH_S
         self._news.set()
 
     def new_session(self) -> None:
@@ -110,7 +116,7 @@ class Rest:
                 await self._watch(self._claude)
 
     async def _watch(self, claude: Claude) -> None:
-        patience = None if self._is_needed else float(self._settings.sleep_after)
+        patience = None if self._is_needed else max(self._settings.sleep_after, self._aftermath_s)
         news = asyncio.create_task(self._news.wait())
         sources: list[asyncio.Future[Any]] = [news, claude.ended]
         try:

@@ -13,10 +13,10 @@ from harness_rig import command_of, rig
 from hyperhive.harness.runner import EXIT_SUPERSEDED, EXIT_UNUSABLE
 from hyperhive.protocol import agent
 from hyperhive.protocol.agent import Hello
-from hyperhive.protocol.events import Note, Outcome, Stream, TurnEnd
+from hyperhive.protocol.events import Note, Outcome, Stream, TokenUsageChanged, TurnEnd
 from hyperhive.protocol.rpc import Peer
 from hyperhive.protocol.settings import AgentSettings
-from hyperhive.rehearsal.script import Call, Fail, Gate, Say, on
+from hyperhive.rehearsal.script import Call, Fail, Gate, Say, Usage, on
 
 pytestmark = pytest.mark.claude
 
@@ -76,6 +76,22 @@ def test_dozing_releases_claude_and_the_next_message_resumes_the_conversation() 
             assert "the first thing" in body
             assert "the second thing" in body
             assert (r.state / "hyperhive-session").read_text().strip() == session
+
+    asyncio.run(main())
+
+
+def test_each_turn_counts_its_own_cost_also_in_a_resumed_conversation() -> None:
+    async def main() -> None:
+        async with rig(AgentSettings(sleep_after=0)) as r:
+            r.model.script("a", on("", Usage(input=100_000, output=1000), Say("Yes.")))
+            for number in (1, 2):
+                r.hive.mail("go")
+                await r.hive.until(lambda n=number: len(r.hive.events(TurnEnd)) == n)  # type: ignore[misc]
+                await r.hive.until(lambda: r.hive.reported["rest"] == "dozing")
+            first, second = r.hive.events(TurnEnd)
+            assert first.cost_usd == pytest.approx(second.cost_usd)
+            assert r.hive.events(TokenUsageChanged)[-1].context_tokens == 100_000
+            assert r.hive.events(TokenUsageChanged)[-1].context_window > 100_000
 
     asyncio.run(main())
 

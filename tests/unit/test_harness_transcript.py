@@ -101,3 +101,10 @@ def test_a_result_says_which_prompts_it_answers() -> None:
 def test_an_error_that_was_overcome_is_forgotten() -> None:
     assert tally(error("server_error"), {"type": "assistant", "message": {}}).error == ""
     assert isinstance(transcript.message(b'{"type": "assistant"}'), Assistant)
+
+
+def test_what_the_turn_used_comes_before_a_difference_of_totals() -> None:
+    one = tally(
+        result(total_cost_usd=0.75, model_usage_since_last_result={"m": {"costUSD": 0.5}, "n": {"costUSD": 0.125}})
+    )
+    assert one.cost_usd == 0.625

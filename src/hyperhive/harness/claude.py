@@ -40,7 +40,7 @@ class Claude:
         self.ended = peer.closed
         """Done when everything that claude said has been heard and no more will come."""
         self.cost_usd = 0.0
-        """What claude's turns have cost since it was started."""
+        """The running total that claude last gave."""
         claude.ended.add_done_callback(lambda _: asyncio.get_running_loop().call_later(FOLLOW_S, self._follow))
 
     @classmethod

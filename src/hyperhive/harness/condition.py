@@ -21,6 +21,7 @@ class Condition:
             context_tokens=UNSET,
         )  # fmt: skip
         self._unsaid = Report()
+        self._usage = TokenUsageChanged(context_tokens=0)
         self._news = asyncio.Event()
         link.on_welcome.append(self._say_all)
 
@@ -48,8 +49,11 @@ class Condition:
         self._change(Report(needs_login=needed))
 
     def context(self, tokens: int, window: int) -> None:
-        if self._change(Report(context_tokens=tokens)):
-            self._journal.record(TokenUsageChanged(context_tokens=tokens, context_window=window))
+        self._change(Report(context_tokens=tokens))
+        usage = TokenUsageChanged(context_tokens=tokens, context_window=window)
+        if usage != self._usage:
+            self._usage = usage
+            self._journal.record(usage)
 
     def _change_state(self, report: Report) -> None:
         if self._change(report):

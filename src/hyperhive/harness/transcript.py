@@ -33,6 +33,7 @@ class Usage(Struct, frozen=True):
 
 class ModelUsage(Struct, frozen=True, rename="camel"):
     context_window: int | None = 0
+    cost_usd: float | None = msgspec.field(name="costUSD", default=0.0)
 
 
 class Origin(Struct, frozen=True):
@@ -84,7 +85,7 @@ class RateLimit(Struct, frozen=True):
 
 
 class Result(Struct, frozen=True):
-    """A turn of claude's has ended. `total_cost_usd` counts from the start of its process."""
+    """A turn of claude's has ended. `total_cost_usd` counts over the conversation, resumed processes included."""
 
     subtype: str = ""
     is_error: bool = False
@@ -93,6 +94,7 @@ class Result(Struct, frozen=True):
     total_cost_usd: float | None = 0.0
     usage: Usage | None = None
     model_usage: dict[str, ModelUsage] | None = msgspec.field(name="modelUsage", default=None)
+    model_usage_since_last_result: dict[str, ModelUsage] | None = None
     user_message_uuid: str | None = None
     user_message_uuids: list[str] | None = None
     origin: Origin | None = None
@@ -168,8 +170,12 @@ class Tally:
 
     @property
     def cost_usd(self) -> float:
-        total = (self.result.total_cost_usd if self.result else 0.0) or 0.0
-        return max(0.0, total - self.cost_before)
+        """Of this turn alone."""
+        if self.result is None:
+            return 0.0
+        if self.result.model_usage_since_last_result is not None:
+            return sum(usage.cost_usd or 0.0 for usage in self.result.model_usage_since_last_result.values())
+        return max(0.0, (self.result.total_cost_usd or 0.0) - self.cost_before)
 
 
 _OVERFLOW: Final = frozenset({"prompt_too_long", "blocking_limit"})

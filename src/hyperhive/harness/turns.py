@@ -266,14 +266,18 @@ class Turns:
     def _tally(self, said: transcript.Message) -> None:
         if self.current is not None:
             self.current.tally.take(said)
-            tokens = self.current.tally.context.context
-            if isinstance(said, transcript.Streamed) and tokens:
-                self._condition.context(tokens, self._window)
+            self._show_context()
+
+    def _show_context(self) -> None:
+        tokens = self.current.tally.context.context if self.current is not None else 0
+        if tokens:
+            self._condition.context(tokens, self._window)
 
     def _hear_result(self, result: Result) -> None:
         self._rest.session_is(result.session_id)
         windows = [usage.context_window or 0 for usage in (result.model_usage or {}).values()]
         self._window = max(windows, default=self._window)
+        self._show_context()
         turn, own = self._turn, self._own
         if turn is not None and result.answers(turn.prompt):
             turn.tally.take(result)

@@ -1,5 +1,7 @@
 """However bytes arrive, the same lines come out, and a line never costs more memory than its bound."""
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,7 +13,7 @@ texts = st.lists(st.binary(max_size=40).map(lambda b: b.replace(b"\n", b"").repl
 
 def cut(data: bytes, at: list[int]) -> list[bytes]:
     edges = sorted({0, len(data), *(a % (len(data) + 1) for a in at)})
-    return [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [data[a:b] for a, b in itertools.pairwise(edges)]
 
 
 @given(lines=texts, at=st.lists(st.integers(min_value=0, max_value=400), max_size=12))

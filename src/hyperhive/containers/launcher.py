@@ -34,10 +34,12 @@ done
 """
 
 _CLONE_NEWNS, _MS_BIND, _MS_REC, _MS_SLAVE, _MS_NOSUID, _MS_NODEV = 0x20000, 0x1000, 0x4000, 0x80000, 2, 4
+_EVERY_FD = 1 << 20
 _SAFE_FD = 64  # above every number that the command wants its descriptors at
 
 
 def main() -> int:
+    os.closerange(3, _EVERY_FD)  # whoever started the hive, and its event loop, may have left some open
     plan = json.load(sys.stdin)
     os.chdir(plan["directory"])
     os.umask(0o077)
@@ -169,7 +171,8 @@ def _child_pid(status_read: int, ended: int, timeout_s: float) -> int:
     """The host's number of the container's first process; 0 when the command ended without making one."""
     text = b""
     while b"\n" not in text and len(text) < 65536:
-        if status_read not in _poll(timeout_s, {status_read: select.POLLIN, ended: select.POLLIN}):
+        ready = _poll(timeout_s, {status_read: select.POLLIN, ended: select.POLLIN})
+        if not ready.get(status_read, 0) & select.POLLIN:
             return 0
         text += os.read(status_read, 4096)
     return int(json.loads(text.split(b"\n")[0])["child-pid"])

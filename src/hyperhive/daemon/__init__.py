@@ -1,0 +1,1 @@
+"""The one place where the hive is put together; contains no behaviour of its own."""

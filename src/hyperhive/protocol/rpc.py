@@ -2,6 +2,8 @@
 
 import asyncio
 import inspect
+import socket
+import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar, cast
@@ -128,6 +130,14 @@ class Peer(asyncio.Protocol):
         """End the connection after what is written has been sent. Harmless when it has ended."""
         if self._transport is not None:
             self._transport.close()
+
+    def peer_uid(self) -> int | None:
+        """Whose process the other end is, from the kernel; None when the connection is gone."""
+        connected = self._transport.get_extra_info("socket") if self._transport is not None else None
+        if connected is None or connected.fileno() < 0:
+            return None
+        credentials = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        return int(struct.unpack("iII", credentials)[1])
 
     # asyncio.Protocol
 

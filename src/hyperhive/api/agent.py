@@ -1,0 +1,108 @@
+"""The agents' sockets: who a call comes from is the socket it arrived on."""
+
+import asyncio
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import structlog
+
+from hyperhive.api.listener import bind, unbind
+from hyperhive.config.paths import Paths
+from hyperhive.hub.agents import Agent
+from hyperhive.hub.runners import Runners
+from hyperhive.protocol import agent as wire
+from hyperhive.protocol.ids import AgentName
+from hyperhive.protocol.rpc import Method, Peer
+
+MAX_CONNECTIONS: Final = 16
+"""Of one agent: its runner needs one; whatever else runs in the container may not take the hive's memory."""
+
+log = structlog.get_logger(__name__)
+
+Use = Callable[[Runners, Agent, Any], Any]
+ENDPOINTS: Final[tuple[tuple[Method[Any, Any], Use], ...]] = (
+    (wire.RECV, Runners.recv),
+    (wire.READ, Runners.read),
+    (wire.ACK, Runners.ack),
+    (wire.RELEASE, Runners.release),
+    (wire.HEARTBEAT, Runners.heartbeat),
+    (wire.SEND, Runners.send),
+    (wire.RECEIPT, Runners.receipt),
+    (wire.SET_STATUS, Runners.set_status),
+    (wire.LIST_AGENTS, Runners.list_agents),
+    (wire.WHOAMI, Runners.whoami),
+    (wire.REPORT, Runners.report),
+    (wire.EVENTS, Runners.record),
+)
+"""All an agent can ask, beside `hello`, which needs to know the connection."""
+
+
+@dataclass
+class _Door:
+    server: asyncio.Server
+    peers: set[Peer] = field(default_factory=set)
+
+
+class AgentDoors:
+    """One listening socket per agent. `close_all` ends them and every connection."""
+
+    def __init__(self, paths: Paths, runners: Callable[[], Runners]) -> None:
+        self._paths = paths
+        self._runners = runners
+        self._doors: dict[AgentName, _Door] = {}
+
+    async def open(self, agent: Agent) -> None:
+        if agent.name in self._doors:
+            return
+        uid = agent.row.uid
+        sock = await bind(self._paths.agent_socket(agent.name), mode=0o600 if uid is None else 0o660, gid=uid)
+        peers: set[Peer] = set()
+        server = await asyncio.get_running_loop().create_unix_server(
+            functools.partial(self._accept, agent, peers), sock=sock
+        )
+        self._doors[agent.name] = _Door(server, peers)
+
+    async def close(self, name: AgentName) -> None:
+        door = self._doors.pop(name, None)
+        if door is None:
+            return
+        door.server.close()
+        for peer in list(door.peers):
+            peer.close()
+        await asyncio.to_thread(unbind, self._paths.agent_socket(name))
+
+    async def close_all(self) -> None:
+        for name in list(self._doors):
+            await self.close(name)
+
+    def _accept(self, agent: Agent, peers: set[Peer]) -> Peer:
+        peer = Peer(on_connect=functools.partial(self._connected, agent, peers))
+        runners = self._runners()
+
+        async def hello(params: wire.Hello) -> wire.Welcome:
+            return await runners.hello(agent, peer, params)
+
+        peer.serve(wire.HELLO, hello)
+        for method, use in ENDPOINTS:
+            peer.serve(method, functools.partial(use, runners, agent))
+        return peer
+
+    def _connected(self, agent: Agent, peers: set[Peer], peer: Peer) -> None:
+        if len(peers) >= MAX_CONNECTIONS or not _may_enter(agent, peer):
+            log.warning("refused a connection to an agent's socket", agent=agent.name, open=len(peers))
+            peer.close()
+            return
+        peers.add(peer)
+        peer.closed.add_done_callback(lambda _: self._left(agent, peers, peer))
+
+    def _left(self, agent: Agent, peers: set[Peer], peer: Peer) -> None:
+        peers.discard(peer)
+        self._runners().gone(agent, peer)
+
+
+def _may_enter(agent: Agent, peer: Peer) -> bool:
+    """Where every agent has a uid of its own, nobody else comes through its door."""
+    uid = peer.peer_uid()
+    return agent.row.uid is None or uid in (0, agent.row.uid)

@@ -1,0 +1,28 @@
+"""What is swept now and then: handled mail, old events."""
+
+import asyncio
+import time
+from typing import Final
+
+import structlog
+
+from hyperhive.broker.events import EventLog
+from hyperhive.broker.mailbox import Mailbox
+from hyperhive.protocol.faults import FaultError
+
+MAIL_DAYS: Final = 30
+EVERY_S: Final = 3600.0
+
+log = structlog.get_logger(__name__)
+
+
+async def sweep(mailbox: Mailbox, events: EventLog) -> None:
+    """Once an hour, until cancelled. A sweep that fails is logged and tried again an hour later."""
+    while True:
+        await asyncio.sleep(EVERY_S)
+        try:
+            removed = await mailbox.vacuum(time.time() - MAIL_DAYS * 86400)
+            await events.trim()
+            log.info("swept", messages=removed)
+        except FaultError as fault:
+            log.error("cannot sweep", error=fault.message)

@@ -1,0 +1,143 @@
+"""The daemon: paths and settings into objects, objects into one running hive, and its ordered stop."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import zlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import structlog
+import uvloop
+
+from hyperhive.api import host
+from hyperhive.api.agent import AgentDoors
+from hyperhive.api.endpoints import Hive
+from hyperhive.broker.approvals import Approvals
+from hyperhive.broker.database import Database
+from hyperhive.broker.events import EventLog
+from hyperhive.broker.mailbox import Mailbox
+from hyperhive.broker.roster import Roster
+from hyperhive.broker.turns import Turns
+from hyperhive.config import claude
+from hyperhive.config.paths import Paths
+from hyperhive.containers.bubblewrap import Bubblewrap
+from hyperhive.containers.cgroups import find_limiter
+from hyperhive.containers.egress import Egress
+from hyperhive.containers.host import read_host
+from hyperhive.containers.runtime import Runtime
+from hyperhive.daemon import logs
+from hyperhive.daemon.housekeeping import sweep
+from hyperhive.daemon.systemd import notify
+from hyperhive.hub import directories
+from hyperhive.hub.chronicle import Chronicle
+from hyperhive.hub.desk import Desk
+from hyperhive.hub.fleet import Fleet, House
+from hyperhive.hub.plan import Tooling
+from hyperhive.hub.runners import Runners
+from hyperhive.protocol.faults import FaultError, FaultKind
+from hyperhive.rehearsal.credentials import real_credentials
+
+log = structlog.get_logger(__name__)
+
+
+def serve(paths: Paths, *, rehearsal: Path | None, log_format: str = "auto") -> int:
+    """Run the hive until SIGTERM or SIGINT; the process's exit status. Containers live on when it ends.
+
+    `rehearsal` is the directory of the rehearsal model's socket: then no agent gets a network or a credential.
+    """
+    logs.configure(log_format)
+    try:
+        uvloop.run(_serve(paths, rehearsal))
+    except FaultError as fault:
+        log.error("cannot run the hive", reason=fault.message)
+        sys.stderr.write(f"error: {fault.message}\n")
+        return 1
+    return 0
+
+
+async def _serve(paths: Paths, rehearsal: Path | None) -> None:
+    _refuse_both_models(rehearsal)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with hive_at(paths, rehearsal=rehearsal) as hive, host.serving(paths, hive):
+        log.info("the hive is ready", socket=str(paths.host_socket), agents=len(hive.fleet.names()))
+        notify("READY=1")
+        await stop.wait()
+        notify("STOPPING=1")
+        log.info("the hive stops; its containers run on")
+
+
+@contextlib.asynccontextmanager
+async def hive_at(paths: Paths, *, rehearsal: Path | None) -> AsyncIterator[Hive]:
+    """A whole hive without its admin socket, for as long as it is entered.
+
+    Left in the reverse order of what follows: stop watching containers (they run on), end the agents' connections
+    (their runners come back), leave the egress proxy serving, and last of all flush and close the database.
+    """
+    await asyncio.to_thread(directories.make_hive, paths)
+    async with contextlib.AsyncExitStack() as stack:
+        database = await Database.open(paths.database)
+        stack.push_async_callback(database.close)
+        events = await EventLog.open(database)
+        stack.callback(events.close)
+        chronicle = Chronicle(events)
+        mailbox = await Mailbox.open(database)
+        stack.callback(mailbox.close)
+        egress = Egress(paths.runtime_dir / "egress", lambda refusal: desk.egress_refused(refusal))
+        stack.push_async_callback(egress.close, stop=False)
+
+        def runners_of_this_hive() -> Runners:
+            return runners
+
+        doors = AgentDoors(paths, runners_of_this_hive)
+        house = await _house(paths, egress, rehearsal)
+        stack.push_async_callback(house.runtime.close)
+        fleet = Fleet(
+            house=house,
+            mailbox=mailbox,
+            roster=Roster(database),
+            chronicle=chronicle,
+            doors=doors,
+        )
+        runners = Runners(fleet=fleet, mailbox=mailbox, events=events, turns=Turns(database), chronicle=chronicle)
+        desk = Desk(fleet=fleet, mailbox=mailbox, approvals=Approvals(database), chronicle=chronicle)
+        mailbox.on_change = desk.mail_moved
+        stack.push_async_callback(doors.close_all)
+        await stack.enter_async_context(fleet.running())
+        sweeper = asyncio.create_task(sweep(mailbox, events), name="sweeper")
+        stack.callback(sweeper.cancel)
+        yield Hive(fleet=fleet, desk=desk, mailbox=mailbox)
+
+
+async def _house(paths: Paths, egress: Egress, rehearsal: Path | None) -> House:
+    tooling = await asyncio.to_thread(lambda: Tooling.of_this_process(claude.find(os.environ)))
+    backend = Bubblewrap(await read_host())
+    limiter = await asyncio.to_thread(find_limiter, _slice(paths))
+    return House(
+        paths=paths,
+        tooling=tooling,
+        runner_argv=(sys.executable, "-I", "-m", "hyperhive.harness.runner"),
+        runtime=Runtime(paths.containers, backend, limiter),
+        egress=egress,
+        rehearsal=rehearsal,
+        per_agent_uids=os.geteuid() == 0,
+    )
+
+
+def _slice(paths: Paths) -> str:
+    """Keeps the control groups of two hives on one host apart."""
+    return f"hyperhive-{zlib.crc32(bytes(paths.runtime_dir)):08x}"
+
+
+def _refuse_both_models(rehearsal: Path | None) -> None:
+    found = real_credentials(os.environ) if rehearsal is not None else []
+    if found:
+        raise FaultError(
+            FaultKind.NOT_ALLOWED,
+            f"cannot rehearse with real credentials in the environment ({', '.join(found)}): a hive uses the "
+            "rehearsal model or real credentials, never both; unset them for this hive",
+        )

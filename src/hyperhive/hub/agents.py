@@ -1,0 +1,61 @@
+"""One agent as the hive knows it: what is recorded of it and what it is doing now."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from hyperhive.broker.roster import AgentRow, Wanted
+from hyperhive.protocol.events import Rest, TurnState
+from hyperhive.protocol.ids import AgentName
+from hyperhive.protocol.rpc import Peer
+from hyperhive.protocol.settings import AgentSettings
+
+
+class Phase(StrEnum):
+    """Where the agent's container is in its life."""
+
+    STOPPED = "stopped"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    BACKING_OFF = "backing_off"  #: died; will be started again
+    FAILED = "failed"  #: given up; `start` tries again
+
+
+@dataclass(kw_only=True)
+class Agent:
+    """What changes while the hive runs. The roster's row is the part that survives it."""
+
+    row: AgentRow
+    settings: AgentSettings = field(default_factory=AgentSettings)
+    phase: Phase = Phase.STOPPED
+    furnished: bool = False  #: its directory under the hive's runtime directory is there
+    failure: str = ""
+    peer: Peer | None = None  #: the runner's connection, once it has said hello
+    epoch: int = 0
+    rest: str = Rest.DOZING
+    turn_state: str = TurnState.IDLE
+    model: str = ""
+    context_tokens: int = 0
+    needs_login: bool = False
+    turn_cause: str = ""  #: who sent what the latest turn is about
+    status_text: str = ""
+    status_set_at: float = 0.0
+
+    @property
+    def name(self) -> AgentName:
+        return AgentName(self.row.name)
+
+    @property
+    def wanted(self) -> str:
+        """What the operator wants of it: up, paused or down."""
+        return "paused" if self.row.paused and self.row.wanted is Wanted.UP else self.row.wanted
+
+    @property
+    def running(self) -> bool:
+        return self.phase in (Phase.RUNNING, Phase.STOPPING)
+
+    def forget_container(self) -> None:
+        """Nothing that the harness reported holds once its container is gone."""
+        self.peer = None
+        self.rest, self.turn_state = Rest.DOZING, TurnState.IDLE
+        self.status_text, self.status_set_at = "", 0.0

@@ -1,0 +1,37 @@
+"""What happens in the hive, told to those who watch and kept for those who look later."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from hyperhive.broker.events import EventLog
+from hyperhive.hub.agents import Agent
+from hyperhive.hub.changes import Changes
+from hyperhive.protocol.faults import FaultError
+
+log = structlog.get_logger(__name__)
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Chronicle:
+    """Events of the hive's own (kept, numbered) and news of changed agents (not kept: ask for the roster)."""
+
+    def __init__(self, events: EventLog) -> None:
+        self.events = events
+        self.changes = Changes()
+
+    def changed(self, agent: Agent) -> None:
+        """Something that the roster shows of the agent is different now."""
+        self.changes.publish(agent.name)
+
+    def note(self, agent: str, kind: str, fields: Mapping[str, Any]) -> None:
+        """Keep and publish an event about an agent; a full disk costs the event, not what it is about."""
+        payload = msgspec.Raw(_encode({"kind": kind, **fields}))
+        self.events.tell(kind, payload, agent).add_done_callback(_log_lost)
+
+
+def _log_lost(written: Any) -> None:
+    if not written.cancelled() and isinstance(written.exception(), FaultError):
+        log.error("an event could not be kept", error=str(written.exception()))

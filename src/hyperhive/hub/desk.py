@@ -1,0 +1,145 @@
+"""What the operator may ask of the hive, beyond the life of its agents: mail, approvals, an agent's turn."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from hyperhive.broker.approvals import ApprovalRow, Approvals, ApprovalStatus
+from hyperhive.broker.events import Resync
+from hyperhive.broker.letters import Draft, MailChange, MailChangeKind
+from hyperhive.broker.mailbox import Mailbox
+from hyperhive.containers.egress import Refusal
+from hyperhive.hub.agents import Agent
+from hyperhive.hub.chronicle import Chronicle
+from hyperhive.hub.fleet import Fleet
+from hyperhive.protocol import agent as wire
+from hyperhive.protocol import host
+from hyperhive.protocol.events import HiveEvent, TurnState
+from hyperhive.protocol.faults import FaultError, FaultKind
+from hyperhive.protocol.ids import OPERATOR, agent_name
+from hyperhive.protocol.rpc import Method, Nothing, P, R
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desk:
+    """The operator's side of the mailbox, the approval queue and the running harnesses."""
+
+    fleet: Fleet
+    mailbox: Mailbox
+    approvals: Approvals
+    chronicle: Chronicle
+
+    # mail
+
+    async def send(self, to: str, body: str, *, mid: str, in_reply_to: int | None = None) -> wire.Sent:
+        draft = Draft(
+            sender=OPERATOR, kind=wire.MessageKind.OPERATOR, mid=mid, to=to, body=body, in_reply_to=in_reply_to
+        )
+        return await self.mailbox.send(draft)
+
+    async def reply_to(self, message: int, timeout_s: float) -> host.InboxRow:
+        """The first message to the operator in that message's thread; raises FaultError when none comes in time."""
+        row = await self.mailbox.wait_in_thread(message, OPERATOR, timeout_s)
+        if row is None:
+            raise FaultError(
+                FaultKind.UNAVAILABLE,
+                f"no reply to message {message} came within {timeout_s:g} s; `hive inbox` shows it when it does",
+            )
+        return row
+
+    def mail_moved(self, change: MailChange) -> None:
+        """Called for every step of every message: wakes a sleeper, tells a working agent of new mail."""
+        if change.kind != MailChangeKind.SENT or change.recipient not in self.fleet.names():
+            return
+        agent = self.fleet.get(change.recipient)
+        self.fleet.mail_waits(agent.name)
+        if agent.peer is not None and agent.turn_state != TurnState.IDLE:
+            agent.peer.notify(wire.ARRIVED, wire.Arrived(unread=1, senders=[change.sender]))
+
+    # watching
+
+    async def watch(
+        self, name: str | None, *, since: int | None, history: int, follow: bool
+    ) -> AsyncIterator[list[HiveEvent]]:
+        """Kept events, oldest first, then new ones as they come; no gap and no double between the two.
+
+        Raises FaultError (`unavailable`) when events came faster than they were taken.
+        """
+        with self.chronicle.events.subscribe(name) as live:
+            last = 0
+            async for kept in self._kept(name, since, history):
+                last = kept[-1].id
+                yield kept
+            while follow and (batch := await live.batch()):
+                if isinstance(batch[-1], Resync):
+                    raise FaultError(
+                        FaultKind.UNAVAILABLE,
+                        f"events came faster than they were read; go on from id {batch[-1].last}",
+                    )
+                new = [event for event in batch if isinstance(event, HiveEvent) and event.id > last]
+                if new:
+                    yield new
+
+    async def _kept(self, name: str | None, since: int | None, history: int) -> AsyncIterator[list[HiveEvent]]:
+        events = self.chronicle.events
+        if since is None:
+            if history and (latest := await events.latest(name, history)):
+                yield latest
+            return
+        while kept := await events.after(since, name):
+            since = kept[-1].id
+            yield kept
+
+    def egress_refused(self, refusal: Refusal) -> None:
+        """An agent wanted to reach what its network settings do not allow."""
+        fields = {"host": refusal.host, "port": refusal.port, "reason": refusal.reason, "count": refusal.count}
+        self.chronicle.note(refusal.agent, "egress_refused", fields)
+
+    # approvals
+
+    async def request_spawn(self, name: str, description: str) -> int:
+        """Queue a spawn for the operator's decision."""
+        checked = agent_name(name)
+        if checked in self.fleet.names():
+            raise FaultError(FaultKind.NAME_TAKEN, f"cannot ask for {name!r}: there is an agent of that name")
+        row = await self.approvals.queue(agent=checked, kind="spawn", description=description or None)
+        self.chronicle.note(checked, "approval_added", {"id": row.id, "approval_kind": row.kind})
+        return row.id
+
+    async def approve(self, approval_id: int) -> None:
+        """Decide for it, once, and carry it out; a failure is kept with the row and raised."""
+        row = await self.approvals.resolve(approval_id, ApprovalStatus.APPROVED)
+        try:
+            await self.fleet.spawn(row.agent, description=row.description or "")
+        except FaultError as fault:
+            await self.approvals.fail(approval_id, fault.message)
+            self._resolved(row, "failed", fault.message)
+            raise
+        self._resolved(row, "approved")
+
+    async def deny(self, approval_id: int, reason: str) -> None:
+        row = await self.approvals.resolve(approval_id, ApprovalStatus.DENIED, reason or None)
+        self._resolved(row, "denied", reason)
+
+    def _resolved(self, row: ApprovalRow, status: str, note: str = "") -> None:
+        fields = {"id": row.id, "approval_kind": row.kind, "status": status, "note": note}
+        self.chronicle.note(row.agent, "approval_resolved", fields)
+
+    # a harness at work
+
+    async def cancel(self, name: str) -> bool:
+        """Interrupt the turn under way; whether there was one."""
+        return (await self._ask(self.fleet.get(name), wire.CANCEL, Nothing())).done
+
+    async def new_session(self, name: str) -> bool:
+        return (await self._ask(self.fleet.get(name), wire.NEW_SESSION, Nothing())).done
+
+    async def set_model(self, name: str, model: str) -> wire.ModelSet:
+        return await self._ask(self.fleet.get(name), wire.SET_MODEL, wire.SetModel(model=model))
+
+    async def _ask(self, agent: Agent, method: Method[P, R], params: P) -> R:
+        if agent.peer is None:
+            raise FaultError(
+                FaultKind.WRONG_STATE,
+                f"agent {agent.name!r} has no harness connected now; it is {agent.phase}: hive start {agent.name}",
+            )
+        return await agent.peer.call(method, params)

@@ -1,0 +1,134 @@
+"""An agent's directories on the host: made, found again, taken away."""
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from hyperhive.config.paths import Paths
+from hyperhive.protocol.faults import FaultError, FaultKind
+from hyperhive.protocol.host import Tombstone
+from hyperhive.protocol.ids import AgentName, known_form
+from hyperhive.protocol.settings import AgentDocument
+
+_MAX_COUNTED = 100_000
+
+
+def make_hive(paths: Paths) -> None:
+    """The hive's own trees; raises FaultError (`storage`) that names the directory which cannot be written."""
+    try:
+        for directory, mode in (
+            (paths.state_dir, 0o700),
+            (paths.state_dir / "agents", 0o700),
+            (paths.state_dir / "applied", 0o700),
+            (paths.shared, 0o1777),
+            (paths.runtime_dir, 0o751),
+            (paths.runtime_dir / "agents", 0o711),
+        ):
+            directory.mkdir(parents=True, exist_ok=True)
+            directory.chmod(mode)
+    except OSError as error:
+        raise FaultError(
+            FaultKind.STORAGE,
+            f"cannot write {error.filename}: {error.strerror}; make it writable for this user, or set "
+            "HYPERHIVE_STATE_DIR and HYPERHIVE_RUNTIME_DIR to directories that are",
+        ) from None
+
+
+def make(paths: Paths, name: AgentName, uid: int | None) -> None:
+    """The agent's directories; those that exist are kept, with what is in them. `uid` owns what the agent writes."""
+    try:
+        for directory in (paths.agent_config(name), paths.applied(name)):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for directory in (paths.agent_state(name), paths.agent_claude(name)):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _own(directory, uid, 0o700)
+    except OSError as error:
+        raise FaultError(
+            FaultKind.STORAGE, f"cannot make {error.filename} for {name}: {error.strerror}; nothing was changed"
+        ) from None
+
+
+def make_runtime(paths: Paths, name: AgentName, uid: int | None, document: AgentDocument) -> None:
+    """The directory that the container sees as /run/hive, with its agent.json. Only the agent's uid may enter."""
+    directory = paths.agent_runtime(name)
+    directory.mkdir(parents=True, exist_ok=True)
+    if uid is not None:
+        os.chown(directory, 0, uid)
+    directory.chmod(0o700 if uid is None else 0o750)
+    temporary = directory / ".agent.json"
+    temporary.write_bytes(msgspec.json.format(msgspec.json.encode(document)))
+    if uid is not None:
+        os.chown(temporary, 0, uid)
+    temporary.chmod(0o640)
+    temporary.replace(directory / "agent.json")
+
+
+def remove_runtime(paths: Paths, name: AgentName) -> None:
+    """Harmless when it is gone."""
+    shutil.rmtree(paths.agent_runtime(name), ignore_errors=True)
+
+
+def purge(paths: Paths, name: AgentName) -> None:
+    """Config, applied config, credentials and state: all of it, for good."""
+    for directory in (paths.agent(name), paths.applied(name)):
+        if directory.is_dir():
+            shutil.rmtree(directory)
+
+
+def has_kept_state(paths: Paths, name: AgentName) -> bool:
+    return paths.agent_state(name).is_dir()
+
+
+def tombstones(paths: Paths, living: frozenset[str]) -> list[Tombstone]:
+    """Agents that have state and no life."""
+    return [_tombstone(paths, name) for name in _kept(paths) if name not in living]
+
+
+def _kept(paths: Paths) -> Iterator[AgentName]:
+    for entry in sorted((paths.state_dir / "agents").iterdir()):
+        try:
+            name = known_form(entry.name)
+        except FaultError:
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            yield name
+
+
+def _tombstone(paths: Paths, name: AgentName) -> Tombstone:
+    size, modified = _measure(paths.agent(name))
+    return Tombstone(
+        name=name,
+        size_bytes=size,
+        last_modified=datetime.fromtimestamp(modified, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        has_credentials=_is_file(paths.agent_claude(name) / ".credentials.json"),
+    )
+
+
+def _measure(root: Path) -> tuple[int, float]:
+    """Bytes and latest change of the first hundred thousand entries; links are counted, not followed."""
+    size, modified, counted = 0, root.lstat().st_mtime, 0
+    for directory, _, files in os.walk(root, followlinks=False):
+        for file in files:
+            found = os.lstat(os.path.join(directory, file))  # noqa: PTH118 (hot, and the names are hostile)
+            size, modified, counted = size + found.st_size, max(modified, found.st_mtime), counted + 1
+            if counted >= _MAX_COUNTED:
+                return size, modified
+    return size, modified
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def _own(path: Path, uid: int | None, mode: int) -> None:
+    if uid is not None:
+        os.chown(path, uid, uid)
+    path.chmod(mode)

@@ -1,0 +1,437 @@
+"""All agents of this hive: made, started, stopped, put to sleep, destroyed; found again after a restart."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import structlog
+
+from hyperhive.broker.letters import Draft
+from hyperhive.broker.mailbox import Mailbox
+from hyperhive.broker.roster import Roster, Wanted
+from hyperhive.config import agent_toml
+from hyperhive.config.paths import Paths
+from hyperhive.containers.egress import Egress, EgressRule
+from hyperhive.containers.egress_rules import CLAUDE_HOSTS
+from hyperhive.containers.runtime import Exit, Runtime
+from hyperhive.containers.spec import ContainerSpec
+from hyperhive.hub import directories, prompts
+from hyperhive.hub.agents import Agent, Phase
+from hyperhive.hub.chronicle import Chronicle
+from hyperhive.hub.plan import Tooling, container_spec, shell_environment
+from hyperhive.hub.supervisor import Hooks, Supervisor, how_it_ended
+from hyperhive.protocol.agent import PAUSE, MessageKind, Pause
+from hyperhive.protocol.events import Rest
+from hyperhive.protocol.faults import FaultError, FaultKind
+from hyperhive.protocol.host import ShellCommand, Tombstone
+from hyperhive.protocol.ids import (
+    MANAGER,
+    OPERATOR,
+    SYSTEM,
+    AgentName,
+    agent_name,
+    closest,
+    container_name,
+    known_form,
+)
+from hyperhive.protocol.settings import AgentDocument, AgentSettings
+
+FIRST_UID: Final = 400_000
+LAST_UID: Final = 465_535
+STARTS_AT_ONCE: Final = 4
+
+log = structlog.get_logger(__name__)
+
+
+class Doors(Protocol):
+    """The agents' sockets. `open` is done when connecting works; both are harmless when repeated."""
+
+    async def open(self, agent: Agent) -> None: ...
+    async def close(self, name: AgentName) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class House:
+    """What every container of this hive is built from and runs in."""
+
+    paths: Paths
+    tooling: Tooling
+    runner_argv: tuple[str, ...]
+    runtime: Runtime
+    egress: Egress
+    rehearsal: Path | None  #: the directory of the model's socket, when the hive rehearses
+    per_agent_uids: bool  #: a root daemon gives every agent a uid of its own
+
+
+@dataclass(kw_only=True)
+class _Member:
+    agent: Agent
+    supervisor: Supervisor
+    watch: "asyncio.Task[None]"
+    bedtime: asyncio.TimerHandle | None = None
+
+
+@dataclass(kw_only=True)
+class Fleet:
+    """The agents by name, and everything that is done to their existence.
+
+    Enter `running()` once; leaving it stops watching and leaves every container as it is. What one caller began is
+    carried to its end even when the caller goes away in the middle.
+    """
+
+    house: House
+    mailbox: Mailbox
+    roster: Roster
+    chronicle: Chronicle
+    doors: Doors
+    _members: dict[AgentName, _Member] = field(default_factory=dict)
+    _tasks: set["asyncio.Task[Any]"] = field(default_factory=set)
+    _existence: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _starts: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(STARTS_AT_ONCE))
+
+    # who there is
+
+    def names(self) -> list[AgentName]:
+        return sorted(self._members)
+
+    def agents(self) -> list[Agent]:
+        return [self._members[name].agent for name in self.names()]
+
+    def get(self, name: str) -> Agent:
+        return self._member(name).agent
+
+    async def tombstones(self) -> list[Tombstone]:
+        return await asyncio.to_thread(directories.tombstones, self.house.paths, frozenset(self._members))
+
+    async def logs(self, name: str, *, lines: int, follow: bool) -> AsyncIterator[list[str]]:
+        """What the container wrote, hostile text, in batches; with `follow` without an end."""
+        container = container_name(self.get(name).name)
+        if not follow:
+            yield await self.house.runtime.logs(container, lines=lines)
+            return
+        async for line in self.house.runtime.follow_logs(container, lines=lines):
+            yield [line]
+
+    def shell(self, name: str) -> ShellCommand:
+        """What the operator executes to get a shell in the agent's container. Raises FaultError when it is down."""
+        agent = self.get(name)
+        argv = self.house.runtime.enter_argv(
+            container_name(agent.name),
+            ("/bin/sh", "-l"),
+            env=shell_environment(agent, self.house.tooling),
+            cwd="/state",
+        )
+        return ShellCommand(argv=list(argv), needs_root=self.house.per_agent_uids)
+
+    # from start to stop of the daemon
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Adopt what outlived an earlier daemon, start what is wanted, watch it all until the end."""
+        await self._find_again()
+        try:
+            yield
+        finally:
+            tasks = [*self._tasks, *(member.watch for member in self._members.values())]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _find_again(self) -> None:
+        for row in await self.roster.list():
+            agent = Agent(row=row, settings=self._deployed(AgentName(row.name)))
+            await self._join(agent)
+        adopted = {running.name: running for running in await self.house.runtime.adopt()}
+        for name, member in self._members.items():
+            running = adopted.pop(container_name(name), None)
+            if running is not None:
+                await member.supervisor.adopt(running)
+            if self._should_run(member.agent) != (running is not None):
+                self._in_background(self._bring_into_line(member))
+        for stray in adopted:
+            log.warning("stopping a container that belongs to no agent", container=stray)
+            self._in_background(self._end_stray(stray))
+        await self._declare_egress()
+
+    async def _end_stray(self, container: str) -> None:
+        await self.house.runtime.stop(container, grace_s=5)
+
+    async def _bring_into_line(self, member: _Member) -> None:
+        if not self._should_run(member.agent):
+            await member.supervisor.stop()
+            return
+        async with self._starts:
+            await member.supervisor.start()
+
+    @staticmethod
+    def _should_run(agent: Agent) -> bool:
+        return agent.row.wanted == Wanted.UP and not agent.row.asleep and agent.phase is not Phase.FAILED
+
+    # existence
+
+    async def spawn(self, name: str, *, model: str | None = None, description: str = "") -> None:
+        """A new agent, up; with the state it had when one of that name was destroyed and kept."""
+        await self._carry_out(self._spawn(agent_name(name), model, description))
+
+    async def _spawn(self, name: AgentName, model: str | None, description: str) -> None:
+        async with self._existence:
+            await self._make(name, model, description)
+        async with self._starts:
+            await self._member(name).supervisor.start()
+
+    async def _make(self, name: AgentName, model: str | None, description: str) -> None:
+        if name in self._members:
+            raise FaultError(FaultKind.NAME_TAKEN, f"cannot spawn {name!r}: there is an agent of that name")
+        paths, uid = self.house.paths, await self._uid_for(name)
+        await asyncio.to_thread(directories.make, paths, name, uid)
+        await asyncio.to_thread(agent_toml.seed, paths.agent_config(name), model=model, description=description)
+        settings = await asyncio.to_thread(agent_toml.deploy, paths.agent_config(name), paths.applied(name))
+        row = await self.roster.add(name, uid=uid, role=settings.role, description=settings.description)
+        agent = Agent(row=row, settings=settings)
+        await self._join(agent)
+        self.chronicle.note(name, "spawned", {})
+
+    async def destroy(self, name: str, *, purge: bool) -> None:
+        """Ends the agent. Its state is kept as a tombstone unless purged; a tombstone can be purged by name too."""
+        checked = known_form(name)
+        if checked == MANAGER:
+            raise FaultError(FaultKind.NOT_ALLOWED, "cannot destroy the manager")
+        await self._carry_out(self._destroy(checked, purge))
+
+    async def _destroy(self, name: AgentName, purge: bool) -> None:
+        async with self._existence:
+            if name in self._members:
+                await self._end(self._members[name], purge)
+            elif purge and directories.has_kept_state(self.house.paths, name):
+                await asyncio.to_thread(directories.purge, self.house.paths, name)
+            else:
+                raise self._unknown(name)
+
+    async def _end(self, member: _Member, purge: bool) -> None:
+        agent, paths = member.agent, self.house.paths
+        await self.roster.destroy(agent.name)
+        await member.supervisor.stop()
+        member.watch.cancel()
+        self._stay_awake(member)
+        del self._members[agent.name]
+        await self.doors.close(agent.name)
+        await self.mailbox.forget(agent.name)
+        await self._declare_egress()
+        await self.house.runtime.erase(container_name(agent.name))
+        await asyncio.to_thread(directories.remove_runtime, paths, agent.name)
+        if purge:
+            await asyncio.to_thread(directories.purge, paths, agent.name)
+        self.chronicle.note(agent.name, "destroyed", {"purged": purge})
+        self.chronicle.changed(agent)
+
+    async def rebuild(self, name: str) -> None:
+        """Deploy what agent.toml says now, and start the container anew from it. A wrong one changes nothing."""
+        member, paths = self._member(name), self.house.paths
+        settings = await asyncio.to_thread(
+            agent_toml.deploy, paths.agent_config(member.agent.name), paths.applied(member.agent.name)
+        )
+        await self._carry_out(self._rebuild(member, settings.description))
+
+    async def _rebuild(self, member: _Member, description: str) -> None:
+        agent = member.agent
+        await self._record(agent, description=description)
+        self.chronicle.note(agent.name, "rebuilt", {})
+        if self._should_run(agent) or agent.running:
+            await member.supervisor.restart()
+            await self._kick(agent, "rebuilt with the current agent.toml and started again")
+
+    # run state
+
+    async def start(self, name: str) -> None:
+        member = self._member(name)
+        await self._carry_out(self._start(member))
+
+    async def _start(self, member: _Member) -> None:
+        agent, was_up = member.agent, member.agent.running
+        await self._record(agent, wanted=Wanted.UP, asleep=False)
+        await member.supervisor.start()
+        if not was_up:
+            await self._kick(agent, "started")
+
+    async def stop(self, name: str, *, graceful: bool = False) -> None:
+        member = self._member(name)
+        await self._carry_out(self._stop(member, graceful))
+
+    async def _stop(self, member: _Member, graceful: bool) -> None:
+        await self._record(member.agent, wanted=Wanted.DOWN, asleep=False)
+        self._stay_awake(member)
+        await member.supervisor.stop(graceful=graceful)
+        self.chronicle.note(member.agent.name, "killed", {})
+
+    async def restart(self, name: str) -> None:
+        member = self._member(name)
+        await self._carry_out(self._restart(member))
+
+    async def _restart(self, member: _Member) -> None:
+        await self._record(member.agent, wanted=Wanted.UP, asleep=False)
+        await member.supervisor.restart()
+        await self._kick(member.agent, "restarted")
+
+    async def set_paused(self, name: str, paused: bool) -> None:
+        """A paused agent finishes its turn and then takes no mail; it works on a stopped one too."""
+        agent = self._member(name).agent
+        await self._record(agent, paused=paused)
+        self.mailbox.set_held(agent.name, paused)
+        if agent.peer is not None:
+            agent.peer.notify(PAUSE, Pause(paused=paused))
+
+    # sleep
+
+    def dozes(self, name: AgentName) -> None:
+        """The agent rests; its container is stopped when it goes on resting long enough."""
+        member = self._members[name]
+        self._stay_awake(member)
+        if member.agent.settings.deep_sleep_after:
+            bedtime = member.agent.settings.deep_sleep_after
+            member.bedtime = asyncio.get_running_loop().call_later(bedtime, self._go_to_bed, member)
+
+    def wakes(self, name: AgentName) -> None:
+        """The agent works again."""
+        self._stay_awake(self._members[name])
+
+    def mail_waits(self, name: str) -> None:
+        """Mail came for an agent and nobody took it: a sleeping one is started."""
+        member = self._members.get(AgentName(name))
+        if member is not None and member.agent.row.asleep and member.agent.phase is Phase.STOPPED:
+            self._in_background(self._wake(member))
+
+    async def _wake(self, member: _Member) -> None:
+        if member.agent.row.wanted == Wanted.UP and not member.agent.row.paused:
+            await self._record(member.agent, asleep=False)
+            await member.supervisor.start()
+
+    def _go_to_bed(self, member: _Member) -> None:
+        self._in_background(self._put_to_sleep(member))
+
+    async def _put_to_sleep(self, member: _Member) -> None:
+        agent = member.agent
+        if agent.rest != Rest.DOZING or agent.phase is not Phase.RUNNING or await self.mailbox.unread(agent.name):
+            return
+        await self._record(agent, asleep=True)
+        await member.supervisor.stop()
+        if await self.mailbox.unread(agent.name):
+            await self._wake(member)
+
+    @staticmethod
+    def _stay_awake(member: _Member) -> None:
+        if member.bedtime is not None:
+            member.bedtime.cancel()
+            member.bedtime = None
+
+    # the supervisor's hooks
+
+    async def _prepare(self, agent: Agent) -> ContainerSpec:
+        house = self.house
+        agent.settings = await asyncio.to_thread(agent_toml.load, house.paths.applied(agent.name))
+        document = AgentDocument(name=agent.name, settings=agent.settings, peers=list(self.names()))
+        await asyncio.to_thread(directories.make_runtime, house.paths, agent.name, agent.row.uid, document)
+        agent.furnished = True
+        await self.doors.open(agent)
+        await self._declare_egress()
+        return container_spec(
+            agent, paths=house.paths, tooling=house.tooling, rehearsal=house.rehearsal, argv=house.runner_argv
+        )
+
+    async def _died(self, agent: Agent, exit_: Exit) -> None:
+        log.warning("a container died", agent=agent.name, how=how_it_ended(exit_))
+        self.chronicle.note(agent.name, "container_crash", {"note": how_it_ended(exit_), "oom": exit_.oom})
+        await self.mailbox.container_died(agent.name)
+
+    async def _gave_up(self, agent: Agent, last: str) -> None:
+        log.error("giving up on an agent", agent=agent.name, last=last)
+        await self._tell(OPERATOR, prompts.gave_up(agent.name, last))
+
+    # small things
+
+    async def _join(self, agent: Agent) -> None:
+        hooks = Hooks(prepare=self._prepare, changed=self.chronicle.changed, died=self._died, gave_up=self._gave_up)
+        supervisor = Supervisor(agent, self.house.runtime, hooks)
+        await self.mailbox.register(agent.name, agent.row.incarnation)
+        self.mailbox.set_held(agent.name, agent.row.paused)
+        watch = asyncio.create_task(supervisor.run(), name=f"supervisor of {agent.name}")
+        self._members[agent.name] = _Member(agent=agent, supervisor=supervisor, watch=watch)
+        agent.furnished = await asyncio.to_thread(self.house.paths.agent_runtime(agent.name).is_dir)
+        if agent.furnished:
+            await self.doors.open(agent)
+
+    async def _record(self, agent: Agent, **changes: Any) -> None:
+        agent.row = await self.roster.update(agent.name, **changes)
+        self.chronicle.changed(agent)
+
+    async def _kick(self, agent: Agent, reason: str) -> None:
+        await self._tell(agent.name, prompts.kick(reason))
+
+    async def _tell(self, to: str, body: str) -> None:
+        draft = Draft(sender=SYSTEM, kind=MessageKind.SYSTEM, mid=uuid.uuid4().hex, to=to, body=body)
+        try:
+            await self.mailbox.send(draft)
+        except FaultError as fault:
+            log.error("cannot deliver a message of the hive", to=to, error=fault.message)
+
+    async def _declare_egress(self) -> None:
+        """Each agent's allow-list to the proxy; nothing where the hive rehearses, which needs no network."""
+        rules = {
+            str(agent.name): EgressRule(
+                socket=self.house.paths.agent_runtime(agent.name) / "proxy.sock",
+                allow=(*CLAUDE_HOSTS, *agent.settings.network.allow),
+                uid=agent.row.uid,
+            )
+            for agent in self.agents()
+            if agent.furnished and agent.settings.network.mode == "allowlist"
+        }
+        if self.house.rehearsal is None:
+            await self.house.egress.declare(rules)
+
+    def _deployed(self, name: AgentName) -> AgentSettings:
+        try:
+            return agent_toml.load(self.house.paths.applied(name))
+        except FaultError as fault:
+            log.error("the deployed agent.toml cannot be read", agent=name, error=fault.message)
+            return agent_toml.parse("")
+
+    async def _uid_for(self, name: AgentName) -> int | None:
+        """The uid that owns the kept state of that name, else one that nobody has."""
+        if not self.house.per_agent_uids:
+            return None
+        kept = self.house.paths.agent_state(name)
+        if directories.has_kept_state(self.house.paths, name) and FIRST_UID <= kept.stat().st_uid <= LAST_UID:
+            return kept.stat().st_uid
+        taken = await self.roster.uids()
+        return next(uid for uid in range(FIRST_UID, LAST_UID + 1) if uid not in taken)
+
+    def _member(self, name: str) -> _Member:
+        member = self._members.get(known_form(name))
+        if member is None:
+            raise self._unknown(name)
+        return member
+
+    def _unknown(self, name: str) -> FaultError:
+        hint = closest(name, self.names())
+        return FaultError(FaultKind.UNKNOWN_AGENT, f'agent "{name}" is not managed by this hive; {hint}')
+
+    async def _carry_out(self, work: Coroutine[Any, Any, None]) -> None:
+        """Wait for the work, and let it end even when the one who waits goes away."""
+        await asyncio.shield(self._keep(asyncio.create_task(work)))
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        self._keep(asyncio.create_task(work)).add_done_callback(_log_failure)
+
+    def _keep(self, task: "asyncio.Task[None]") -> "asyncio.Task[None]":
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def _log_failure(task: "asyncio.Task[None]") -> None:
+    """The boundary of work that nobody waits for: its failure is logged, the hive goes on."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("work in the background failed", work=task.get_name(), error=str(error), exc_info=error)

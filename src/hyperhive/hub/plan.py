@@ -1,0 +1,82 @@
+"""What an agent's container is made of: settings and paths into a `ContainerSpec`. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from hyperhive.config.paths import Paths
+from hyperhive.containers.host import interpreter_mounts
+from hyperhive.containers.spec import HOME, ContainerSpec, Limits, Mount, Network
+from hyperhive.hub.agents import Agent
+from hyperhive.protocol.ids import container_name
+
+PATH: Final = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tooling:
+    """What every container gets of the host's software, read-only, at the same paths as outside."""
+
+    claude: Path
+    mounts: tuple[Mount, ...]  #: the interpreter, its packages, hyperhive's own and claude
+
+    @classmethod
+    def of_this_process(cls, claude: Path) -> "Tooling":
+        """Reads links from disk: call it off the loop."""
+        return cls(claude=claude, mounts=interpreter_mounts(claude.parent))
+
+
+def container_spec(
+    agent: Agent, *, paths: Paths, tooling: Tooling, rehearsal: Path | None, argv: tuple[str, ...]
+) -> ContainerSpec:
+    """The container of one agent. `argv` starts the runner; `rehearsal` is the directory of the model's socket."""
+    name = agent.name
+    mounts = [
+        _mount(paths.agent_runtime(name), "/run/hive"),
+        _mount(paths.agent_state(name), "/state", writable=True),
+        _mount(paths.shared, "/shared", writable=True),
+        _mount(paths.agent_claude(name), f"{HOME}/.claude", writable=True),
+        *tooling.mounts,
+    ]
+    if rehearsal is not None:
+        mounts.append(_mount(rehearsal, "/run/rehearsal"))
+    return ContainerSpec(
+        name=container_name(name),
+        argv=argv,
+        env=_environment(agent, tooling, rehearsing=rehearsal is not None),
+        mounts=tuple(mounts),
+        limits=Limits.from_settings(agent.settings.limits),
+        network=Network.NONE if rehearsal is not None else Network(agent.settings.network.mode),
+        uid=agent.row.uid,
+        hostname=name,
+        cwd=PurePosixPath("/state"),
+    )
+
+
+def _mount(source: Path, target: str, *, writable: bool = False) -> Mount:
+    return Mount(source=source, target=PurePosixPath(target), writable=writable)
+
+
+def _environment(agent: Agent, tooling: Tooling, *, rehearsing: bool) -> Mapping[str, str]:
+    env = {
+        "HOME": str(HOME),
+        "PATH": PATH,
+        "LANG": "C.UTF-8",
+        "CLAUDE_CONFIG_DIR": f"{HOME}/.claude",
+        "HYPERHIVE_SOCKET": "/run/hive/mcp.sock",
+        "HYPERHIVE_AGENT_CONFIG": "/run/hive/agent.json",
+        "HYPERHIVE_STATE": "/state",
+        "HYPERHIVE_CLAUDE": str(tooling.claude),
+    }
+    if rehearsing:
+        env["HYPERHIVE_REHEARSAL_SOCKET"] = "/run/rehearsal/model.sock"
+    elif agent.settings.network.mode == "allowlist":
+        env["HYPERHIVE_PROXY_SOCKET"] = "/run/hive/proxy.sock"
+    return env
+
+
+def shell_environment(agent: Agent, tooling: Tooling) -> Mapping[str, str]:
+    """What the operator's shell in the container has around it: the agent's own, with claude on the PATH."""
+    env = dict(_environment(agent, tooling, rehearsing=False))
+    return {**env, "PATH": f"{tooling.claude.parent}:{PATH}", "TERM": "xterm-256color", "PS1": f"{agent.name}:\\w$ "}

@@ -1,0 +1,183 @@
+"""What a harness may ask of the hive: its own mail, sending as itself, and saying how it is.
+
+Every call comes with the agent whose socket it arrived on; nothing in it says who the caller is.
+"""
+
+import time
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Final
+
+from msgspec import UNSET
+
+from hyperhive.broker.events import EventLog
+from hyperhive.broker.letters import Draft
+from hyperhive.broker.mailbox import Mailbox
+from hyperhive.broker.turns import TurnRow, Turns
+from hyperhive.hub.agents import Agent
+from hyperhive.hub.chronicle import Chronicle
+from hyperhive.hub.fleet import Fleet
+from hyperhive.hub.status import state
+from hyperhive.protocol import agent as wire
+from hyperhive.protocol.events import EventRecord, Rest, TurnEnd, TurnStart, TurnState, live_event
+from hyperhive.protocol.faults import FaultError, FaultKind
+from hyperhive.protocol.ids import EVERYONE, MANAGER, SYSTEM
+from hyperhive.protocol.rpc import Nothing, Peer
+
+_MANAGER_ROLE: Final = "manager"
+_TURN_KINDS: Final = frozenset({"turn_start", "turn_end"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runners:
+    """The agent socket's methods as use cases. All are done when what they answer is durable."""
+
+    fleet: Fleet
+    mailbox: Mailbox
+    events: EventLog
+    turns: Turns
+    chronicle: Chronicle
+
+    async def hello(self, agent: Agent, peer: Peer, hello: wire.Hello) -> wire.Welcome:
+        """The runner of this boot speaks for the agent from now on; an older one is fenced off."""
+        epoch = await self.mailbox.begin_epoch(agent.name, hello.boot_id)
+        if agent.peer is not None and agent.peer is not peer:
+            agent.peer.close()
+        agent.peer, agent.epoch = peer, epoch.number
+        self.chronicle.changed(agent)
+        return wire.Welcome(
+            agent=agent.name,
+            role=agent.row.role,
+            epoch=epoch.number,
+            paused=agent.row.paused,
+            events_seen=await self.events.seen(agent.name, agent.row.incarnation),
+            peers=[name for name in self.fleet.names() if name != agent.name],
+            held=epoch.held,
+        )
+
+    def gone(self, agent: Agent, peer: Peer) -> None:
+        """The connection ended. The epoch lives on: its runner comes back, or its leases run out."""
+        if agent.peer is peer:
+            agent.peer = None
+            self.mailbox.cancel_waits(agent.name)
+            self.chronicle.changed(agent)
+
+    def recv(self, agent: Agent, ask: wire.Recv) -> Awaitable[wire.Received]:
+        return self.mailbox.recv(agent.name, ask.epoch, ask.wait_seconds, ask.max, ask.ack)
+
+    def read(self, agent: Agent, ask: wire.Read) -> Awaitable[wire.Settled]:
+        return self.mailbox.read(agent.name, ask.epoch, ask.ids, ask.turn)
+
+    def ack(self, agent: Agent, ask: wire.Ack) -> Awaitable[wire.Settled]:
+        return self.mailbox.ack(agent.name, ask.epoch, ask.ids)
+
+    def release(self, agent: Agent, ask: wire.Release) -> Awaitable[wire.Settled]:
+        return self.mailbox.release(agent.name, ask.epoch, ask.ids, ask.failed, ask.reason)
+
+    def heartbeat(self, agent: Agent, ask: wire.Heartbeat) -> Nothing:
+        self.mailbox.heartbeat(agent.name, ask.epoch)
+        return Nothing()
+
+    def send(self, agent: Agent, ask: wire.Send) -> Awaitable[wire.Sent]:
+        among = self._allowed(agent, ask.to)
+        kind = wire.MessageKind.MANAGER if agent.row.role == _MANAGER_ROLE else wire.MessageKind.AGENT
+        return self.mailbox.send(
+            Draft(
+                sender=agent.name,
+                kind=kind,
+                mid=ask.mid,
+                to=ask.to,
+                body=ask.body,
+                in_reply_to=ask.in_reply_to,
+                turn=ask.turn,
+                among=among,
+            )
+        )
+
+    async def receipt(self, agent: Agent, ask: wire.ReceiptOf) -> wire.Receipt:
+        return await self.mailbox.receipt(ask.id, agent.name)
+
+    def set_status(self, agent: Agent, ask: wire.SetStatus) -> Nothing:
+        agent.status_text, agent.status_set_at = ask.text, time.time()
+        self.chronicle.changed(agent)
+        return Nothing()
+
+    def list_agents(self, agent: Agent, _: Nothing) -> wire.Colleagues:
+        others = [
+            wire.Colleague(
+                name=other.name,
+                role=other.row.role,
+                state=state(other),
+                status_text=other.status_text,
+                description=other.row.description,
+            )
+            for other in self.fleet.agents()
+            if other is not agent
+        ]
+        return wire.Colleagues(agents=others)
+
+    async def whoami(self, agent: Agent, _: Nothing) -> wire.Whoami:
+        return wire.Whoami(agent=agent.name, role=agent.row.role, unread=await self.mailbox.unread(agent.name))
+
+    def report(self, agent: Agent, report: wire.Report) -> Nothing:
+        """What the harness says of itself: shown, and what decides when its container may sleep."""
+        for field in ("turn_state", "rest", "model", "needs_login", "context_tokens"):
+            value = getattr(report, field)
+            if value is not UNSET:
+                setattr(agent, field, value)
+        if agent.rest == Rest.DOZING and agent.turn_state == TurnState.IDLE:
+            self.fleet.dozes(agent.name)
+        else:
+            self.fleet.wakes(agent.name)
+        self.chronicle.changed(agent)
+        return Nothing()
+
+    async def record(self, agent: Agent, batch: wire.Events) -> wire.EventsSeen:
+        """Keep the harness's events; a turn's end is also kept as the turn's row."""
+        seq = await self.events.append(agent.name, agent.row.incarnation, batch.records)
+        for record in batch.records:
+            if record.kind in _TURN_KINDS:
+                await self._note_turn(agent, record)
+        return wire.EventsSeen(seq=seq)
+
+    async def _note_turn(self, agent: Agent, record: EventRecord) -> None:
+        event = live_event(record.payload)
+        if isinstance(event, TurnStart):
+            agent.turn_cause = event.sender
+        elif isinstance(event, TurnEnd):
+            await self.turns.add(turn_row(agent, event, record.ts))
+
+    @staticmethod
+    def _allowed(agent: Agent, to: str) -> frozenset[str] | None:
+        """Whom a broadcast of the agent's reaches, None for everyone; raises when it may not write to `to` at all."""
+        allowed = agent.settings.allowed_recipients
+        if to == SYSTEM:
+            raise FaultError(FaultKind.NOT_ALLOWED, "cannot write to 'system': the hive reads no mail")
+        if not allowed:
+            return None
+        if to != EVERYONE and to != MANAGER and to not in allowed:
+            raise FaultError(
+                FaultKind.NOT_ALLOWED,
+                f"cannot write to {to!r}: this agent's allowed_recipients are {', '.join(sorted(allowed))}",
+            )
+        return frozenset((*allowed, MANAGER))
+
+
+def turn_row(agent: Agent, end: TurnEnd, ended_at: float) -> TurnRow:
+    """The turn as statistics keep it."""
+    return TurnRow(
+        agent=agent.name,
+        incarnation=agent.row.incarnation,
+        turn=end.turn,
+        outcome=end.outcome,
+        started_at=ended_at - end.duration_ms / 1000,
+        ended_at=ended_at,
+        model=agent.model,
+        cause=agent.turn_cause,
+        input_tokens=end.input_tokens,
+        output_tokens=end.output_tokens,
+        cache_read_tokens=end.cache_read_tokens,
+        cache_creation_tokens=end.cache_creation_tokens,
+        cost_usd=end.cost_usd,
+        tool_calls=end.tool_calls,
+    )

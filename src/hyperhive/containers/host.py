@@ -58,7 +58,7 @@ class Files:
 async def read_host() -> Host:
     """Reads all facts; runs bwrap twice and takes some tens of milliseconds."""
     bwrap, version = await _find_bwrap()
-    setpriv = shutil.which("setpriv", path=PATH)
+    setpriv = await asyncio.to_thread(shutil.which, "setpriv", path=PATH)
     return Host(
         uid=os.geteuid(),
         bwrap=bwrap,
@@ -100,13 +100,12 @@ def _chain(link: Path) -> list[Path]:
 
 async def _find_bwrap() -> tuple[Path, tuple[int, ...]]:
     # The host's own goes first: distributions with a user namespace restriction make the exception for that path.
-    of_host = shutil.which("bwrap", path=PATH)
-    candidates = [Path(of_host)] if of_host and not await asyncio.to_thread(_is_setuid, Path(of_host)) else []
-    for candidate in candidates:
-        version = await _version(candidate)
+    of_host = await asyncio.to_thread(shutil.which, "bwrap", path=PATH)
+    if of_host and not await asyncio.to_thread(_is_setuid, Path(of_host)):
+        version = await _version(Path(of_host))
         if version >= OLDEST_BWRAP:
-            return candidate, version
-    bundled = Path(bwrap_path())
+            return Path(of_host), version
+    bundled = Path(await asyncio.to_thread(bwrap_path))
     return bundled, await _version(bundled)
 
 

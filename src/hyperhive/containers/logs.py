@@ -49,14 +49,18 @@ class _Reader:
         self._part = b""
 
     def begin(self, lines: int) -> list[str]:
-        earlier = tail(self._log, lines)
+        """The last lines up to where `more` goes on; not a byte is missed in between."""
         self._open()
-        if self._fd >= 0:
-            size = os.lseek(self._fd, 0, os.SEEK_END)
-            last = os.pread(self._fd, 1, max(0, size - 1))
-            if earlier and last not in (b"", b"\n"):
-                self._part = earlier.pop().encode()
-        return earlier
+        if self._fd < 0:
+            return []
+        size = os.fstat(self._fd).st_size
+        os.lseek(self._fd, size, os.SEEK_SET)
+        *whole, self._part = _last_bytes(self._fd, size).split(b"\n")
+        wanted = max(0, min(lines, MAX_LINES))
+        found = [_text(line) for line in whole[-wanted:]] if wanted else []
+        if len(found) < wanted:
+            found = _last_lines(self._log.with_name(self._log.name + ".1"), wanted - len(found)) + found
+        return found
 
     def more(self) -> list[str]:
         found = self._read()
@@ -126,12 +130,15 @@ def _last_lines(path: Path, wanted: int) -> list[str]:
     except FileNotFoundError:
         return []
     try:
-        size = os.fstat(fd).st_size
-        data = os.pread(fd, min(size, _TAIL_BYTES), max(0, size - _TAIL_BYTES))
+        data = _last_bytes(fd, os.fstat(fd).st_size)
     finally:
         os.close(fd)
     lines = data.removesuffix(b"\n").split(b"\n") if data else []
     return [_text(line) for line in lines[-wanted:]] if wanted else []
+
+
+def _last_bytes(fd: int, size: int) -> bytes:
+    return os.pread(fd, min(size, _TAIL_BYTES), max(0, size - _TAIL_BYTES))
 
 
 def _text(line: bytes) -> str:

@@ -99,8 +99,9 @@ class Runtime:
         an earlier boot, or of a start that never came to its end, is cleared away.
         """
         found = []
+        boot = await asyncio.to_thread(pidfd.boot_id)
         for record in await asyncio.to_thread(self._records):
-            if record.boot != pidfd.boot_id() or record.init is None:
+            if record.boot != boot or record.init is None:
                 await self._clear(record.name)
             else:
                 found.append(self._watch(record, adopted=True))
@@ -218,8 +219,8 @@ class Runtime:
 
     async def _watch_to_the_end(self, running: Running) -> None:
         assert running.record.init is not None
-        init = pidfd.open_process(running.record.init)
-        shim = pidfd.open_process(running.record.shim)
+        init = await asyncio.to_thread(pidfd.open_process, running.record.init)
+        shim = await asyncio.to_thread(pidfd.open_process, running.record.shim)
         try:
             if init is not None:
                 await pidfd.ended(init)
@@ -324,7 +325,7 @@ def _signal(record: Record, number: signal.Signals) -> None:
 async def _end_chain(record: Record) -> None:
     """Ends the first process, with which its pid namespace dies, and then the shim, if it has not ended by itself."""
     for process in (record.init, record.shim):
-        fd = pidfd.open_process(process) if process else None
+        fd = await asyncio.to_thread(pidfd.open_process, process) if process else None
         if fd is None:
             continue
         try:

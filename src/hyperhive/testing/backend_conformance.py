@@ -60,13 +60,16 @@ class Ground:
             uid=self.uid,
         )
 
-    def mount(self, name: str, *, inside: str = "", writable: bool = True) -> Mount:
+    async def mount(self, name: str, *, inside: str = "", writable: bool = True) -> Mount:
         """A new directory of the agent's, at /NAME inside unless told where."""
         source = self.directory / name
-        source.mkdir(exist_ok=True)
-        if self.uid is not None and os.geteuid() == 0:
-            os.chown(source, self.uid, self.uid)
+        await asyncio.to_thread(self._give, source)
         return Mount(source=source, target=PurePosixPath(inside or f"/{name}"), writable=writable)
+
+    def _give(self, directory: Path) -> None:
+        directory.mkdir(exist_ok=True)
+        if self.uid is not None and os.geteuid() == 0:
+            os.chown(directory, self.uid, self.uid)
 
 
 @contextlib.asynccontextmanager
@@ -155,7 +158,7 @@ async def a_start_clears_away_what_an_earlier_life_left(ground: Ground) -> None:
         outcome = await (await runtime.start(ground.spec("/bin/sh", "-c", "exit 4"))).wait()
         assert outcome == Exit(status=4), outcome
         assert left.record.init is not None
-        assert pidfd.open_process(left.record.init) is None
+        assert await asyncio.to_thread(pidfd.open_process, left.record.init) is None
 
 
 async def a_container_outlives_its_hive_and_is_adopted(ground: Ground) -> None:
@@ -172,13 +175,13 @@ async def a_container_outlives_its_hive_and_is_adopted(ground: Ground) -> None:
 
 
 async def a_container_that_ended_while_no_hive_was_there_tells_how(ground: Ground) -> None:
-    shared = ground.mount("shared")
+    shared = await ground.mount("shared")
     await asyncio.to_thread(os.mkfifo, shared.source / "go", 0o666)
     await asyncio.to_thread((shared.source / "go").chmod, 0o666)
     earlier = await ground.make()
     left = await earlier.start(ground.spec("/bin/sh", "-c", "read x </shared/go; exit 5", mounts=(shared,)))
     await earlier.close()
-    shim = pidfd.open_process(left.record.shim)
+    shim = await asyncio.to_thread(pidfd.open_process, left.record.shim)
     assert shim is not None
     await asyncio.to_thread((shared.source / "go").write_text, "now\n")
     await pidfd.ended(shim)
@@ -214,7 +217,7 @@ async def nothing_of_a_container_is_left(ground: Ground) -> None:
         assert len(members) >= 6, members
         await runtime.kill("probe")
         assert not await asyncio.to_thread(cgroups.members, running.directories)
-        assert not any(directory.exists() for directory in running.directories)
+        assert not await asyncio.to_thread(lambda: [path for path in running.directories if path.exists()])
         left = [pid for pid in members if await asyncio.to_thread(_lives, pid)]
         assert not left, left
     assert await asyncio.to_thread(Path("/proc/self/mountinfo").read_text) == mounts_before
@@ -331,7 +334,7 @@ print(",".join(name for _, name in socket.if_nameindex()))
 
 
 async def a_socket_among_the_mounts_is_reached_and_shows_who_asks(ground: Ground) -> None:
-    place = ground.mount("agent", inside="/run/hive", writable=False)
+    place = await ground.mount("agent", inside="/run/hive", writable=False)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(place.source / "mcp.sock"))
     await asyncio.to_thread((place.source / "mcp.sock").chmod, 0o666)
@@ -343,14 +346,14 @@ async def a_socket_among_the_mounts_is_reached_and_shows_who_asks(ground: Ground
             connection, _ = await asyncio.to_thread(listener.accept)
             with connection:
                 who = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-                connection.send(b"hello")
+                await asyncio.to_thread(connection.send, b"hello")
             assert await running.wait() == Exit(status=0)
     assert int.from_bytes(who[4:8], sys.byteorder) == (os.geteuid() if ground.uid is None else ground.uid)
 
 
 async def mounts_are_writable_only_when_told(ground: Ground) -> None:
-    state, config = ground.mount("state"), ground.mount("config", writable=False)
-    nested = ground.mount("claude", inside="/home/agent/.claude")
+    state, config = await ground.mount("state"), await ground.mount("config", writable=False)
+    nested = await ground.mount("claude", inside="/home/agent/.claude")
     read_only = "/config / /usr /etc /dev /home /proc/sys"
     script = (
         "echo a >/state/f && echo a >/home/agent/.claude/f && echo both; "

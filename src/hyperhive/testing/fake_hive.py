@@ -111,7 +111,7 @@ class FakeHive:
     # what a test does
 
     def mail(self, body: str, *, sender: str = "operator", kind: str = MessageKind.OPERATOR) -> int:
-        """A message comes in; a runner at work is told, as by the real hive. Gives its id."""
+        """A message comes in; gives its id. A runner in mid-turn hears of it from `announce`."""
         id_ = self._next_id
         self._next_id += 1
         envelope = Envelope(id=id_, sender=sender, to=self.name, kind=kind, body=body, sent_at=time.time(), thread=id_)

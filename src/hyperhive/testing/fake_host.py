@@ -44,6 +44,7 @@ class FakeHive:
     sent: int = 0
     on_send: Callable[[host.Send], None] = lambda _: None
     news: threading.Condition = field(default_factory=threading.Condition)
+    watchers: int = 0
     connection: int = 0  #: rises when the streams of now are to break
 
     def happen(self, agent: str, event: AnyLiveEvent) -> None:
@@ -63,6 +64,12 @@ class FakeHive:
         with self.news:
             self.inbox.append(row)
             self._add(row.sender, "message_sent", msgspec.Raw(msgspec.json.encode(payload)))
+
+    def wait_until(self, true: Callable[[], bool]) -> None:
+        """Return when it is true: asked again whenever something was sent, watched or handled."""
+        with self.news:
+            if not self.news.wait_for(true, timeout=30):
+                raise TimeoutError("what was waited for did not happen")
 
     def break_streams(self) -> None:
         """End every stream, as a daemon does that is restarted."""
@@ -88,6 +95,8 @@ class FakeHive:
         seen = len(self.events) - request.history if request.since is None else request.since
         yield Response(events=[])
         with self.news:
+            self.watchers += 1
+            self.news.notify_all()
             while connection == self.connection:
                 fresh = [event for event in self.events if event.id > seen and request.name in (None, event.agent)]
                 if fresh:
@@ -127,7 +136,9 @@ class FakeHive:
                 rows = [row for row in self.inbox if row.state != "handled" or not request.unread_only]
                 return Response(inbox=rows[-request.limit :])
             case host.InboxHandled():
-                self.inbox = [_handled(row) if row.id in request.ids else row for row in self.inbox]
+                with self.news:
+                    self.inbox = [_handled(row) if row.id in request.ids else row for row in self.inbox]
+                    self.news.notify_all()
                 return Response()
             case host.ReceiptFor():
                 return Response(receipt=self._receipt(request.id))

@@ -1,0 +1,111 @@
+"""A hive that is killed in any moment leaves containers that the next one finds."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import needs
+from hyperhive.containers import pidfd
+from hyperhive.containers.runtime import Exit, Runtime
+from hyperhive.testing.backend_conformance import bubblewrap_ground
+
+UID = 21_002 if os.geteuid() == 0 else None
+
+HIVE = """
+import asyncio, sys
+from pathlib import Path
+from hyperhive.testing.backend_conformance import bubblewrap_ground
+
+async def main():
+    ground = await bubblewrap_ground(Path(sys.argv[1]), uid=int(sys.argv[2]) or None)
+    runtime = await ground.make()
+    script = "trap 'exit 3' TERM; echo ready; while :; do sleep 1000 & wait $!; done"
+    if sys.argv[3] == "early":
+        print("up", flush=True)
+    await runtime.start(ground.spec("/bin/sh", "-c", script))
+    print("up", flush=True)
+    await asyncio.sleep(1000)
+
+asyncio.run(main())
+"""
+
+
+def killed_hive(directory: Path, when: str) -> None:
+    """A hive in a process of its own, killed once it has started a container, or while it does."""
+    command = [sys.executable, "-c", HIVE, str(directory), str(UID or 0), when]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as hive:
+        assert hive.stdout is not None
+        assert hive.stdout.readline() == "up\n"
+        hive.send_signal(signal.SIGKILL)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    needs.bwrap()
+    return tmp_path / "hive"
+
+
+async def following(directory: Path) -> Runtime:
+    await asyncio.to_thread((directory / "mounts").rmdir)
+    return await (await bubblewrap_ground(directory, uid=UID)).make()
+
+
+@pytest.mark.container
+def test_a_container_runs_on_when_its_hive_is_killed_and_the_next_hive_stops_it(directory: Path) -> None:
+    killed_hive(directory, "late")
+
+    async def main() -> Exit | None:
+        runtime = await following(directory)
+        (running,) = await runtime.adopt()
+        assert running.adopted
+        assert not running.is_over
+        try:
+            return await runtime.stop("probe", grace_s=20)
+        finally:
+            await runtime.close()
+
+    assert asyncio.run(main()) == Exit(status=3)
+
+
+@pytest.mark.container
+def test_a_hive_killed_while_it_starts_a_container_leaves_nothing_that_the_next_cannot_clear(directory: Path) -> None:
+    killed_hive(directory, "early")
+
+    async def main() -> Exit:
+        runtime = await following(directory)
+        for running in await runtime.adopt():
+            await runtime.kill(running.name)
+        ground = await bubblewrap_ground(directory.with_name("second"), uid=UID)
+        try:
+            return await (await runtime.start(ground.spec("/bin/sh", "-c", "exit 6"))).wait()
+        finally:
+            await runtime.close()
+
+    assert asyncio.run(main()) == Exit(status=6)
+
+
+@pytest.mark.container
+@pytest.mark.parametrize("victim", ["shim", "bwrap"])
+def test_a_container_whose_outer_processes_are_killed_is_still_watched_and_ended(victim: str, tmp_path: Path) -> None:
+    needs.bwrap()
+
+    async def main() -> None:
+        ground = await bubblewrap_ground(tmp_path / "hive", uid=UID)
+        runtime = await ground.make()
+        running = await runtime.start(ground.spec("/bin/sleep", "1000"))
+        shim = running.record.shim.pid
+        children = await asyncio.to_thread(Path(f"/proc/{shim}/task/{shim}/children").read_text)
+        os.kill(shim if victim == "shim" else int(children.split()[0]), signal.SIGKILL)
+        assert not running.is_over
+        await runtime.stop("probe", grace_s=0.05)
+        assert running.is_over
+        assert running.record.init is not None
+        assert await asyncio.to_thread(pidfd.open_process, running.record.init) is None
+        await runtime.close()
+
+    asyncio.run(main())

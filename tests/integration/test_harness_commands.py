@@ -21,14 +21,14 @@ pytestmark = pytest.mark.claude
 def test_a_cancelled_turn_ends_at_once_and_its_messages_count_as_handled() -> None:
     async def main() -> None:
         async with rig() as r:
-            r.model.script("a", on("long", Say("Well"), Gate("never"), Say("Done.")), on("next", Say("Here.")))
+            r.model.script("a", on("afterwards", Say("Here.")), on("long", Say("Well"), Gate("never"), Say("Done.")))
             first = r.hive.mail("a long story")
             await asyncio.to_thread(r.model.gate("never").wait_reached)
             assert (await r.hive.call(agent.CANCEL, Nothing())).done
             (end,) = await r.hive.until(lambda: r.hive.events(TurnEnd))
             assert (end.ok, end.outcome) == (False, Outcome.CANCELLED)
             assert r.hive.state_of(first) == "acked"
-            second = r.hive.mail("next")
+            second = r.hive.mail("afterwards")
             await r.hive.until(lambda: r.hive.state_of(second) == "acked")
 
     asyncio.run(main())
@@ -201,6 +201,20 @@ def test_shutting_down_with_grace_lets_the_turn_end() -> None:
             await asyncio.to_thread(r.model.gate("soon").open)
             assert await r.ended() == 0
             assert r.hive.state_of(message) == "acked"
+
+    asyncio.run(main())
+
+
+def test_a_signal_cuts_the_grace_short() -> None:
+    async def main() -> None:
+        async with rig() as r:
+            r.model.script("a", on("long", Say("Well"), Gate("never")))
+            message = r.hive.mail("a long story")
+            await asyncio.to_thread(r.model.gate("never").wait_reached)
+            await r.hive.call(agent.SHUTDOWN, Shutdown(grace_seconds=3600))
+            os.kill(r.pid, signal.SIGTERM)
+            assert await r.ended() == 0
+            assert r.hive.state_of(message) == "queued"
 
     asyncio.run(main())
 

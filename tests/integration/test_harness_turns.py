@@ -77,16 +77,16 @@ def test_a_message_that_comes_after_a_parked_recv_was_cancelled_gets_a_turn_of_i
     async def main() -> None:
         async with rig() as r:
             recv = Call("mcp__hyperhive__recv", {"wait_seconds": 60})
-            r.model.script("a", on("go", recv, Say("Read.")), on("late", Say("Here.")))
+            r.model.script("a", on("too late", Say("Here.")), on("go", recv, Say("Read.")))
             r.hive.mail("go")
             await r.hive.until(lambda: any(call.tool.endswith("recv") for call in r.hive.events(ToolCall)))
             assert (await r.hive.call(agent.CANCEL, Nothing())).done
             await r.hive.until(lambda: r.hive.events(TurnEnd))
-            late = r.hive.mail("late")
+            late = r.hive.mail("too late")
             await r.hive.until(lambda: len(r.hive.events(TurnEnd)) == 2)
             assert r.hive.state_of(late) == "acked"
             assert r.hive.events(TurnStart)[1].messages == [late]
-            assert "late" in r.model.requests("a")[-1].request.body.decode()
+            assert "too late" in r.model.requests("a")[-1].request.body.decode()
 
     asyncio.run(main())
 

@@ -24,7 +24,7 @@ LONGEST_LIMIT_S: Final = 6 * 3600.0
 BACKOFF_S: Final = (0.0, 1.0, 5.0, 15.0, 60.0)
 """Before the next turn, by how many times in a row claude was lost."""
 EMPTY_S: Final = 1.0
-"""After an empty answer: a hive that has us paused may not park the call."""
+"""Between two empty answers, at least: a hive that has us paused may not park the call."""
 
 
 class Agenda:
@@ -61,9 +61,10 @@ class Agenda:
         """Ends after `stop`, when the turn under way has ended and is settled."""
         while not self._stopping:
             await self._open.wait()
+            asked = time.monotonic()
             received = await self._mail.receive(MAX_WAIT_S)
             if not received.messages:
-                await asyncio.sleep(EMPTY_S)
+                await asyncio.sleep(EMPTY_S if time.monotonic() - asked < EMPTY_S else 0)
             elif self._stopping or not self._open.is_set():
                 ids = [m.id for m in received.messages]
                 await self._mail.release(ids, failed=False, reason="the agent is paused or being stopped")

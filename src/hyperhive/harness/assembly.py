@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from contextlib import AsyncExitStack
-from typing import Final
+from typing import Any, Final
 
 from hyperhive import __version__
 from hyperhive.harness import wire
@@ -60,6 +60,7 @@ class Runner:
             journal=self._journal, document=document, credentials=place.claude_config / ".credentials.json",
         )  # fmt: skip
         self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._grace_s = 0.0
         self._rest.serve = self._serve_worker
         self._serve_hive()
@@ -67,7 +68,7 @@ class Runner:
     async def run(self) -> None:
         """Work until told to stop; raises SupersededError when a newer harness has taken over."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
+            asyncio.get_running_loop().add_signal_handler(number, self._terminate)
         await self._journal.open()
         self._note_warnings()
         try:
@@ -88,7 +89,7 @@ class Runner:
         """No new turn, the turn's end, claude's end, the last events. Each step is bounded."""
         self._agenda.stop()
         if self._turns.is_running:
-            await asyncio.wait([agenda], timeout=self._grace_s)
+            await self._grace(agenda)
         self._mail.close()
         await self._turns.stop()
         if self._turns.is_running:
@@ -100,6 +101,16 @@ class Runner:
                 await self._journal.flush()
         except TimeoutError:
             return  # the store has them; the next runner sends them
+
+    async def _grace(self, agenda: "asyncio.Task[None]") -> None:
+        hurry = asyncio.create_task(self._hurry.wait())
+        sources: list[asyncio.Task[Any]] = [agenda, hurry]
+        await asyncio.wait(sources, timeout=self._grace_s, return_when=asyncio.FIRST_COMPLETED)
+        hurry.cancel()
+
+    def _terminate(self) -> None:
+        self._hurry.set()
+        self._stop.set()
 
     async def _relay(self, relays: AsyncExitStack) -> None:
         place = self._place

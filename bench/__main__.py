@@ -1,0 +1,37 @@
+"""`python -m bench [--only NAME]... [--rounds N] [--json]`: every bench, one table.
+
+A bench is a module of this package with `measure(rounds, say) -> list[Row]`, listed here.
+"""
+
+import argparse
+import importlib
+import sys
+from typing import Final
+
+from bench.harness import Row, as_json, show, steal
+
+BENCHES: Final = ("mailbox",)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--only", action="append", choices=BENCHES, help="this bench alone; may be repeated")
+    parser.add_argument("--rounds", type=int, default=5, help="of each comparison; its median counts")
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON on stdout")
+    asked = parser.parse_args()
+    rows: list[Row] = []
+    stolen, ticks = steal()
+    for name in asked.only or BENCHES:
+        rows += importlib.import_module(f"bench.{name}").measure(asked.rounds, _say)
+    stolen_now, ticks_now = steal()
+    print(as_json(rows)) if asked.json else show(rows)
+    _say(f"steal: {100 * (stolen_now - stolen) / max(1, ticks_now - ticks):.1f} % of the machine's time")
+    return 0
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

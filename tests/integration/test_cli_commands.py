@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import pytest
@@ -132,6 +132,16 @@ def test_without_a_daemon_every_command_says_how_to_start_one(
     assert out == ""
     assert "hive serve" in err
     assert "Traceback" not in err
+
+
+def test_the_doctor_reports_on_the_daemon_and_on_what_containers_need(
+    hive: FakeHive, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("doctor", "--json")
+    findings = {finding["name"]: finding for finding in json.loads(capsys.readouterr().out)}
+    assert {"python", "claude", "bubblewrap", "user namespaces", "limits", "disk space", "daemon"} <= set(findings)
+    assert "fake" in findings["daemon"]["detail"]
+    assert all(finding["ok"] or finding["remedy"] for finding in findings.values())
 
 
 def last(hive: FakeHive) -> host.AnyRequest:
@@ -331,16 +341,15 @@ def test_completion_is_silent_without_a_daemon_or_with_a_mute_one(
 def test_follow_shows_what_comes_in_and_ctrl_c_is_exit_code_130(
     hive: FakeHive, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    watching = _Child("watch", "alpha")
-    assert "so far" in watching.line()
-    hive.happen("alpha", Note(text="and on"))
-    assert "and on" in watching.line()
-    assert watching.interrupt() == 130
-    assert watching.errors() == ""
+    with _Child("watch", "alpha") as watching:
+        assert "so far" in watching.line()
+        hive.happen("alpha", Note(text="and on"))
+        assert "and on" in watching.line()
+        assert watching.interrupt() == (130, "")
 
 
 class _Child:
-    """The installed command as a process."""
+    """The installed command as a process; ended with the block, whatever happens in it."""
 
     def __init__(self, *argv: str) -> None:
         self._process = subprocess.Popen(
@@ -354,16 +363,19 @@ class _Child:
         assert self._process.stdout is not None
         return self._process.stdout.readline()
 
-    def interrupt(self) -> int:
+    def interrupt(self) -> tuple[int, str]:
+        """Ctrl-C; its exit code and all that it said on stderr."""
+        assert self._process.stderr is not None
         self._process.send_signal(signal.SIGINT)
-        code = self._process.wait()
-        self._watchdog.cancel()
-        return code
+        return self._process.wait(), self._process.stderr.read()
 
-    def errors(self) -> str:
-        with self._process:
-            assert self._process.stderr is not None
-            return self._process.stderr.read()
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._watchdog.cancel()
+        self._process.kill()
+        self._process.__exit__(None, None, None)
 
 
 def test_shell_passes_on_what_the_shell_says_and_how_it_ends(hive: FakeHive) -> None:
@@ -410,3 +422,15 @@ def test_the_older_list_prints_plain_names(hive: FakeHive, capsys: pytest.Captur
     core("list")
     core("pending")
     assert capsys.readouterr().out == "alpha\n7 beta spawn\n"
+
+
+def test_following_the_inbox_shows_each_message_once_and_as_it_comes(hive: FakeHive) -> None:
+    with _Child("inbox", "--follow") as following:
+        assert "#1 alpha" in following.line()
+        assert following.line() == "  Good morning\n"
+        hive.wait_until(lambda: hive.watchers == 1)
+        hive.deliver(letter_row(2, "Good evening"))
+        assert "#2 alpha" in following.line()
+        assert following.line() == "  Good evening\n"
+        hive.wait_until(lambda: all(row.state == "handled" for row in hive.inbox))
+        assert following.interrupt() == (130, "")

@@ -135,6 +135,16 @@ def test_a_hive_that_cannot_start_is_explained_by_its_own_last_words(
     assert not (tmp_path / "d/state/rehearsal/model.sock").exists()
 
 
+def test_a_directory_in_which_a_hive_runs_already_is_left_alone(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run").mkdir()
+    with FakeHost(tmp_path / "run/host.sock") as fake:
+        assert main.run(main.make_app(), ["demo", "--dir", str(tmp_path), "--exit-when-done"]) == 1
+        assert [type(request) for request in fake.hive.received] == [host.Hello]
+    assert "already" in capfd.readouterr().err
+
+
 def test_a_scenario_that_is_not_there_is_refused_before_anything_starts(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

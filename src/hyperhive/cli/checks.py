@@ -101,7 +101,9 @@ def _directories(paths: Paths) -> list[Finding]:
 def directory(name: str, path: Path) -> Finding:
     """Whether the daemon can write there, or make it, and nobody else can."""
     nearest = next(place for place in (path, *path.parents) if is_present(place))
-    if not os.access(nearest, os.W_OK | os.X_OK):
+    if not nearest.is_dir():
+        problem = f"{nearest} is no directory"
+    elif not os.access(nearest, os.W_OK | os.X_OK, effective_ids=True):
         problem = f"{nearest} is not writable for this user"
     elif nearest == path and path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         problem = f"{path} is writable for others (mode {stat.S_IMODE(path.stat().st_mode):04o})"
@@ -188,6 +190,9 @@ def _serves(process_dir: Path, paths: Paths) -> bool:
 
 
 def _is_serve(argv: list[bytes]) -> bool:
-    names = [Path(os.fsdecode(word)).name for word in argv[:4]]
-    ours = "hive" in names or "hive-c0re" in names or b"hyperhive.cli" in argv[:4]
-    return ours and b"serve" in argv[1:5]
+    """`hive serve`, by its own name or as an argument of an interpreter."""
+    words = [Path(os.fsdecode(word)).name for word in argv]
+    for place in range(len(words) - 1):
+        if words[place] in ("hive", "hive-c0re", "hyperhive.cli"):
+            return words[place + 1] == "serve"
+    return False

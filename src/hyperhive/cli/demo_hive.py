@@ -15,7 +15,7 @@ from typing import Any, Final
 from hyperhive import process
 from hyperhive.cli.output import CliError
 from hyperhive.cli.safe import clean
-from hyperhive.client import Client, ClientError
+from hyperhive.client import Client, ClientError, NoDaemonError
 from hyperhive.config.paths import Paths
 from hyperhive.protocol import host
 from hyperhive.protocol.faults import FaultError
@@ -49,6 +49,7 @@ def make(paths: Paths) -> None:
 @asynccontextmanager
 async def running(paths: Paths, script: str) -> AsyncIterator[DemoHive]:
     """The model and the daemon, ready, in directories that `make` made; the containers are stopped before both end."""
+    await _refuse_a_second(paths)
     log = paths.state_dir / "hive.log"
     async with AsyncExitStack() as stack:
         model_log = paths.state_dir / "rehearsal.log"
@@ -61,6 +62,16 @@ async def running(paths: Paths, script: str) -> AsyncIterator[DemoHive]:
         client = Client(paths.host_socket)
         stack.push_async_callback(_stop_containers, client)
         yield DemoHive(paths=paths, client=client, daemon=daemon.process, log=log)
+
+
+async def _refuse_a_second(paths: Paths) -> None:
+    try:
+        await Client(paths.host_socket).call(host.Hello(), timeout_s=5)
+    except NoDaemonError:
+        return
+    except (ClientError, FaultError):
+        pass  # somebody is there, in whatever mood
+    raise CliError(f"a hive is running in {paths.state_dir} already; end it, or demonstrate in another directory")
 
 
 async def last_words(log: Path) -> str:

@@ -54,7 +54,7 @@ def main() -> int:
     shim = _fork(lambda: _become_shim(plan, log_write, {"status": status_write, "block": block_read}))
     for fd in (log_read, log_write, status_write, block_read):
         os.close(fd)
-    report = {"shim": _process(shim), "init": None, "cgroup": _cgroup(), "boot": _boot()}
+    report = {"shim": _process(shim), "writer": _process(writer), "init": None, "cgroup": _cgroup(), "boot": _boot()}
     _write_record(plan, report)
     ended = os.pidfd_open(shim)
     init = _child_pid(status_read, ended, plan["timeout"])

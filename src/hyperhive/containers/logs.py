@@ -18,11 +18,12 @@ _IN_MODIFY, _IN_MOVED_FROM, _IN_CREATE = 0x2, 0x40, 0x100
 
 def tail(log: Path, lines: int) -> list[str]:
     """The last lines, at most `MAX_LINES`, the older file included. Reads from disk: call it off the loop."""
-    wanted = max(0, min(lines, MAX_LINES))
-    found = _last_lines(log, wanted)
-    if len(found) < wanted:
-        found = _last_lines(log.with_name(log.name + ".1"), wanted - len(found)) + found
-    return found
+    fd = _open(log)
+    try:
+        *whole, rest = _recent(log, fd).split(b"\n")
+    finally:
+        _close(fd)
+    return _texts([*whole, rest] if rest else whole, lines)
 
 
 async def follow(log: Path, lines: int) -> AsyncGenerator[str]:
@@ -50,35 +51,22 @@ class _Reader:
 
     def begin(self, lines: int) -> list[str]:
         """The last lines up to where `more` goes on; not a byte is missed in between."""
-        self._open()
-        if self._fd < 0:
-            return []
-        size = os.fstat(self._fd).st_size
-        os.lseek(self._fd, size, os.SEEK_SET)
-        *whole, self._part = _last_bytes(self._fd, size).split(b"\n")
-        wanted = max(0, min(lines, MAX_LINES))
-        found = [_text(line) for line in whole[-wanted:]] if wanted else []
-        if len(found) < wanted:
-            found = _last_lines(self._log.with_name(self._log.name + ".1"), wanted - len(found)) + found
-        return found
+        self._fd = _open(self._log)
+        *whole, self._part = _recent(self._log, self._fd).split(b"\n")
+        return _texts(whole, lines)
 
     def more(self) -> list[str]:
         found = self._read()
         if self._replaced():
             found += self._read()
             self.close()
-            self._open()
+            self._fd = _open(self._log)
             found += self._read()
         return found
 
     def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-    def _open(self) -> None:
-        if self._log.exists():
-            self._fd = os.open(self._log, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        _close(self._fd)
+        self._fd = -1
 
     def _replaced(self) -> bool:
         if not self._log.exists():
@@ -124,21 +112,40 @@ class _Watch:
         os.read(self._fd, _CHUNK)
 
 
-def _last_lines(path: Path, wanted: int) -> list[str]:
+def _recent(log: Path, fd: int) -> bytes:
+    """The end of what was written, of which the file at `fd` is the newest part; leaves `fd` at its end."""
+    newer = _end_of(fd, _TAIL_BYTES)
+    older = _open(log.with_name(log.name + ".1"))
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return []
-    try:
-        data = _last_bytes(fd, os.fstat(fd).st_size)
+        return _end_of(older, _TAIL_BYTES - len(newer)) + newer
     finally:
+        _close(older)
+
+
+def _end_of(fd: int, most: int) -> bytes:
+    if fd < 0:
+        return b""
+    size = os.fstat(fd).st_size
+    os.lseek(fd, size, os.SEEK_SET)
+    return os.pread(fd, min(size, most), size - min(size, most))
+
+
+def _open(path: Path) -> int:
+    """-1 when it is not there."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return -1
+
+
+def _close(fd: int) -> None:
+    if fd >= 0:
         os.close(fd)
-    lines = data.removesuffix(b"\n").split(b"\n") if data else []
+
+
+def _texts(lines: list[bytes], most: int) -> list[str]:
+    wanted = max(0, min(most, MAX_LINES))
     return [_text(line) for line in lines[-wanted:]] if wanted else []
-
-
-def _last_bytes(fd: int, size: int) -> bytes:
-    return os.pread(fd, min(size, _TAIL_BYTES), max(0, size - _TAIL_BYTES))
 
 
 def _text(line: bytes) -> str:

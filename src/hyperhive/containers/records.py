@@ -15,6 +15,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     shim: Process
     init: Process | None  #: None: the hive or the launcher died before the first process was there
+    writer: Process | None = None  #: of the log
     boot: str
     cgroup: str = ""  #: its place in the cgroup2 tree, as the kernel reports it
     directories: list[str] = []  #: control groups

@@ -323,8 +323,9 @@ def _signal(record: Record, number: signal.Signals) -> None:
 
 
 async def _end_chain(record: Record) -> None:
-    """Ends the first process, with which its pid namespace dies, and then the shim, if it has not ended by itself."""
-    for process in (record.init, record.shim):
+    """Ends the first process, with which its pid namespace dies; then the shim and the log writer, if they do not end
+    by themselves once they have written what there is to write."""
+    for process in (record.init, record.shim, record.writer):
         fd = await asyncio.to_thread(pidfd.open_process, process) if process else None
         if fd is None:
             continue

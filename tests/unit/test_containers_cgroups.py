@@ -1,0 +1,69 @@
+"""How limits are written down for each kind of host."""
+
+from pathlib import Path
+
+from hyperhive.containers.cgroups import RlimitsOnly, SystemdScopes, oom_kills, own_groups, v1_files, v2_files
+from hyperhive.containers.spec import Limits
+
+LIMITS = Limits(memory_bytes=200 << 20, cpu_percent=50, pids=120, tmp_bytes=1 << 20)
+
+
+def test_version_two_gets_memory_without_swap_processes_and_processor() -> None:
+    assert dict(v2_files(LIMITS)) == {
+        "memory.max": "209715200",
+        "memory.swap.max": "0",
+        "pids.max": "120",
+        "cpu.max": "50000 100000",
+    }
+
+
+def test_version_one_gets_the_same_and_no_devices_but_harmless_ones() -> None:
+    files = v1_files(LIMITS)
+    assert ("memory.limit_in_bytes", "209715200") in files["memory"]
+    assert files["pids"] == (("pids.max", "120"),)
+    assert ("cpu.cfs_quota_us", "50000") in files["cpu"]
+    assert files["devices"][0] == ("devices.deny", "a")
+    assert not any(text.startswith("b") for _, text in files["devices"])
+
+
+def test_a_systemd_host_runs_each_container_in_a_scope_with_its_limits() -> None:
+    prefix = SystemdScopes("hyperhive", user=False, version=257).prepare("h-a", LIMITS).prefix
+    assert prefix[:4] == ("systemd-run", "--quiet", "--scope", "--collect")
+    assert "--unit=h-a" in prefix
+    assert "--slice=hyperhive.slice" in prefix
+    expected = {"MemoryMax=209715200", "TasksMax=120", "CPUQuota=50%", "DevicePolicy=closed", "OOMPolicy=continue"}
+    assert expected <= set(prefix)
+    assert prefix[-1] == "--"
+
+
+def test_a_user_s_hive_asks_the_user_s_manager() -> None:
+    assert "--user" in SystemdScopes("hyperhive", user=True, version=257).prepare("h-a", LIMITS).prefix
+
+
+def test_an_older_systemd_is_not_asked_for_what_it_does_not_know() -> None:
+    prefix = SystemdScopes("hyperhive", user=False, version=252).prepare("h-a", LIMITS).prefix
+    assert "OOMPolicy=continue" not in prefix
+
+
+def test_without_control_groups_bounds_are_set_inside_and_the_doctor_says_what_is_missing() -> None:
+    limiter = RlimitsOnly()
+    assert limiter.prepare("h-a", LIMITS).inside[:3] == ("prlimit", "--nproc=120", "--data=209715200")
+    assert not limiter.finding().ok
+    assert not limiter.finding().needed
+
+
+def test_our_own_groups_are_read_from_the_kernel_s_list() -> None:
+    assert own_groups("9:name=systemd:/\n4:cpu,cpuacct:/a:b\n0::/x\n") == {
+        "name=systemd": "/",
+        "cpu": "/a:b",
+        "cpuacct": "/a:b",
+        "": "/x",
+    }
+
+
+def test_kills_for_want_of_memory_are_counted_in_both_versions(tmp_path: Path) -> None:
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two" / "memory.events").write_text("low 0\noom 3\noom_kill 2\noom_group_kill 0\n")
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 1\n")
+    assert oom_kills([tmp_path / "two", tmp_path / "one", tmp_path / "gone"]) == 3

@@ -1,0 +1,106 @@
+"""The one door for child processes, with real children."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from hyperhive.process import CommandFailed, Finished, explain, run, spawn
+
+
+def sh(script: str, **options: object) -> Finished:
+    return asyncio.run(run(["/bin/sh", "-c", script], **{"timeout": 20, **options}))  # type: ignore[arg-type]  # of a table
+
+
+def test_a_command_gets_its_input_and_gives_both_outputs_and_its_status() -> None:
+    done = sh("cat; echo err >&2; exit 3", input=b"in", check=False)
+    assert (done.status, done.stdout, done.stderr) == (3, b"in", b"err\n")
+
+
+def test_the_environment_is_built_from_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "of the daemon")
+    assert "SECRET" not in sh("env").text()
+    assert "ONLY=this" in sh("env", env={"ONLY": "this"}).text()
+
+
+def test_without_input_stdin_is_at_its_end() -> None:
+    assert sh("read x || echo end").stdout == b"end\n"
+
+
+def test_output_over_the_bound_is_thrown_away_without_stopping_the_command() -> None:
+    done = sh("head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2", max_output=1000)
+    assert (len(done.stdout), len(done.stderr), done.truncated) == (1000, 1000, True)
+
+
+def test_a_failure_names_the_reason_the_last_words_and_a_command_to_paste() -> None:
+    with pytest.raises(CommandFailed, match="ended with status 4: went wrong\n  command: /bin/sh -c 'echo went"):
+        sh("echo went wrong >&2; exit 4")
+
+
+def test_a_command_that_does_not_exist_is_told_like_any_failure() -> None:
+    with pytest.raises(CommandFailed, match="cannot be started: No such file"):
+        asyncio.run(run(["/nonexistent/tool"], timeout=5))
+
+
+def test_a_command_that_takes_too_long_is_ended_with_its_children(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "alive")
+    # The grandchild holds the fifo open; its end is seen as end of file.
+    script = f"exec 9<>{tmp_path}/alive; sleep 1000 & sleep 1000"
+    with pytest.raises(CommandFailed, match=r"took longer than 0\.3 s"):
+        sh(script, timeout=0.3)
+    reader = os.open(tmp_path / "alive", os.O_RDONLY | os.O_NONBLOCK)
+    assert os.read(reader, 1) == b""
+    os.close(reader)
+
+
+def test_a_child_that_ignores_term_is_killed_and_reaped() -> None:
+    async def main() -> int | None:
+        async with spawn(["/bin/sh", "-c", "trap '' TERM; echo up; sleep 1000; sleep 1000"], grace_s=0.05) as child:
+            assert child.stdout is not None
+            await child.stdout.readline()
+        return child.returncode
+
+    assert asyncio.run(main()) == -9
+
+
+def test_a_child_is_ended_when_its_owner_is_cancelled() -> None:
+    async def main() -> int | None:
+        children = []
+
+        async def own() -> None:
+            async with spawn(["/bin/sleep", "1000"]) as child:
+                children.append(child)
+                up.set()
+                await child.wait()
+
+        up = asyncio.Event()
+        task = asyncio.create_task(own())
+        await up.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return children[0].returncode
+
+    assert asyncio.run(main()) == -15
+
+
+def test_only_descriptors_that_were_named_are_passed_on() -> None:
+    reading, writing = os.pipe()
+    os.set_inheritable(reading, True)
+    program = """
+import os
+links = {int(fd): os.path.islink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")}
+print([fd for fd, still_open in links.items() if fd > 2 and still_open])
+"""
+    try:
+        done = asyncio.run(run([sys.executable, "-I", "-S", "-c", program], timeout=20, pass_fds=[writing]))
+    finally:
+        os.close(reading)
+        os.close(writing)
+    assert done.text().strip() == f"[{writing}]"
+
+
+def test_death_by_signal_is_told_by_name() -> None:
+    assert explain(-9) == "was killed by SIGKILL"
+    assert "not found" in explain(127)

@@ -147,9 +147,9 @@ class RlimitsOnly(Limiter):
 def find_limiter(slice_name: str, *, systemd_version: int = 0) -> Limiter:
     """The best that this host allows. `slice_name` keeps hives on one host apart.
 
-    `systemd_version` is 0 where systemd is not the host's first process.
+    `systemd_version` is the `Host`'s: 0 where systemd is not the host's first process.
     """
-    if systemd_version and Path("/run/systemd/system").is_dir():
+    if systemd_version:
         return SystemdScopes(slice_name, user=os.geteuid() != 0, version=systemd_version)
     own = own_groups(Path("/proc/self/cgroup").read_text())
     if (ROOT / "cgroup.controllers").exists():

@@ -40,6 +40,7 @@ class Host:
     apparmor_restricts: bool
     bwrap_libraries: Path | None  #: lie beside a bwrap that came from PyPI, which finds them from its own place
     files: "Files"
+    systemd_version: int = 0  #: 0: systemd is not this host's first process
 
     @property
     def is_root(self) -> bool:
@@ -69,6 +70,7 @@ async def read_host() -> Host:
         apparmor_restricts=await asyncio.to_thread(_apparmor_restricts),
         bwrap_libraries=await asyncio.to_thread(_libraries, bwrap),
         files=await asyncio.to_thread(_read_files),
+        systemd_version=await _systemd_version(),
     )
 
 
@@ -116,6 +118,17 @@ async def _version(bwrap: Path) -> tuple[int, ...]:
         return ()
     match = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", done.text())
     return tuple(int(part) for part in match.groups() if part) if match else ()
+
+
+async def _systemd_version() -> int:
+    if not await asyncio.to_thread(Path("/run/systemd/system").is_dir):
+        return 0
+    try:
+        done = await run(["systemd-run", "--version"], timeout=10)
+    except CommandFailed:
+        return 0
+    match = re.match(r"systemd (\d+)", done.text())
+    return int(match[1]) if match else 0
 
 
 async def _userns_problem(bwrap: Path) -> str:

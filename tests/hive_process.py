@@ -61,10 +61,10 @@ class HiveProcess:
         assert self.process is not None
         ended = os.pidfd_open(self.process.pid)
         try:
-            readable, _, _ = select.select([notify, ended], [], [], PATIENCE_S)
+            readable, _, _ = select.select([notify.fileno(), ended], [], [], PATIENCE_S)
         finally:
             os.close(ended)
-        assert notify in readable, f"the daemon did not get ready:\n{self.log.read_text()}"
+        assert notify.fileno() in readable, f"the daemon did not get ready:\n{self.log.read_text()}"
 
     def kill(self) -> None:
         """kill -9."""

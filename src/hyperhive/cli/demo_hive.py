@@ -42,8 +42,10 @@ class DemoHive:
 
 def make(paths: Paths) -> None:
     """The directories that the children find on start."""
-    for directory in (paths.state_dir, paths.runtime_dir, paths.rehearsal):
+    for directory in (paths.state_dir, paths.runtime_dir):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    paths.rehearsal.mkdir(exist_ok=True)
+    paths.rehearsal.chmod(0o711)  # every agent's uid goes through it to the model, whatever our umask is
 
 
 @asynccontextmanager

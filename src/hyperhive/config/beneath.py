@@ -1,4 +1,4 @@
-"""Opening files in directories that an agent can write: never through a link, never outside, never more than a bound."""
+"""Reading files where an agent can write: never through a link, never outside, never more than a bound."""
 
 import ctypes
 import errno

@@ -7,12 +7,14 @@ import msgspec
 import structlog
 
 from hyperhive.broker.events import EventLog
+from hyperhive.broker.letters import MailChange, MailChangeKind
 from hyperhive.hub.agents import Agent
 from hyperhive.hub.changes import Changes
 from hyperhive.protocol.faults import FaultError
 
 log = structlog.get_logger(__name__)
 _encode: Final = msgspec.json.Encoder().encode
+_TOLD: Final = frozenset({MailChangeKind.SENT, MailChangeKind.REQUEUED, MailChangeKind.DEAD})
 
 
 class Chronicle:
@@ -30,6 +32,12 @@ class Chronicle:
         """Keep and publish an event about an agent; a full disk costs the event, not what it is about."""
         payload = msgspec.Raw(_encode({"kind": kind, **fields}))
         self.events.tell(kind, payload, agent).add_done_callback(_log_lost)
+
+    def mail(self, change: MailChange) -> None:
+        """A message went a step that tells somebody something: sent, back in the queue, given up."""
+        if change.kind in _TOLD:
+            written = self.events.tell(f"message_{change.kind}", msgspec.Raw(_encode(change)))
+            written.add_done_callback(_log_lost)
 
 
 def _log_lost(written: Any) -> None:

@@ -47,7 +47,8 @@ class Desk:
         return row
 
     def mail_moved(self, change: MailChange) -> None:
-        """Called for every step of every message: wakes a sleeper, tells a working agent of new mail."""
+        """Called for every step of every message: tells it, wakes a sleeper, tells a working agent of new mail."""
+        self.chronicle.mail(change)
         if change.kind != MailChangeKind.SENT or change.recipient not in self.fleet.names():
             return
         agent = self.fleet.get(change.recipient)

@@ -12,14 +12,14 @@ import pytest
 import needs
 from hyperhive.containers import pidfd
 from hyperhive.containers.runtime import Exit, Runtime
-from hyperhive.testing.backend_conformance import bubblewrap_ground
+from hyperhive.testing.backend_conformance import Ground, bubblewrap_ground
 
 UID = 21_002 if os.geteuid() == 0 else None
 
 HIVE = """
 import asyncio, sys
 from pathlib import Path
-from hyperhive.testing.backend_conformance import bubblewrap_ground
+from hyperhive.testing.backend_conformance import Ground, bubblewrap_ground
 
 async def main():
     ground = await bubblewrap_ground(Path(sys.argv[1]), uid=int(sys.argv[2]) or None)
@@ -50,9 +50,10 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path / "hive"
 
 
-async def following(directory: Path) -> Runtime:
+async def following(directory: Path) -> tuple[Ground, Runtime]:
     await asyncio.to_thread((directory / "mounts").rmdir)
-    return await (await bubblewrap_ground(directory, uid=UID)).make()
+    ground = await bubblewrap_ground(directory, uid=UID)
+    return ground, await ground.make()
 
 
 @pytest.mark.container
@@ -60,7 +61,7 @@ def test_a_container_runs_on_when_its_hive_is_killed_and_the_next_hive_stops_it(
     killed_hive(directory, "late")
 
     async def main() -> Exit | None:
-        runtime = await following(directory)
+        _, runtime = await following(directory)
         (running,) = await runtime.adopt()
         assert running.adopted
         assert not running.is_over
@@ -77,10 +78,9 @@ def test_a_hive_killed_while_it_starts_a_container_leaves_nothing_that_the_next_
     killed_hive(directory, "early")
 
     async def main() -> Exit:
-        runtime = await following(directory)
+        ground, runtime = await following(directory)
         for running in await runtime.adopt():
             await runtime.kill(running.name)
-        ground = await bubblewrap_ground(directory.with_name("second"), uid=UID)
         try:
             return await (await runtime.start(ground.spec("/bin/sh", "-c", "exit 6"))).wait()
         finally:

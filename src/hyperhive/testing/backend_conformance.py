@@ -7,6 +7,7 @@ backend as whoever it is and prints one line of JSON per case.
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import socket
 import sys
@@ -462,7 +463,7 @@ CASES: Final[Mapping[str, Callable[[Ground], Awaitable[None]]]] = {
 async def bubblewrap_ground(directory: Path, *, uid: int | None) -> Ground:
     """The ground on which the bubblewrap backend is tried in a directory of its own."""
     backend = Bubblewrap(await read_host())
-    limiter = await asyncio.to_thread(find_limiter, f"hyperhive-conformance-{os.getpid()}-{directory.name[:40]}")
+    limiter = await asyncio.to_thread(find_limiter, _slice(directory))
 
     async def make() -> Runtime:
         return Runtime(directory / "containers", backend, limiter)
@@ -470,6 +471,10 @@ async def bubblewrap_ground(directory: Path, *, uid: int | None) -> Ground:
     mounts = directory / "mounts"
     await asyncio.to_thread(mounts.mkdir, parents=True)
     return Ground(make=make, directory=mounts, uid=uid, bounds_memory_of_all=not isinstance(limiter, RlimitsOnly))
+
+
+def _slice(directory: Path) -> str:
+    return "hyperhive-conformance-" + hashlib.sha256(str(directory).encode()).hexdigest()[:8]
 
 
 async def attempt(ground: Ground, sentence: str) -> None:

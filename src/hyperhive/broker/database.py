@@ -36,6 +36,7 @@ _WRITER_PRAGMAS: Final = (
     "PRAGMA wal_autocheckpoint = 1000",
     "PRAGMA foreign_keys = ON",
     "PRAGMA busy_timeout = 5000",
+    "PRAGMA temp_store = MEMORY",  # an UPDATE ... RETURNING costs 100 us more with its temporary table in a file
 )
 
 

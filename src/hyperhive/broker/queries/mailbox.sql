@@ -36,7 +36,10 @@ RETURNING id, sender, recipient, kind, body, sent_at, in_reply_to, thread, attem
 -- name: held by an epoch
 SELECT id, sender, recipient, kind, body, sent_at, in_reply_to, thread, attempts, broadcast, earlier_turns
   FROM messages
- WHERE recipient = :recipient AND (state = 'leased' OR state = 'read')
+ WHERE id IN (
+     SELECT id FROM messages INDEXED BY messages_open WHERE recipient = :recipient AND state = 'leased'
+     UNION ALL
+     SELECT id FROM messages INDEXED BY messages_open WHERE recipient = :recipient AND state = 'read')
    AND recipient_incarnation = :incarnation AND epoch = :epoch
  ORDER BY id;
 
@@ -77,7 +80,10 @@ UPDATE messages SET
    turn = NULL,
    read_at = NULL,
    note = :note
- WHERE recipient = :recipient AND (state = 'leased' OR state = 'read')
+ WHERE id IN (
+     SELECT id FROM messages INDEXED BY messages_open WHERE recipient = :recipient AND state = 'leased'
+     UNION ALL
+     SELECT id FROM messages INDEXED BY messages_open WHERE recipient = :recipient AND state = 'read')
    AND (:incarnation IS NULL OR recipient_incarnation = :incarnation)
    AND (:ids IS NULL OR id IN (SELECT value FROM json_each(:ids)))
    AND (:epoch IS NULL OR epoch = :epoch)
@@ -149,7 +155,8 @@ SELECT recipient, count(*) FROM messages INDEXED BY messages_open WHERE state = 
 
 -- name: all_mailboxes
 SELECT name, incarnation, epoch, boot_id,
-       EXISTS (SELECT 1 FROM messages WHERE recipient = name AND (state = 'leased' OR state = 'read'))
+       EXISTS (SELECT 1 FROM messages INDEXED BY messages_open WHERE recipient = name AND state = 'leased')
+       OR EXISTS (SELECT 1 FROM messages INDEXED BY messages_open WHERE recipient = name AND state = 'read')
   FROM mailboxes;
 
 -- name: put_mailbox

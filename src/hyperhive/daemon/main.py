@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import os
 import signal
 import sys
@@ -26,7 +27,7 @@ from hyperhive.config.paths import Paths
 from hyperhive.containers.bubblewrap import Bubblewrap
 from hyperhive.containers.cgroups import find_limiter
 from hyperhive.containers.egress import Egress
-from hyperhive.containers.host import read_host
+from hyperhive.containers.host import Host, read_host
 from hyperhive.containers.runtime import Runtime
 from hyperhive.daemon import logs
 from hyperhive.daemon.housekeeping import sweep
@@ -87,14 +88,19 @@ async def hive_at(paths: Paths, *, rehearsal: Path | None) -> AsyncIterator[Hive
         chronicle = Chronicle(events)
         mailbox = await Mailbox.open(database)
         stack.callback(mailbox.close)
-        egress = Egress(paths.runtime_dir / "egress", lambda refusal: desk.egress_refused(refusal))
+        machine = await read_host()
+        egress = Egress(
+            paths.runtime_dir / "egress",
+            lambda refusal: desk.egress_refused(refusal),
+            prefix=_own_unit(machine, paths),
+        )
         stack.push_async_callback(egress.close, stop=False)
 
         def runners_of_this_hive() -> Runners:
             return runners
 
         doors = AgentDoors(paths, runners_of_this_hive)
-        house = await _house(paths, egress, rehearsal)
+        house = await _house(paths, machine, egress, rehearsal)
         stack.push_async_callback(house.runtime.close)
         fleet = Fleet(
             house=house,
@@ -113,15 +119,16 @@ async def hive_at(paths: Paths, *, rehearsal: Path | None) -> AsyncIterator[Hive
         yield Hive(fleet=fleet, desk=desk, mailbox=mailbox)
 
 
-async def _house(paths: Paths, egress: Egress, rehearsal: Path | None) -> House:
+async def _house(paths: Paths, machine: Host, egress: Egress, rehearsal: Path | None) -> House:
     tooling = await asyncio.to_thread(lambda: Tooling.of_this_process(claude.find(os.environ)))
-    backend = Bubblewrap(await read_host())
-    limiter = await asyncio.to_thread(find_limiter, _slice(paths))
+    limiter = await asyncio.to_thread(
+        functools.partial(find_limiter, _slice(paths), systemd_version=machine.systemd_version)
+    )
     return House(
         paths=paths,
         tooling=tooling,
         runner_argv=(sys.executable, "-I", "-m", "hyperhive.harness.runner"),
-        runtime=Runtime(paths.containers, backend, limiter),
+        runtime=Runtime(paths.containers, Bubblewrap(machine), limiter),
         egress=egress,
         rehearsal=rehearsal,
         per_agent_uids=os.geteuid() == 0,
@@ -131,6 +138,14 @@ async def _house(paths: Paths, egress: Egress, rehearsal: Path | None) -> House:
 def _slice(paths: Paths) -> str:
     """Keeps the control groups of two hives on one host apart."""
     return f"hyperhive-{zlib.crc32(bytes(paths.runtime_dir)):08x}"
+
+
+def _own_unit(machine: Host, paths: Paths) -> tuple[str, ...]:
+    """What keeps the egress proxy alive when systemd ends the daemon's own unit."""
+    if not machine.systemd_version:
+        return ()
+    manager = () if os.geteuid() == 0 else ("--user",)
+    return ("systemd-run", *manager, "--quiet", "--scope", "--collect", f"--unit={_slice(paths)}-egress", "--")
 
 
 def _refuse_both_models(rehearsal: Path | None) -> None:

@@ -90,6 +90,8 @@ class Fleet:
     doors: Doors
     _members: dict[AgentName, _Member] = field(default_factory=dict)
     _tasks: set["asyncio.Task[Any]"] = field(default_factory=set)
+    _egress: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _egress_started: bool = False
     _existence: asyncio.Lock = field(default_factory=asyncio.Lock)
     _starts: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(STARTS_AT_ONCE))
 
@@ -155,7 +157,10 @@ class Fleet:
         for stray in adopted:
             log.warning("stopping a container that belongs to no agent", container=stray)
             self._in_background(self._end_stray(stray))
-        await self._declare_egress()
+        try:
+            await self._declare_egress()
+        except FaultError as fault:
+            log.error("agents have no way out to the network", error=fault.message)
 
     async def _end_stray(self, container: str) -> None:
         await self.house.runtime.stop(container, grace_s=5)
@@ -234,11 +239,11 @@ class Fleet:
         settings = await asyncio.to_thread(
             agent_toml.deploy, paths.agent_config(member.agent.name), paths.applied(member.agent.name)
         )
-        await self._carry_out(self._rebuild(member, settings.description))
+        await self._carry_out(self._rebuild(member, settings))
 
-    async def _rebuild(self, member: _Member, description: str) -> None:
+    async def _rebuild(self, member: _Member, settings: AgentSettings) -> None:
         agent = member.agent
-        await self._record(agent, description=description)
+        await self._record(agent, description=settings.description, role=settings.role)
         self.chronicle.note(agent.name, "rebuilt", {})
         if self._should_run(agent) or agent.running:
             await member.supervisor.restart()
@@ -388,8 +393,12 @@ class Fleet:
             for agent in self.agents()
             if agent.furnished and agent.settings.network.mode == "allowlist"
         }
-        if self.house.rehearsal is None:
-            await self.house.egress.declare(rules)
+        async with self._egress:
+            if rules and not self._egress_started and self.house.rehearsal is None:
+                await self.house.egress.start()
+                self._egress_started = True
+            if self._egress_started:
+                await self.house.egress.declare(rules)
 
     def _deployed(self, name: AgentName) -> AgentSettings:
         try:

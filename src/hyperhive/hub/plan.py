@@ -79,4 +79,6 @@ def _environment(agent: Agent, tooling: Tooling, *, rehearsing: bool) -> Mapping
 def shell_environment(agent: Agent, tooling: Tooling) -> Mapping[str, str]:
     """What the operator's shell in the container has around it: the agent's own, with claude on the PATH."""
     env = dict(_environment(agent, tooling, rehearsing=False))
+    if agent.settings.network.mode == "allowlist":
+        env["HTTPS_PROXY"] = "http://127.0.0.1:3128"  # the runner's relay to the egress proxy
     return {**env, "PATH": f"{tooling.claude.parent}:{PATH}", "TERM": "xterm-256color", "PS1": f"{agent.name}:\\w$ "}

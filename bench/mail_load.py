@@ -128,10 +128,10 @@ class Receiver:
 
     def _answered(self, line: bytes) -> None:
         messages = good(line).result.messages
+        self._got(messages)
         self.acked += len(self._taken)
         self._taken = [message.id for message in messages]
         self._recv()
-        self._got(messages)
 
 
 async def wake(folder: Path, agents: int, rate: float, count: int) -> dict[str, float]:

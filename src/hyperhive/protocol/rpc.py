@@ -56,6 +56,14 @@ class Frame(msgspec.Struct, omit_defaults=True):
     error: Error | msgspec.UnsetType = msgspec.UNSET
 
 
+class _Answer(msgspec.Struct):
+    """A frame that carries a result, encoded in one go."""
+
+    id: CallId
+    result: Any
+    jsonrpc: str = "2.0"
+
+
 class Nothing(msgspec.Struct, frozen=True):
     """The parameters of a method without any, and the result of one that only succeeds."""
 
@@ -197,7 +205,9 @@ class Peer(asyncio.Protocol):
         except FaultError as fault:
             self._refuse(call_id, fault)
             return
-        if inspect.isawaitable(result):
+        if isinstance(result, asyncio.Future):  # the usual case; asking for any awaitable is slow
+            self._await(call_id, result)
+        elif inspect.isawaitable(result):
             self._await(call_id, asyncio.ensure_future(result))
         else:
             self._answer(call_id, result)
@@ -237,7 +247,7 @@ class Peer(asyncio.Protocol):
 
     def _answer(self, call_id: CallId, result: Any) -> None:
         if call_id is not msgspec.UNSET:
-            self._write(Frame(jsonrpc="2.0", id=call_id, result=msgspec.Raw(_encode(result))))
+            self._write(_Answer(call_id, result))
 
     def _refuse(self, call_id: CallId, fault: FaultError) -> None:
         if call_id is msgspec.UNSET:
@@ -245,7 +255,7 @@ class Peer(asyncio.Protocol):
         code = _CODES.get(fault.kind, _APPLICATION_CODE)
         self._write(Frame(jsonrpc="2.0", id=call_id, error=Error(code, fault.message, ErrorData(fault.kind))))
 
-    def _write(self, frame: Frame) -> None:
+    def _write(self, frame: Frame | _Answer) -> None:
         transport = self._transport
         if transport is None or transport.is_closing():
             return

@@ -73,7 +73,7 @@ def test_a_chosen_model_survives_a_restart_and_a_rebuild_of_the_container(
     hive_and_model: tuple[HiveProcess, ScriptedModel],
 ) -> None:
     hive, model = hive_and_model
-    model.script("a", on("who are you", answers("me"), Say("ok")), on("", Say("nothing to do")))
+    model.script("a", on("who are you", answers("me"), Say("ok"), sender="operator"), on("", Say("nothing to do")))
     spawn(hive, "a")
     hive.until("a", lambda row: row.active_model == "haiku")
     assert hive.ask(host.SetModel(name="a", model="opus")).model == "opus"
@@ -81,6 +81,7 @@ def test_a_chosen_model_survives_a_restart_and_a_rebuild_of_the_container(
         hive.ask(change)
         hive.until("a", lambda row: row.active_model == "opus")
         hive.reply(hive.send("a", "who are you"))
+        hive.until("a", lambda row: row.turn_state == "idle")
         assert "opus" in model.requests("a")[-1].asked.model
 
 
@@ -132,7 +133,7 @@ def test_a_turn_is_cancelled_and_the_agent_takes_the_next_message(
     hive_and_model: tuple[HiveProcess, ScriptedModel],
 ) -> None:
     hive, model = hive_and_model
-    model.script("a", on("endless", Gate("never"), Say("?")), on("hello", answers("hi"), Say("ok")))
+    model.script("a", on("hello", answers("hi"), Say("ok")), on("endless", Gate("never"), Say("?")))
     spawn(hive, "a")
     hive.send("a", "endless")
     model.gate("never").wait_reached()

@@ -467,7 +467,19 @@ def test_a_message_released_without_failing_comes_again_as_the_same_attempt(tmp_
         settled = await home.mailbox.release("bob", home.epoch, [number, 99], failed=False)
         assert (settled.done, settled.stale) == (1, [99])
         (message,) = await home.lease()
-        assert message.attempt == 1
+        assert (message.attempt, message.begun) == (1, False)
+
+    play(tmp_path, scene)
+
+
+def test_a_message_whose_turn_was_cut_short_unharmed_is_marked_as_begun(tmp_path: Path) -> None:
+    async def scene(home: House) -> None:
+        number = await home.send()
+        await home.lease()
+        await home.mailbox.read("bob", home.epoch, [number], "turn")
+        await home.mailbox.release("bob", home.epoch, [number], failed=False)
+        (message,) = await home.lease()
+        assert (message.attempt, message.begun) == (1, True)
 
     play(tmp_path, scene)
 

@@ -21,6 +21,13 @@ def test_control_characters_are_shown_and_line_breaks_of_a_text_are_kept() -> No
     assert shown(envelope("a\r\nb\x1b[2J\u2028c\rd")).splitlines()[2:4] == ["a", r"b\u001b[2J\u2028c\u000dd"]
 
 
+def test_a_message_whose_turn_was_cut_short_says_so_even_when_the_attempt_did_not_count() -> None:
+    sent = EarlierSend(id=7, to="b", sent_at=0.0, headline="half of it")
+    text = shown(envelope(attempt=1, begun=True, earlier_sends=[sent]))
+    assert "may have been handled in part" in text
+    assert "sent message 7 to b" in text
+
+
 def test_a_later_attempt_tells_what_the_earlier_one_had_sent() -> None:
     sent = EarlierSend(id=9, to="operator", sent_at=1e9, headline="half\nway")
     text = shown(envelope(attempt=2, earlier_sends=[sent]))

@@ -192,7 +192,8 @@ def _envelope(connection: Connection, row: tuple[Any, ...], incarnation: int) ->
     earlier = [] if turns == "[]" else _earlier_sends(connection, to, incarnation, turns)
     return Envelope(
         id=number, sender=sender, to=to, kind=kind, body=body, sent_at=sent_at, in_reply_to=in_reply_to,
-        thread=thread, attempt=attempts + 1, broadcast=broadcast is not None, earlier_sends=earlier,
+        thread=thread, attempt=attempts + 1, broadcast=broadcast is not None, begun=turns != "[]",
+        earlier_sends=earlier,
     )  # fmt: skip
 
 

@@ -55,6 +55,7 @@ class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True):
     in_reply_to: int | None = None
     thread: int = 0  #: id of the message that began the conversation
     attempt: int = 1  #: over 1: an earlier attempt did not end well
+    begun: bool = False  #: an earlier turn had read it and was cut short, through nobody's fault if attempt is 1
     broadcast: bool = False
     earlier_sends: list[EarlierSend] = []
 

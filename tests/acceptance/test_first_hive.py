@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import pytest
 
 import needs
-from hive_process import HiveProcess, running_hive
 from hyperhive.protocol import host
 from hyperhive.protocol.events import ToolCall, TurnEnd, live_event
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.rehearsal.script import Call, Gate, Say, on
+from hyperhive.testing.hive_process import HiveProcess, running_hive
 from hyperhive.testing.model import ScriptedModel
 
 pytestmark = [pytest.mark.claude, pytest.mark.container, pytest.mark.timeout(180)]

@@ -133,7 +133,7 @@ def test_a_turn_is_cancelled_and_the_agent_takes_the_next_message(
     hive_and_model: tuple[HiveProcess, ScriptedModel],
 ) -> None:
     hive, model = hive_and_model
-    model.script("a", on("hello", answers("hi"), Say("ok")), on("endless", Gate("never"), Say("?")))
+    model.script("a", on("hello", answers("hi"), Say("ok")), on("endless", Say("I begin."), Gate("never"), Say("?")))
     spawn(hive, "a")
     hive.send("a", "endless")
     model.gate("never").wait_reached()

@@ -38,6 +38,7 @@ from hyperhive.hub.desk import Desk
 from hyperhive.hub.fleet import Fleet, House
 from hyperhive.hub.plan import Tooling
 from hyperhive.hub.runners import Runners
+from hyperhive.hub.way_out import WayOut
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.rehearsal.credentials import real_credentials
 
@@ -100,7 +101,7 @@ async def hive_at(paths: Paths, *, rehearsal: Path | None) -> AsyncIterator[Hive
             return runners
 
         doors = AgentDoors(paths, runners_of_this_hive)
-        house = await _house(paths, machine, egress, rehearsal)
+        house = await _house(paths, machine, rehearsal)
         stack.push_async_callback(house.runtime.close)
         fleet = Fleet(
             house=house,
@@ -108,6 +109,7 @@ async def hive_at(paths: Paths, *, rehearsal: Path | None) -> AsyncIterator[Hive
             roster=Roster(database),
             chronicle=chronicle,
             doors=doors,
+            way_out=WayOut(egress, paths, closed=rehearsal is not None),
         )
         runners = Runners(fleet=fleet, mailbox=mailbox, events=events, turns=Turns(database), chronicle=chronicle)
         desk = Desk(fleet=fleet, mailbox=mailbox, approvals=Approvals(database), chronicle=chronicle)
@@ -119,7 +121,7 @@ async def hive_at(paths: Paths, *, rehearsal: Path | None) -> AsyncIterator[Hive
         yield Hive(fleet=fleet, desk=desk, mailbox=mailbox)
 
 
-async def _house(paths: Paths, machine: Host, egress: Egress, rehearsal: Path | None) -> House:
+async def _house(paths: Paths, machine: Host, rehearsal: Path | None) -> House:
     tooling = await asyncio.to_thread(lambda: Tooling.of_this_process(claude.find(os.environ)))
     limiter = await asyncio.to_thread(
         functools.partial(find_limiter, _slice(paths), systemd_version=machine.systemd_version)
@@ -129,7 +131,6 @@ async def _house(paths: Paths, machine: Host, egress: Egress, rehearsal: Path | 
         tooling=tooling,
         runner_argv=(sys.executable, "-I", "-m", "hyperhive.harness.runner"),
         runtime=Runtime(paths.containers, Bubblewrap(machine), limiter),
-        egress=egress,
         rehearsal=rehearsal,
         per_agent_uids=os.geteuid() == 0,
     )

@@ -3,9 +3,10 @@
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -15,7 +16,10 @@ from hyperhive.protocol.host import Tombstone
 from hyperhive.protocol.ids import AgentName, known_form
 from hyperhive.protocol.settings import AgentDocument
 
-_MAX_COUNTED = 100_000
+FIRST_UID: Final = 400_000
+LAST_UID: Final = 465_535
+"""Of a root daemon's agents, each its own; clear of people, services and the ranges of container managers."""
+_MAX_COUNTED: Final = 100_000
 
 
 def make_hive(paths: Paths) -> None:
@@ -84,6 +88,15 @@ def has_kept_state(paths: Paths, name: AgentName) -> bool:
     return paths.agent_state(name).is_dir()
 
 
+def choose_uid(paths: Paths, name: AgentName, living: Collection[int]) -> int:
+    """The uid that owns the name's kept state, else one that no agent has, neither living nor kept."""
+    kept = {kept: paths.agent_state(kept).lstat().st_uid for kept in _kept(paths) if has_kept_state(paths, kept)}
+    if FIRST_UID <= kept.get(name, 0) <= LAST_UID:
+        return kept[name]
+    taken = {*living, *kept.values()}
+    return next(uid for uid in range(FIRST_UID, LAST_UID + 1) if uid not in taken)
+
+
 def tombstones(paths: Paths, living: frozenset[str]) -> list[Tombstone]:
     """Agents that have state and no life."""
     return [_tombstone(paths, name) for name in _kept(paths) if name not in living]
@@ -114,7 +127,10 @@ def _measure(root: Path) -> tuple[int, float]:
     size, modified, counted = 0, root.lstat().st_mtime, 0
     for directory, _, files in os.walk(root, followlinks=False):
         for file in files:
-            found = os.lstat(os.path.join(directory, file))  # noqa: PTH118 (hot, and the names are hostile)
+            try:
+                found = os.lstat(os.path.join(directory, file))  # noqa: PTH118 (hot, and the names are hostile)
+            except FileNotFoundError:
+                continue
             size, modified, counted = size + found.st_size, max(modified, found.st_mtime), counted + 1
             if counted >= _MAX_COUNTED:
                 return size, modified

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,17 +15,17 @@ from hyperhive.broker.mailbox import Mailbox
 from hyperhive.broker.roster import Roster, Wanted
 from hyperhive.config import agent_toml
 from hyperhive.config.paths import Paths
-from hyperhive.containers.egress import Egress, EgressRule
-from hyperhive.containers.egress_rules import CLAUDE_HOSTS
 from hyperhive.containers.runtime import Exit, Runtime
 from hyperhive.containers.spec import ContainerSpec
 from hyperhive.hub import directories, prompts
 from hyperhive.hub.agents import Agent, Phase
+from hyperhive.hub.background import Background
 from hyperhive.hub.chronicle import Chronicle
 from hyperhive.hub.plan import Tooling, container_spec, shell_environment
+from hyperhive.hub.sleep import Sleep
 from hyperhive.hub.supervisor import Hooks, Supervisor, how_it_ended
+from hyperhive.hub.way_out import WayOut
 from hyperhive.protocol.agent import PAUSE, MessageKind, Pause
-from hyperhive.protocol.events import Rest
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.host import ShellCommand, Tombstone
 from hyperhive.protocol.ids import (
@@ -40,8 +40,6 @@ from hyperhive.protocol.ids import (
 )
 from hyperhive.protocol.settings import AgentDocument, AgentSettings
 
-FIRST_UID: Final = 400_000
-LAST_UID: Final = 465_535
 STARTS_AT_ONCE: Final = 4
 
 log = structlog.get_logger(__name__)
@@ -62,7 +60,6 @@ class House:
     tooling: Tooling
     runner_argv: tuple[str, ...]
     runtime: Runtime
-    egress: Egress
     rehearsal: Path | None  #: the directory of the model's socket, when the hive rehearses
     per_agent_uids: bool  #: a root daemon gives every agent a uid of its own
 
@@ -71,8 +68,8 @@ class House:
 class _Member:
     agent: Agent
     supervisor: Supervisor
+    sleep: Sleep
     watch: "asyncio.Task[None]"
-    bedtime: asyncio.TimerHandle | None = None
 
 
 @dataclass(kw_only=True)
@@ -88,10 +85,9 @@ class Fleet:
     roster: Roster
     chronicle: Chronicle
     doors: Doors
+    way_out: WayOut
     _members: dict[AgentName, _Member] = field(default_factory=dict)
-    _tasks: set["asyncio.Task[Any]"] = field(default_factory=set)
-    _egress: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _egress_started: bool = False
+    _background: Background = field(default_factory=Background)
     _existence: asyncio.Lock = field(default_factory=asyncio.Lock)
     _starts: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(STARTS_AT_ONCE))
 
@@ -138,10 +134,7 @@ class Fleet:
         try:
             yield
         finally:
-            tasks = [*self._tasks, *(member.watch for member in self._members.values())]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._background.close()
 
     async def _find_again(self) -> None:
         for row in await self.roster.list():
@@ -153,12 +146,12 @@ class Fleet:
             if running is not None:
                 await member.supervisor.adopt(running)
             if self._should_run(member.agent) != (running is not None):
-                self._in_background(self._bring_into_line(member))
+                self._background.begin(self._bring_into_line(member))
         for stray in adopted:
             log.warning("stopping a container that belongs to no agent", container=stray)
-            self._in_background(self._end_stray(stray))
+            self._background.begin(self._end_stray(stray))
         try:
-            await self._declare_egress()
+            await self.way_out.declare(self.agents())
         except FaultError as fault:
             log.error("agents have no way out to the network", error=fault.message)
 
@@ -180,7 +173,7 @@ class Fleet:
 
     async def spawn(self, name: str, *, model: str | None = None, description: str = "") -> None:
         """A new agent, up; with the state it had when one of that name was destroyed and kept."""
-        await self._carry_out(self._spawn(agent_name(name), model, description))
+        await self._background.carry_out(self._spawn(agent_name(name), model, description))
 
     async def _spawn(self, name: AgentName, model: str | None, description: str) -> None:
         async with self._existence:
@@ -191,7 +184,9 @@ class Fleet:
     async def _make(self, name: AgentName, model: str | None, description: str) -> None:
         if name in self._members:
             raise FaultError(FaultKind.NAME_TAKEN, f"cannot spawn {name!r}: there is an agent of that name")
-        paths, uid = self.house.paths, await self._uid_for(name)
+        paths, uid = self.house.paths, None
+        if self.house.per_agent_uids:
+            uid = await asyncio.to_thread(directories.choose_uid, paths, name, await self.roster.uids())
         await asyncio.to_thread(directories.make, paths, name, uid)
         await asyncio.to_thread(agent_toml.seed, paths.agent_config(name), model=model, description=description)
         settings = await asyncio.to_thread(agent_toml.deploy, paths.agent_config(name), paths.applied(name))
@@ -205,7 +200,7 @@ class Fleet:
         checked = known_form(name)
         if checked == MANAGER:
             raise FaultError(FaultKind.NOT_ALLOWED, "cannot destroy the manager")
-        await self._carry_out(self._destroy(checked, purge))
+        await self._background.carry_out(self._destroy(checked, purge))
 
     async def _destroy(self, name: AgentName, purge: bool) -> None:
         async with self._existence:
@@ -221,11 +216,11 @@ class Fleet:
         await self.roster.destroy(agent.name)
         await member.supervisor.stop()
         member.watch.cancel()
-        self._stay_awake(member)
+        member.sleep.stay_awake()
         del self._members[agent.name]
         await self.doors.close(agent.name)
         await self.mailbox.forget(agent.name)
-        await self._declare_egress()
+        await self.way_out.declare(self.agents())
         await self.house.runtime.erase(container_name(agent.name))
         await asyncio.to_thread(directories.remove_runtime, paths, agent.name)
         if purge:
@@ -239,7 +234,7 @@ class Fleet:
         settings = await asyncio.to_thread(
             agent_toml.deploy, paths.agent_config(member.agent.name), paths.applied(member.agent.name)
         )
-        await self._carry_out(self._rebuild(member, settings))
+        await self._background.carry_out(self._rebuild(member, settings))
 
     async def _rebuild(self, member: _Member, settings: AgentSettings) -> None:
         agent = member.agent
@@ -253,7 +248,7 @@ class Fleet:
 
     async def start(self, name: str) -> None:
         member = self._member(name)
-        await self._carry_out(self._start(member))
+        await self._background.carry_out(self._start(member))
 
     async def _start(self, member: _Member) -> None:
         agent, was_up = member.agent, member.agent.running
@@ -264,17 +259,17 @@ class Fleet:
 
     async def stop(self, name: str, *, graceful: bool = False) -> None:
         member = self._member(name)
-        await self._carry_out(self._stop(member, graceful))
+        await self._background.carry_out(self._stop(member, graceful))
 
     async def _stop(self, member: _Member, graceful: bool) -> None:
         await self._record(member.agent, wanted=Wanted.DOWN, asleep=False)
-        self._stay_awake(member)
+        member.sleep.stay_awake()
         await member.supervisor.stop(graceful=graceful)
         self.chronicle.note(member.agent.name, "killed", {})
 
     async def restart(self, name: str) -> None:
         member = self._member(name)
-        await self._carry_out(self._restart(member))
+        await self._background.carry_out(self._restart(member))
 
     async def _restart(self, member: _Member) -> None:
         await self._record(member.agent, wanted=Wanted.UP, asleep=False)
@@ -286,51 +281,21 @@ class Fleet:
         agent = self._member(name).agent
         await self._record(agent, paused=paused)
         self.mailbox.set_held(agent.name, paused)
+        if not paused and await self.mailbox.unread(agent.name):
+            self.mail_waits(agent.name)
         if agent.peer is not None:
             agent.peer.notify(PAUSE, Pause(paused=paused))
 
     # sleep
 
-    def dozes(self, name: AgentName) -> None:
-        """The agent rests; its container is stopped when it goes on resting long enough."""
-        member = self._members[name]
-        self._stay_awake(member)
-        if member.agent.settings.deep_sleep_after:
-            bedtime = member.agent.settings.deep_sleep_after
-            member.bedtime = asyncio.get_running_loop().call_later(bedtime, self._go_to_bed, member)
+    def rest_changed(self, name: AgentName) -> None:
+        self._members[name].sleep.rest_changed()
 
-    def wakes(self, name: AgentName) -> None:
-        """The agent works again."""
-        self._stay_awake(self._members[name])
+    def mail_waits(self, name: AgentName) -> None:
+        self._members[name].sleep.mail_waits()
 
-    def mail_waits(self, name: str) -> None:
-        """Mail came for an agent and nobody took it: a sleeping one is started."""
-        member = self._members.get(AgentName(name))
-        if member is not None and member.agent.row.asleep and member.agent.phase is Phase.STOPPED:
-            self._in_background(self._wake(member))
-
-    async def _wake(self, member: _Member) -> None:
-        if member.agent.row.wanted == Wanted.UP and not member.agent.row.paused:
-            await self._record(member.agent, asleep=False)
-            await member.supervisor.start()
-
-    def _go_to_bed(self, member: _Member) -> None:
-        self._in_background(self._put_to_sleep(member))
-
-    async def _put_to_sleep(self, member: _Member) -> None:
-        agent = member.agent
-        if agent.rest != Rest.DOZING or agent.phase is not Phase.RUNNING or await self.mailbox.unread(agent.name):
-            return
-        await self._record(agent, asleep=True)
-        await member.supervisor.stop()
-        if await self.mailbox.unread(agent.name):
-            await self._wake(member)
-
-    @staticmethod
-    def _stay_awake(member: _Member) -> None:
-        if member.bedtime is not None:
-            member.bedtime.cancel()
-            member.bedtime = None
+    async def _record_sleep(self, agent: Agent, asleep: bool) -> None:
+        await self._record(agent, asleep=asleep)
 
     # the supervisor's hooks
 
@@ -341,7 +306,7 @@ class Fleet:
         await asyncio.to_thread(directories.make_runtime, house.paths, agent.name, agent.row.uid, document)
         agent.furnished = True
         await self.doors.open(agent)
-        await self._declare_egress()
+        await self.way_out.declare(self.agents())
         return container_spec(
             agent, paths=house.paths, tooling=house.tooling, rehearsal=house.rehearsal, argv=house.runner_argv
         )
@@ -362,8 +327,9 @@ class Fleet:
         supervisor = Supervisor(agent, self.house.runtime, hooks)
         await self.mailbox.register(agent.name, agent.row.incarnation)
         self.mailbox.set_held(agent.name, agent.row.paused)
-        watch = asyncio.create_task(supervisor.run(), name=f"supervisor of {agent.name}")
-        self._members[agent.name] = _Member(agent=agent, supervisor=supervisor, watch=watch)
+        sleep = Sleep(agent, supervisor, self.mailbox, self._background, self._record_sleep)
+        watch = self._background.begin(supervisor.run())
+        self._members[agent.name] = _Member(agent=agent, supervisor=supervisor, sleep=sleep, watch=watch)
         agent.furnished = await asyncio.to_thread(self.house.paths.agent_runtime(agent.name).is_dir)
         if agent.furnished:
             await self.doors.open(agent)
@@ -382,40 +348,12 @@ class Fleet:
         except FaultError as fault:
             log.error("cannot deliver a message of the hive", to=to, error=fault.message)
 
-    async def _declare_egress(self) -> None:
-        """Each agent's allow-list to the proxy; nothing where the hive rehearses, which needs no network."""
-        rules = {
-            str(agent.name): EgressRule(
-                socket=self.house.paths.agent_runtime(agent.name) / "proxy.sock",
-                allow=(*CLAUDE_HOSTS, *agent.settings.network.allow),
-                uid=agent.row.uid,
-            )
-            for agent in self.agents()
-            if agent.furnished and agent.settings.network.mode == "allowlist"
-        }
-        async with self._egress:
-            if rules and not self._egress_started and self.house.rehearsal is None:
-                await self.house.egress.start()
-                self._egress_started = True
-            if self._egress_started:
-                await self.house.egress.declare(rules)
-
     def _deployed(self, name: AgentName) -> AgentSettings:
         try:
             return agent_toml.load(self.house.paths.applied(name))
         except FaultError as fault:
             log.error("the deployed agent.toml cannot be read", agent=name, error=fault.message)
             return agent_toml.parse("")
-
-    async def _uid_for(self, name: AgentName) -> int | None:
-        """The uid that owns the kept state of that name, else one that nobody has."""
-        if not self.house.per_agent_uids:
-            return None
-        kept = self.house.paths.agent_state(name)
-        if directories.has_kept_state(self.house.paths, name) and FIRST_UID <= kept.stat().st_uid <= LAST_UID:
-            return kept.stat().st_uid
-        taken = await self.roster.uids()
-        return next(uid for uid in range(FIRST_UID, LAST_UID + 1) if uid not in taken)
 
     def _member(self, name: str) -> _Member:
         member = self._members.get(known_form(name))
@@ -426,21 +364,3 @@ class Fleet:
     def _unknown(self, name: str) -> FaultError:
         hint = closest(name, self.names())
         return FaultError(FaultKind.UNKNOWN_AGENT, f'agent "{name}" is not managed by this hive; {hint}')
-
-    async def _carry_out(self, work: Coroutine[Any, Any, None]) -> None:
-        """Wait for the work, and let it end even when the one who waits goes away."""
-        await asyncio.shield(self._keep(asyncio.create_task(work)))
-
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
-        self._keep(asyncio.create_task(work)).add_done_callback(_log_failure)
-
-    def _keep(self, task: "asyncio.Task[None]") -> "asyncio.Task[None]":
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-
-def _log_failure(task: "asyncio.Task[None]") -> None:
-    """The boundary of work that nobody waits for: its failure is logged, the hive goes on."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("work in the background failed", work=task.get_name(), error=str(error), exc_info=error)

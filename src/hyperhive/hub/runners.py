@@ -19,7 +19,7 @@ from hyperhive.hub.chronicle import Chronicle
 from hyperhive.hub.fleet import Fleet
 from hyperhive.hub.status import state
 from hyperhive.protocol import agent as wire
-from hyperhive.protocol.events import EventRecord, Rest, TurnEnd, TurnStart, TurnState, live_event
+from hyperhive.protocol.events import EventRecord, TurnEnd, TurnStart, live_event
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.ids import EVERYONE, MANAGER, SYSTEM
 from hyperhive.protocol.rpc import Nothing, Peer
@@ -125,10 +125,7 @@ class Runners:
             value = getattr(report, field)
             if value is not UNSET:
                 setattr(agent, field, value)
-        if agent.rest == Rest.DOZING and agent.turn_state == TurnState.IDLE:
-            self.fleet.dozes(agent.name)
-        else:
-            self.fleet.wakes(agent.name)
+        self.fleet.rest_changed(agent.name)
         self.chronicle.changed(agent)
         return Nothing()
 

@@ -1,0 +1,43 @@
+"""Work that goes on when the one who asked for it has gone."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+
+class Background:
+    """Owns tasks. `close` cancels and awaits those that still run."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def carry_out(self, work: Coroutine[Any, Any, None]) -> None:
+        """Wait for the work, and let it end even when the one who waits goes away."""
+        await asyncio.shield(self._keep(work))
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Do the work with nobody waiting: its failure is logged."""
+        task = self._keep(work)
+        task.add_done_callback(_log_failure)
+        return task
+
+    async def close(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def _log_failure(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("work in the background failed", work=task.get_name(), error=str(error), exc_info=error)

@@ -1,0 +1,43 @@
+"""The agents' way to the network: each one's allow-list, told to the egress proxy."""
+
+import asyncio
+from collections.abc import Iterable
+
+from hyperhive.config.paths import Paths
+from hyperhive.containers.egress import Egress, EgressRule
+from hyperhive.containers.egress_rules import CLAUDE_HOSTS
+from hyperhive.hub.agents import Agent
+
+
+class WayOut:
+    """Starts the proxy with the first agent that needs it; a hive that rehearses has none."""
+
+    def __init__(self, egress: Egress, paths: Paths, *, closed: bool) -> None:
+        self._egress = egress
+        self._paths = paths
+        self._closed = closed
+        self._started = False
+        self._declaring = asyncio.Lock()
+
+    async def declare(self, agents: Iterable[Agent]) -> None:
+        """Make it so for all of them at once. Raises FaultError (`backend`, `bad_config`)."""
+        if self._closed:
+            return
+        rules = {str(agent.name): self._rule(agent) for agent in agents if _needs_one(agent)}
+        async with self._declaring:
+            if rules and not self._started:
+                await self._egress.start()
+                self._started = True
+            if self._started:
+                await self._egress.declare(rules)
+
+    def _rule(self, agent: Agent) -> EgressRule:
+        return EgressRule(
+            socket=self._paths.agent_runtime(agent.name) / "proxy.sock",
+            allow=(*CLAUDE_HOSTS, *agent.settings.network.allow),
+            uid=agent.row.uid,
+        )
+
+
+def _needs_one(agent: Agent) -> bool:
+    return agent.furnished and agent.settings.network.mode == "allowlist"

@@ -21,7 +21,7 @@ run: install  ## start the daemon in the foreground
 test: install  ## everything this machine can run; PYTEST_ARGS goes to pytest
 	@scripts/test $(PYTEST_ARGS)
 
-check: install  ## format, lint, types, imports
+check: install  ## format, lint, types, imports, docs
 	@scripts/check
 
 bench: install  ## one table of figures with ratios; BENCH_ARGS goes to the runner

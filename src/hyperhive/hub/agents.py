@@ -31,6 +31,7 @@ class Agent:
     furnished: bool = False  #: its directory under the hive's runtime directory is there
     failure: str = ""
     peer: Peer | None = None  #: the runner's connection, once it has said hello
+    greeted: bool = False  #: a runner of this container's life has said hello: it may be at work
     epoch: int = 0
     rest: str = Rest.DOZING
     turn_state: str = TurnState.IDLE
@@ -56,6 +57,6 @@ class Agent:
 
     def forget_container(self) -> None:
         """Nothing that the harness reported holds once its container is gone."""
-        self.peer = None
+        self.peer, self.greeted = None, False
         self.rest, self.turn_state = Rest.DOZING, TurnState.IDLE
         self.status_text, self.status_set_at = "", 0.0

@@ -43,7 +43,7 @@ class Runners:
         epoch = await self.mailbox.begin_epoch(agent.name, hello.boot_id)
         if agent.peer is not None and agent.peer is not peer:
             agent.peer.close()
-        agent.peer, agent.epoch = peer, epoch.number
+        agent.peer, agent.epoch, agent.greeted = peer, epoch.number, True
         self.chronicle.changed(agent)
         return wire.Welcome(
             agent=agent.name,

@@ -22,6 +22,7 @@ ADMIN_GROUP: Final = "hive-admin"
 MAX_CONNECTIONS: Final = 256
 WRITE_S: Final = 30.0
 """How long an answer may wait for a client that does not read."""
+_CHUNK: Final = 1 << 16
 
 log = structlog.get_logger(__name__)
 _encode: Final = msgspec.json.Encoder().encode
@@ -93,7 +94,7 @@ class _Client:
     async def _stream(self, answers: AsyncIterator[host.Response]) -> None:
         """Until there is no more, or the client has gone."""
         writing = asyncio.create_task(self._write_all(answers))
-        leaving = asyncio.create_task(self._reader.read(1))
+        leaving = asyncio.create_task(self._left())
         try:
             await asyncio.wait((writing, leaving), return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -102,6 +103,11 @@ class _Client:
             ended, _ = await asyncio.gather(writing, leaving, return_exceptions=True)
         if isinstance(ended, FaultError):
             raise ended
+
+    async def _left(self) -> None:
+        """The client has closed; what it writes meanwhile is not read as requests."""
+        while await self._reader.read(_CHUNK):
+            pass
 
     async def _write_all(self, answers: AsyncIterator[host.Response]) -> None:
         async for answer in answers:

@@ -10,7 +10,7 @@ from typing import Final
 
 from bench.harness import Row, as_json, show, steal
 
-BENCHES: Final = ("mailbox",)
+BENCHES: Final = ("turns", "spawn", "memory", "events", "mailbox")
 
 
 def main() -> int:

@@ -28,11 +28,16 @@ from hyperhive.testing.model import ScriptedModel
 PATIENCE_S = 60.0
 
 
+def paths_in(root: Path) -> Paths:
+    """The places of the hive that `HiveProcess` runs in a directory."""
+    return Paths(state_dir=root / "state", runtime_dir=root / "run")
+
+
 class HiveProcess:
     """One daemon with directories of its own. `stop_all` ends its containers and itself; made by `running_hive`."""
 
     def __init__(self, root: Path) -> None:
-        self.paths = Paths(state_dir=root / "state", runtime_dir=root / "run")
+        self.paths = paths_in(root)
         self.log = root / "hive.log"
         self.process: subprocess.Popen[bytes] | None = None
         self.paths.rehearsal.mkdir(parents=True)

@@ -23,6 +23,7 @@ from hyperhive.protocol.faults import FaultError
 
 QUIET_S: Final = 10.0
 """The same refusal is told again after this time at the earliest."""
+_EVERY_FD: Final = 1 << 20
 LOCK_TIMEOUT_S: Final = 5
 MAX_REMEMBERED: Final = 1000
 MAX_PENDING: Final = 1 << 20
@@ -143,6 +144,7 @@ class EgressProcess:
 
 
 def main() -> int:
+    os.closerange(3, _EVERY_FD)  # uvloop leaves its children the other ends of their own pipes
     directory = Path(sys.argv[1])
     lock = os.open(directory / "egress.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     if not _taken(lock):

@@ -22,7 +22,7 @@ MAX_CONNECTIONS: Final = 16
 log = structlog.get_logger(__name__)
 
 Use = Callable[[Runners, Agent, Any], Any]
-ENDPOINTS: Final[tuple[tuple[Method[Any, Any], Use], ...]] = (
+ENDPOINTS: tuple[tuple[Method[Any, Any], Use], ...] = (
     (wire.RECV, Runners.recv),
     (wire.READ, Runners.read),
     (wire.ACK, Runners.ack),

@@ -1,5 +1,7 @@
 """host.sock's whole surface as one table: each verb and what answers it."""
 
+import asyncio
+import functools
 import os
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -38,7 +40,8 @@ async def list_agents(hive: Hive, _: host.List) -> Response:
 
 
 async def agent_status(hive: Hive, _: host.AgentStatus) -> Response:
-    return Response(agent_statuses=[await _row(hive, name) for name in hive.fleet.names()])
+    unread = await hive.mailbox.unread_counts()
+    return Response(agent_statuses=[status_row(agent, unread.get(agent.name, 0)) for agent in hive.fleet.agents()])
 
 
 async def subscribe_agent_status(hive: Hive, _: host.SubscribeAgentStatus) -> AsyncIterator[Response]:
@@ -96,15 +99,13 @@ async def rebuild(hive: Hive, ask: host.Rebuild) -> Response:
 
 
 async def start(hive: Hive, ask: host.Start) -> Response:
-    for name in _in_scope(hive, ask.scope, "start"):
-        await hive.fleet.start(name)
-    return DONE
+    return await _to_each(_in_scope(hive, ask.scope, "start"), hive.fleet.start)
 
 
 async def stop(hive: Hive, ask: host.Stop) -> Response:
-    for name in _in_scope(hive, ask.scope, "stop"):
-        await hive.fleet.stop(name, graceful=ask.graceful)
-    return DONE
+    return await _to_each(
+        _in_scope(hive, ask.scope, "stop"), functools.partial(hive.fleet.stop, graceful=ask.graceful)
+    )
 
 
 async def kill(hive: Hive, ask: host.Kill) -> Response:
@@ -119,6 +120,18 @@ async def restart(hive: Hive, ask: host.Restart) -> Response:
 
 async def set_paused(hive: Hive, ask: host.SetPaused) -> Response:
     await hive.fleet.set_paused(ask.name, ask.paused)
+    return DONE
+
+
+async def _to_each(names: list[str], act: Callable[[str], Awaitable[None]]) -> Response:
+    """Do it to all of them, also when it fails for some; those are what is raised."""
+    done = await asyncio.gather(*map(act, names), return_exceptions=True)
+    failed = [error for error in done if isinstance(error, BaseException)]
+    faults = [error for error in failed if isinstance(error, FaultError)]
+    if failed and len(failed) == len(faults):
+        raise FaultError(faults[0].kind, "\n".join(fault.message for fault in faults))
+    if failed:
+        raise failed[0]
     return DONE
 
 

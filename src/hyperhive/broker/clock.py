@@ -13,12 +13,15 @@ class Timer(Protocol):
 class Clock(Protocol):
     def now(self) -> float:
         """Unix seconds, for what people and databases see."""
+        ...
 
     def monotonic(self) -> float:
         """Seconds that run only while the machine is awake and never jump: for deadlines within this process."""
+        ...
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
         """Call once, `delay` monotonic seconds from now, on the running loop."""
+        ...
 
 
 class SystemClock:

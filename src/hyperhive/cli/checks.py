@@ -75,15 +75,13 @@ async def containers() -> list[Finding]:
     """What the backend says about this host. Asked as a program, because a client does not know backends."""
     argv = [sys.executable, "-m", "hyperhive.containers.check", "--json"]
     environ = {**process.PLAIN_ENV, **{name: os.environ[name] for name in ("XDG_RUNTIME_DIR",) if name in os.environ}}
+    said = ""
     try:
         done = await process.run(argv, env=environ, timeout=CHECK_S, check=False)
+        said = done.stderr.decode(errors="replace").strip()[-500:]
         return msgspec.json.decode(done.stdout, type=list[Finding])
     except (process.CommandFailed, msgspec.DecodeError) as error:
-        said = (
-            done.stderr.decode(errors="replace").strip()[-500:]
-            if isinstance(error, msgspec.DecodeError)
-            else str(error)
-        )
+        said = said or str(error)
         return [
             Finding(
                 name="containers",

@@ -138,8 +138,10 @@ class Fleet:
 
     async def _find_again(self) -> None:
         for row in await self.roster.list():
-            agent = Agent(row=row, settings=self._deployed(AgentName(row.name)))
-            await self._join(agent)
+            settings = await asyncio.to_thread(self._deployed, AgentName(row.name))
+            await self._join(Agent(row=row, settings=settings))
+        for name in set(self.mailbox.agents) - set(self.names()):  # the daemon was killed while destroying them
+            await self.mailbox.forget(name)
         adopted = {running.name: running for running in await self.house.runtime.adopt()}
         for name, member in self._members.items():
             running = adopted.pop(container_name(name), None)
@@ -191,8 +193,11 @@ class Fleet:
         await asyncio.to_thread(agent_toml.seed, paths.agent_config(name), model=model, description=description)
         settings = await asyncio.to_thread(agent_toml.deploy, paths.agent_config(name), paths.applied(name))
         row = await self.roster.add(name, uid=uid, role=settings.role, description=settings.description)
-        agent = Agent(row=row, settings=settings)
-        await self._join(agent)
+        try:
+            await self._join(Agent(row=row, settings=settings))
+        except FaultError:
+            await self.roster.destroy(name)  # without a mailbox it is no agent
+            raise
         self.chronicle.note(name, "spawned", {})
 
     async def destroy(self, name: str, *, purge: bool) -> None:

@@ -43,7 +43,7 @@ from hyperhive.protocol.agent import (
 )
 from hyperhive.protocol.events import AnyLiveEvent, EventRecord, live_event
 from hyperhive.protocol.faults import FaultError, FaultKind
-from hyperhive.protocol.rpc import Method, Nothing, Peer
+from hyperhive.protocol.rpc import Handler, Method, Nothing, Peer
 
 T = TypeVar("T")
 E = TypeVar("E")
@@ -149,7 +149,12 @@ class FakeHive:
 
     def _peer(self) -> Peer:
         peer = Peer(on_connect=self._peers.append)
-        served: tuple[tuple[Method[Any, Any], Callable[[Any], Any]], ...] = (
+        for method, handler in self._methods():
+            peer.serve(method, handler)
+        return peer
+
+    def _methods(self) -> tuple[tuple[Method[Any, Any], Handler], ...]:
+        return (
             (agent.HELLO, self._hello),
             (agent.RECV, self._recv),
             (agent.READ, self._read),
@@ -164,9 +169,6 @@ class FakeHive:
             (agent.REPORT, self._report),
             (agent.EVENTS, self._events),
         )
-        for method, handler in served:
-            peer.serve(method, handler)
-        return peer
 
     def _hello(self, hello: Hello) -> Welcome:
         self.hellos.append(hello)

@@ -265,8 +265,6 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
 
 class _Connection(socketserver.StreamRequestHandler):
-    server: _Server
-
     def handle(self) -> None:
         line = self.rfile.readline(MAX_LINE + 1)
         try:
@@ -276,6 +274,7 @@ class _Connection(socketserver.StreamRequestHandler):
             return  # the client has seen enough
 
     def _answers(self, line: bytes) -> Iterator[Response]:
+        assert isinstance(self.server, _Server)
         try:
             yield from self.server.hive.answers(_decode(line))
         except FaultError as fault:

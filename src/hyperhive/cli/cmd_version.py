@@ -9,7 +9,6 @@ from hyperhive.cli import hive
 from hyperhive.cli.options import Json
 from hyperhive.cli.output import put, put_json
 from hyperhive.client import ClientError
-from hyperhive.config.paths import PathsError
 from hyperhive.protocol import host
 from hyperhive.protocol.faults import FaultError
 
@@ -31,6 +30,6 @@ def run(json: Json = False) -> None:
 def _daemon() -> str | None:
     try:
         answer = asyncio.run(hive.client().call(host.Hello(), timeout_s=2))
-    except (ClientError, FaultError, PathsError):
+    except (ClientError, FaultError):
         return None
     return answer.hive.version if answer.hive else "unknown"

@@ -38,7 +38,6 @@ from hyperhive.cli import (
 )  # fmt: skip
 from hyperhive.cli.output import CliError, put_json, say
 from hyperhive.client import ClientError, NoDaemonError
-from hyperhive.config.paths import PathsError
 from hyperhive.protocol.faults import FaultError
 from hyperhive.protocol.host import Response
 
@@ -121,7 +120,7 @@ def run(app: typer.Typer, arguments: list[str]) -> int:
         return _fail(arguments, str(error), NO_DAEMON, "no_daemon")
     except FaultError as fault:
         return _fail(arguments, fault.message, REFUSED, fault.kind)
-    except (ClientError, CliError, PathsError) as error:
+    except (ClientError, CliError) as error:
         return _fail(arguments, str(error), REFUSED, "refused")
     except typer.TyperException as error:
         return _fail(

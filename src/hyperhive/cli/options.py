@@ -7,7 +7,6 @@ import typer
 
 from hyperhive.cli import hive
 from hyperhive.client import ClientError
-from hyperhive.config.paths import PathsError
 from hyperhive.protocol import host
 from hyperhive.protocol.faults import FaultError
 
@@ -18,7 +17,7 @@ def complete_agents(incomplete: str) -> list[str]:
     """Names of agents that begin so; none when the daemon does not say at once."""
     try:
         answer = asyncio.run(hive.client().call(host.List(), timeout_s=COMPLETION_S))
-    except (ClientError, FaultError, PathsError):
+    except (ClientError, FaultError):
         return []
     return [name for name in answer.agents or [] if name.startswith(incomplete)]
 

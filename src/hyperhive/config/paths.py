@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from hyperhive.protocol.faults import FaultError, FaultKind
+
 STATE_VARIABLE: Final = "HYPERHIVE_STATE_DIR"
 RUNTIME_VARIABLE: Final = "HYPERHIVE_RUNTIME_DIR"
 SYSTEM_MARKS: Final = ("etc/hyperhive", "var/lib/hyperhive")
@@ -15,8 +17,11 @@ MAX_SOCKET_PATH: Final = 107
 """Bytes of a unix socket's path that the kernel takes."""
 
 
-class PathsError(Exception):
+class PathsError(FaultError):
     """The environment names places that a hive cannot use; the text says which and what to set instead."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(FaultKind.BAD_CONFIG, message)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -187,6 +187,7 @@ class Fleet:
         if name in self._members:
             raise FaultError(FaultKind.NAME_TAKEN, f"cannot spawn {name!r}: there is an agent of that name")
         paths, uid = self.house.paths, None
+        paths.agent_socket(name)  # asked for here, so that a path too long is refused before anything is made
         if self.house.per_agent_uids:
             uid = await asyncio.to_thread(directories.choose_uid, paths, name, await self.roster.uids())
         await asyncio.to_thread(directories.make, paths, name, uid)

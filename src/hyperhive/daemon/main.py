@@ -30,6 +30,7 @@ from hyperhive.containers.egress import Egress
 from hyperhive.containers.host import Host, read_host
 from hyperhive.containers.runtime import Runtime
 from hyperhive.daemon import logs
+from hyperhive.daemon.claim import claimed
 from hyperhive.daemon.housekeeping import sweep
 from hyperhive.daemon.systemd import notify
 from hyperhive.hub import directories
@@ -82,6 +83,7 @@ async def hive_at(paths: Paths, *, rehearsal: Path | None) -> AsyncIterator[Hive
     """
     await asyncio.to_thread(directories.make_hive, paths)
     async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(claimed(paths.runtime_dir))
         database = await Database.open(paths.database)
         stack.push_async_callback(database.close)
         events = await EventLog.open(database)

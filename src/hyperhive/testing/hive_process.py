@@ -40,11 +40,12 @@ class HiveProcess:
         self.paths = paths_in(root)
         self.log = root / "hive.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.prefix: tuple[str, ...] = ()  #: a command that executes its arguments: what the daemon is started by
         self.paths.rehearsal.mkdir(parents=True)
 
     def start(self) -> Self:
         """Returns when the daemon has said READY."""
-        ready = self.paths.state_dir / "ready.sock"
+        ready = self.log.with_name("ready.sock")
         ready.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
             notify.bind(str(ready))
@@ -62,7 +63,7 @@ class HiveProcess:
         }
         argv = [sys.executable, "-m", "hyperhive.cli", "serve", "--rehearsal", str(self.paths.rehearsal), "--json"]
         with self.log.open("ab") as log:
-            return subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            return subprocess.Popen([*self.prefix, *argv], env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def _await_ready(self, notify: socket.socket) -> None:
         assert self.process is not None

@@ -87,6 +87,7 @@ class Database:
         self._steps = steps
         self._max_pending = max_pending
         self._loop = asyncio.get_running_loop()
+        self.tick = 0  #: rises whenever what was gathered goes to the writer: what shares it shares a commit, mostly
         self._gathered: list[_Operation] = []
         self._queue: queue.SimpleQueue[list[_Operation]] = queue.SimpleQueue()
         self._pending = 0
@@ -173,6 +174,7 @@ class Database:
 
     def _hand_over(self) -> None:
         if self._gathered:
+            self.tick += 1
             gathered, self._gathered = self._gathered, []
             self._queue.put(gathered)
 

@@ -110,6 +110,7 @@ class Leases:
         rows = connection.execute(_SQL["requeue"], {"id": number}).fetchall()
         if not rows:
             return _not_dead(connection, number, "requeue")
+        self.postbox.requeued(rows[0][2])
         return None, [MailChange(MailChangeKind.REQUEUED, *row) for row in rows]
 
     def drop(self, connection: Connection, number: int, now: float) -> tuple[None, list[MailChange]] | FaultError:
@@ -169,15 +170,13 @@ def _lease(connection: Connection, order: LeaseOrder) -> tuple[Leased, list[Mail
     changes: list[MailChange] = []
     if order.ack:
         changes += ack(connection, Marking(holder, order.ack, order.now))[1]
-    messages: list[Envelope] = []
-    if order.max:
-        messages = _take(connection, order)
-        changes += [
-            MailChange(MailChangeKind.LEASED, message.id, message.sender, message.to, message.thread)
-            for message in messages
-        ]
-    unread = connection.execute(_SQL["count_queued"], {"recipient": holder.name}).fetchone()[0]
-    return Leased(messages, unread), changes
+    queued: int = connection.execute(_SQL["count_queued"], {"recipient": holder.name}).fetchone()[0]
+    messages = _take(connection, order) if queued and order.max else []
+    changes += [
+        MailChange(MailChangeKind.LEASED, message.id, message.sender, message.to, message.thread)
+        for message in messages
+    ]
+    return Leased(messages, queued - len(messages)), changes
 
 
 def _take(connection: Connection, order: LeaseOrder) -> list[Envelope]:

@@ -35,6 +35,11 @@ class Ledger:
         self.read = Change(apply=leases.read)
         self.give_back = Change(apply=leases.give_back)
 
+    @property
+    def tick(self) -> int:
+        """The same for writes that will most likely share a commit."""
+        return self._database.tick
+
     def post(self, posting: Posting, settle: Callable[[Posted | Exception], None]) -> None:
         """Store a message. It is inserted ahead of whatever else waits for the same commit."""
         self._database.submit(self._post, posting, settle)

@@ -15,9 +15,9 @@ from hyperhive.protocol.ids import OPERATOR, SYSTEM
 _SQL: Final = Queries("mailbox")
 _COLUMNS: Final = (
     "id, mid, sender, sender_incarnation, recipient, recipient_incarnation, kind, body, in_reply_to, caused_by,"
-    " thread, broadcast, sent_at"
+    " thread, broadcast, sent_at, state, epoch"
 )
-_ROW: Final = f"({', '.join('?' * 13)})"
+_ROW: Final = f"({', '.join('?' * 15)})"
 _INSERTS: Final = {
     rows: f"INSERT INTO messages ({_COLUMNS}) VALUES {', '.join([_ROW] * rows)} ON CONFLICT DO NOTHING"
     for rows in (64, 16, 4, 1)
@@ -26,17 +26,23 @@ Row = tuple[Any, ...]
 
 
 class Posting(Struct, frozen=True):
-    """A draft that may be stored: the addresses are resolved."""
+    """A draft that may be stored: the addresses are resolved.
+
+    `epoch` is set where the one recipient's harness waits: the message is stored as leased to it, if nothing is queued
+    before it.
+    """
 
     draft: Draft
     sender_incarnation: int
     to: Sequence[tuple[str, int]]
     sent_at: float
+    epoch: int = 0
 
 
 class Posted(Struct, frozen=True):
     sent: Sent
     thread: int
+    leased: bool = False
 
 
 class Returned(Struct, frozen=True):
@@ -58,16 +64,21 @@ class Postbox:
     """Inserts messages.
 
     Ids are given here, so that one statement stores all messages that waited together and returns nothing. `_room` is
-    what each inbox can surely take: it may err on the low side, and is counted anew when it runs out.
+    what each inbox can surely take: it may err on the low side, and is counted anew where that matters.
     """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._room: dict[str, int] = {}
+        self._next_id = 0
+
+    def requeued(self, name: str) -> None:
+        """More is queued for the recipient than was posted here."""
+        self._room.pop(name, None)
 
     def post(self, connection: Connection, postings: list[Posting]) -> list[Posted | FaultError]:
         """Store each or refuse it; a mid that is known is answered with its first result."""
-        batch = _Batch(connection)
+        batch = self._batch(connection)
         results: list[Posted | FaultError] = []
         single: list[tuple[int, Posting]] = []
         for posting in postings:
@@ -82,31 +93,40 @@ class Postbox:
             else:
                 single.append((len(results), posting))
                 results.append(posted)
+        self._next_id = batch.next_id
         if batch.insert() and not batch.complete():
             _answer_repeats(connection, batch, single, results)
         return results
 
     def bounce(self, connection: Connection, returned: Iterable[Returned], now: float) -> list[MailChange]:
         """Tell the senders of what died, as far as they are still there; a bounce itself is never bounced."""
-        batch = _Batch(connection)
+        batch = self._batch(connection)
         changes = []
         for dead in returned:
-            self._room.pop(dead.recipient, None)
+            self.requeued(dead.recipient)
             if dead.state != "dead" or dead.sender == SYSTEM or not _is_alive(connection, dead):
                 continue
-            self._room.pop(dead.sender, None)
+            self.requeued(dead.sender)
             row = _bounce_row(batch.next_id, dead, now)
             batch.add(row)
             changes.append(MailChange(MailChangeKind.SENT, row[0], SYSTEM, dead.sender, dead.thread))
+        self._next_id = batch.next_id
         batch.insert()
         return changes
+
+    def _batch(self, connection: Connection) -> "_Batch":
+        if not self._next_id:
+            highest = connection.execute(_SQL["highest_id"]).fetchone()
+            self._next_id = highest[0] + 1 if highest else 1
+        return _Batch(connection, self._next_id)
 
     def _plan(self, batch: "_Batch", posting: Posting) -> Posted | FaultError:
         draft = posting.draft
         thread = _thread(batch.connection, posting)
         if isinstance(thread, FaultError):
             return thread
-        if fault := self._make_room(batch, posting.to):
+        leased = bool(posting.epoch) and self._is_empty(batch, posting.to[0][0])
+        if not leased and (fault := self._make_room(batch, posting.to)):
             return fault
         first = batch.next_id
         thread = thread or first
@@ -116,10 +136,15 @@ class Postbox:
             batch.add((
                 number, mid, draft.sender, posting.sender_incarnation, name, incarnation, draft.kind, draft.body,
                 draft.in_reply_to, draft.turn, thread, broadcast, posting.sent_at,
+                "leased" if leased else "queued", posting.epoch if leased else 0,
             ))  # fmt: skip
             mid = None  # one mid for the whole broadcast
         ids = list(range(first, first + len(posting.to)))
-        return Posted(Sent(ids=ids, recipients=[name for name, _ in posting.to]), thread)
+        return Posted(Sent(ids=ids, recipients=[name for name, _ in posting.to]), thread, leased)
+
+    def _is_empty(self, batch: "_Batch", name: str) -> bool:
+        limit = self._limit(name)
+        return self._room.get(name) == limit or self._count_room(batch, name) == limit
 
     def _make_room(self, batch: "_Batch", to: Sequence[tuple[str, int]]) -> FaultError | None:
         full = [name for name, _ in to if self._room.get(name, 0) < 1 and self._count_room(batch, name) < 1]
@@ -146,11 +171,9 @@ class Postbox:
 class _Batch:
     """Rows on their way into the table."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, next_id: int) -> None:
         self.connection = connection
-        highest = connection.execute(_SQL["highest_id"]).fetchone()
-        self.next_id: int = highest[0] + 1 if highest else 1
-        self.first_id = self.next_id
+        self.next_id = self.first_id = next_id
         self._rows: list[Row] = []
         self._before = connection.total_changes
 
@@ -241,5 +264,5 @@ def _bounce_row(number: int, dead: Returned, now: float) -> Row:
     )
     return (
         number, None, SYSTEM, 0, dead.sender, dead.sender_incarnation, MessageKind.SYSTEM.value, body,
-        dead.id, None, dead.thread, None, now,
+        dead.id, None, dead.thread, None, now, "queued", 0,
     )  # fmt: skip

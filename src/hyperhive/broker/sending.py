@@ -2,14 +2,16 @@
 
 import asyncio
 
+import msgspec
+
 from hyperhive.broker.boxes import Box, Boxes
 from hyperhive.broker.clock import Clock
 from hyperhive.broker.database import Database
 from hyperhive.broker.ledger import Ledger
 from hyperhive.broker.letters import Draft, Limits, MailChange, MailChangeKind
 from hyperhive.broker.posting import Posted, Posting, first_result
-from hyperhive.broker.waiting import Waiting
-from hyperhive.protocol.agent import Sent
+from hyperhive.broker.waiting import Waiter, Waiting
+from hyperhive.protocol.agent import Envelope, Sent
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.ids import EVERYONE, OPERATOR, closest
 
@@ -34,20 +36,40 @@ class Sending:
         if not to and draft.to != EVERYONE:
             return asyncio.ensure_future(self._sent_before(posting))
         self._throttle(sender)
-        sent: asyncio.Future[Sent] = self._loop.create_future()
-
-        def settle(result: Posted | Exception) -> None:
-            if isinstance(result, Posted):
-                if not sent.done():
-                    sent.set_result(result.sent)
-                self._publish(draft.sender, result)
-            elif not sent.done():
-                sent.set_exception(result)
-
-        self._ledger.post(posting, settle)
+        if draft.to != EVERYONE:
+            return self._post_to_one(posting)
+        sent = self._post(posting, None)
         for name, _ in to:
             if box := self._boxes.get(name):
                 self._waiting.wake(box)
+        return sent
+
+    def _post_to_one(self, posting: Posting) -> "asyncio.Future[Sent]":
+        """Where a harness waits for it, the message is its own from the moment it is stored."""
+        waiter = self._waiting.claim(self._boxes.require(posting.draft.to))
+        if waiter is None:
+            return self._post(posting, None)
+        try:
+            return self._post(msgspec.structs.replace(posting, epoch=waiter.holder.epoch), waiter)
+        except FaultError:
+            self._waiting.hand_over(waiter, None)
+            raise
+
+    def _post(self, posting: Posting, waiter: Waiter | None) -> "asyncio.Future[Sent]":
+        sent: asyncio.Future[Sent] = self._loop.create_future()
+
+        def settle(result: Posted | Exception) -> None:
+            if isinstance(result, Exception):
+                if not sent.done():
+                    sent.set_exception(result)
+            else:
+                if not sent.done():
+                    sent.set_result(result.sent)
+                self._publish(posting.draft.sender, result)
+            if waiter is not None:
+                self._waiting.hand_over(waiter, _envelope(posting, result))
+
+        self._ledger.post(posting, settle)
         return sent
 
     def _throttle(self, sender: Box | None) -> None:
@@ -74,6 +96,19 @@ class Sending:
             return
         for number, name in zip(sent.ids, sent.recipients, strict=True):
             self._ledger.tell(MailChange(MailChangeKind.SENT, number, sender, name, posted.thread))
+            if posted.leased:
+                self._ledger.tell(MailChange(MailChangeKind.LEASED, number, sender, name, posted.thread))
+
+
+def _envelope(posting: Posting, result: Posted | Exception) -> Envelope | None:
+    """The message as its receiver gets it, if it was stored as leased."""
+    if isinstance(result, Exception) or not result.leased:
+        return None
+    draft = posting.draft
+    return Envelope(
+        id=result.sent.ids[0], sender=draft.sender, to=draft.to, kind=draft.kind, body=draft.body,
+        sent_at=posting.sent_at, in_reply_to=draft.in_reply_to, thread=result.thread,
+    )  # fmt: skip
 
 
 def check_text(draft: Draft, limit: int) -> None:

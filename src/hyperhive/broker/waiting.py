@@ -10,7 +10,7 @@ from hyperhive.broker.clock import Clock, Timer
 from hyperhive.broker.deadlines import Deadlines
 from hyperhive.broker.leases import Holder, Leased, LeaseOrder, Return
 from hyperhive.broker.ledger import Changed, Ledger
-from hyperhive.protocol.agent import Received
+from hyperhive.protocol.agent import Envelope, Received
 from hyperhive.protocol.faults import FaultError
 from hyperhive.protocol.ids import OPERATOR
 
@@ -20,7 +20,10 @@ _NOTHING: Final = Received()
 class Waiter:
     """One `recv`. `leasing` while the writer looks for mail for it, parked otherwise; gone once its future is done."""
 
-    __slots__ = ("box", "deadline", "future", "holder", "leasing", "max", "news", "terms", "timer", "unread")
+    __slots__ = (
+        "box", "claims", "deadline", "future", "given", "holder", "leasing", "max", "news", "terms", "tick", "timer",
+        "unread",
+    )  # fmt: skip
 
     def __init__(self, future: "asyncio.Future[Received]", box: Box, holder: Holder, limit: int, until: float) -> None:
         self.future = future
@@ -32,6 +35,9 @@ class Waiter:
         self.news = 0  #: the box's when the writer was asked
         self.terms = 0  #: the box's when the writer was asked
         self.unread = 0
+        self.claims = 0  #: messages on their way to it that are not stored yet
+        self.tick = 0  #: in which they are written
+        self.given: list[Envelope] = []  #: those of them that were stored as leased to it
         self.timer: Timer | None = None
 
     def park(self, clock: Clock, give_up: Callable[["Waiter"], None]) -> None:
@@ -79,6 +85,38 @@ class Waiting:
         if not box.held and (waiter := box.parked()):
             self._seek(waiter, waiter.max)
 
+    def claim(self, box: Box) -> Waiter | None:
+        """Who shall have the message that is about to be posted; `hand_over` says what became of it.
+
+        Messages that are posted in one tick go to one waiter, all together.
+        """
+        if box.held:
+            return None
+        tick = self._ledger.tick
+        for waiter in box.waiters:
+            if not waiter.leasing:
+                waiter.leasing, waiter.claims, waiter.tick, waiter.given = True, 1, tick, []
+                waiter.news, waiter.terms = box.news, box.terms
+                return waiter
+            if 0 < waiter.claims < waiter.max and waiter.tick == tick:
+                waiter.claims += 1
+                return waiter
+        return None
+
+    def hand_over(self, waiter: Waiter, message: Envelope | None) -> None:
+        """The message was stored as leased to the waiter that was claimed for it; None when it was not."""
+        if message is not None:
+            waiter.given.append(message)
+        waiter.claims -= 1
+        if waiter.claims:
+            return
+        waiter.leasing = False
+        if waiter.given:
+            self._hold(waiter)
+            self._settle(waiter, Leased(waiter.given, 0))
+        else:
+            self._seek(waiter, waiter.max)  # other mail may have come meanwhile
+
     def arrived(self, box: Box) -> None:
         """Mail that may be leased is there."""
         box.news += 1
@@ -108,10 +146,13 @@ class Waiting:
         leased, changes = result
         waiter.unread = leased.unread
         if leased.messages:
-            waiter.box.holding = True
-            self._deadlines.renew(waiter.box)
+            self._hold(waiter)
         self._settle(waiter, leased)
         self._ledger.publish(changes)
+
+    def _hold(self, waiter: Waiter) -> None:
+        waiter.box.holding = True
+        self._deadlines.renew(waiter.box)
 
     def _settle(self, waiter: Waiter, leased: Leased) -> None:
         if waiter.future.done():

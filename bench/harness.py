@@ -80,22 +80,32 @@ def missing(name: str, why: str, *, target: Target | None = None) -> Row:
     return Row(name=name, figure="not measured", target=str(target or ""), note=why)
 
 
+_TITLES: Final = ("what", "figure", "unit", "ratio", "against", "target", "reached", "note")
 _MARK: Final = {True: "yes", False: "NO", None: ""}
+
+
+def _cells(line: Row) -> tuple[str, ...]:
+    ratio = "" if line.ratio is None else f"{line.ratio:.3g}"
+    return line.name, line.figure, line.unit, ratio, line.against, line.target, _MARK[line.reached], line.note
 
 
 def show(rows: Sequence[Row]) -> None:
     table = Table(show_lines=False)
-    for title in ("what", "figure", "unit", "ratio", "against", "target", "reached", "note"):
+    for title in _TITLES:
         table.add_column(title, overflow="fold")
     for line in rows:
-        ratio = "" if line.ratio is None else f"{line.ratio:.3g}"
-        mark = _MARK[line.reached]
-        table.add_row(line.name, line.figure, line.unit, ratio, line.against, line.target, mark, line.note)
+        table.add_row(*_cells(line))
     Console(width=200).print(table)
 
 
 def as_json(rows: Sequence[Row]) -> str:
     return json.dumps([asdict(line) for line in rows], indent=2)
+
+
+def as_markdown(rows: Sequence[Row]) -> str:
+    """The table as it stands in a page."""
+    lines = [_TITLES, ("---",) * len(_TITLES), *map(_cells, rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def steal() -> tuple[int, int]:

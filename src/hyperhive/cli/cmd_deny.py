@@ -11,7 +11,7 @@ from hyperhive.protocol import host
 
 def run(
     approval: Annotated[int, typer.Argument(metavar="ID", help="As `hive pending` shows it.")],
-    reason: Annotated[str, typer.Option(help="Why; the one who asked reads it.")] = "",
+    reason: Annotated[str, typer.Option(help="Why; kept with the request.")] = "",
     json: Json = False,
 ) -> None:
     """Deny; nothing is changed."""

@@ -118,12 +118,16 @@ def jetstream(folder: Path) -> Iterator[int]:
         port: int = probe.getsockname()[1]
     config = folder / "nats.conf"
     config.write_text(NATS_CONFIG.format(port=port, store=folder / "jetstream"))
-    process = subprocess.Popen([str(server), "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([str(server), "-c", str(config)], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
     try:
+        if not any("Server is ready" in line for line in process.stderr):
+            raise RuntimeError("nats-server did not start")
         yield port
     finally:
         process.terminate()
         process.wait(timeout=20)
+        process.stderr.close()
 
 
 async def publish_per_s(port: int, in_flight: int, count: int) -> float:

@@ -549,6 +549,28 @@ def test_a_backed_off_message_holds_up_later_ones_of_its_sender_alone(tmp_path: 
     play(tmp_path, scene)
 
 
+def test_a_message_for_a_waiting_receiver_does_not_overtake_a_backed_off_one_of_its_sender(tmp_path: Path) -> None:
+    async def scene(home: House) -> None:
+        waiting = home.mailbox.recv("bob", home.epoch, 60)
+        await home.settled()
+        head = await home.send("1")
+        await waiting
+        await home.fail(head)
+        await home.lease()
+        await home.fail(head)
+        waiting = home.mailbox.recv("bob", home.epoch, 60)
+        await home.settled()
+        tail = await home.send("2")
+        await home.settled()
+        assert not waiting.done()
+        other = await home.send("a", sender="operator")
+        assert [message.id for message in (await waiting).messages] == [other]
+        await home.pass_time(5)
+        assert [message.id for message in await home.lease()] == [head, tail]
+
+    play(tmp_path, scene)
+
+
 def test_three_deaths_of_the_container_on_one_message_make_it_dead(tmp_path: Path) -> None:
     async def scene(home: House) -> None:
         number = await home.send()

@@ -41,6 +41,7 @@ class HiveProcess:
         self.log = root / "hive.log"
         self.process: subprocess.Popen[bytes] | None = None
         self.prefix: tuple[str, ...] = ()  #: a command that executes its arguments: what the daemon is started by
+        self.rehearsing = True  #: False: as with real credentials; then no agent of it may be given a turn
         self.paths.rehearsal.mkdir(parents=True)
 
     def start(self) -> Self:
@@ -61,7 +62,9 @@ class HiveProcess:
             **self.paths.environment(),
             **extra,
         }
-        argv = [sys.executable, "-m", "hyperhive.cli", "serve", "--rehearsal", str(self.paths.rehearsal), "--json"]
+        argv = [sys.executable, "-m", "hyperhive.cli", "serve", "--json"]
+        if self.rehearsing:
+            argv += ["--rehearsal", str(self.paths.rehearsal)]
         with self.log.open("ab") as log:
             return subprocess.Popen([*self.prefix, *argv], env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 

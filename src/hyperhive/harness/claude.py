@@ -63,7 +63,7 @@ class Claude:
         try:
             claude = children.start(command.argv, env=command.env, fds={0: claudes.fileno(), 1: claudes.fileno()})
             worker = children.start(
-                [sys.executable, "-I", "-m", "hyperhive.harness.worker"],
+                [sys.executable, "-I", "-m", "hyperhive.harness.worker_start"],
                 env={name: command.env[name] for name in ("HOME", "PATH", "LANG")},
                 fds={wire.WORKER_SOCKET: workers.fileno(), wire.CLAUDE_SOCKET: workers_claude.fileno()},
             )

@@ -6,7 +6,6 @@ The only importer of claude_agent_sdk.
 
 import asyncio
 import socket
-import sys
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, TypeVar
@@ -260,7 +259,3 @@ async def _work() -> None:
 def main() -> int:
     anyio.run(_work)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from hyperhive.broker.database import Database
+from hyperhive.broker.database import Connection, Database
 from hyperhive.broker.letters import Draft, Limits, MailChangeKind
 from hyperhive.broker.mailbox import Mailbox
-from hyperhive.protocol.agent import ReceiptState
+from hyperhive.protocol.agent import Envelope, ReceiptState
 from hyperhive.protocol.faults import FaultError, FaultKind
 from mail_house import NO_RATE, House, house
 
@@ -24,6 +24,30 @@ async def refusal(call: Awaitable[object]) -> FaultError:
     with pytest.raises(FaultError) as refused:
         await call
     return refused.value
+
+
+async def begin(home: House, maximum: int = 32) -> list[Envelope]:
+    """What is there now, read into a turn of bob's."""
+    messages = await home.lease(maximum)
+    await home.mailbox.read("bob", home.epoch, [message.id for message in messages], "turn")
+    return messages
+
+
+async def refuse_moves(home: House, error: str) -> None:
+    """From now on messages cannot be changed: the disk has no room (`full`), or the statement is wrong (`mistake`)."""
+    wanted = "INSERT INTO ballast VALUES (zeroblob(100000))" if error == "full" else "SELECT RAISE(ABORT, 'mistake')"
+
+    def spoil(connection: Connection) -> None:
+        connection.execute("CREATE TABLE ballast (bytes BLOB)")
+        connection.execute(f"CREATE TRIGGER refusal BEFORE UPDATE ON messages BEGIN {wanted}; END")
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages + 4}").fetchall()
+
+    await home.database.write(spoil)
+
+
+async def allow_moves(home: House) -> None:
+    await home.database.write(lambda connection: connection.execute("DROP TRIGGER refusal").fetchall())
 
 
 # sending
@@ -374,7 +398,7 @@ def test_mail_for_an_agent_that_nobody_waits_for_is_told(tmp_path: Path) -> None
 def test_a_new_boot_fences_the_old_off_and_takes_its_messages_at_once(tmp_path: Path) -> None:
     async def scene(home: House) -> None:
         number = await home.send()
-        await home.lease()
+        await begin(home)
         old = home.epoch
         begun = await home.mailbox.begin_epoch("bob", "boot-two")
         assert begun.number == old + 1
@@ -575,10 +599,89 @@ def test_three_deaths_of_the_container_on_one_message_make_it_dead(tmp_path: Pat
     async def scene(home: House) -> None:
         number = await home.send()
         for attempt in (1, 2, 3):
-            (message,) = await home.lease()
+            (message,) = await begin(home)
             assert message.attempt == attempt
             await home.mailbox.container_died("bob")
+            await home.settled()
         assert [row.id for row in await home.mailbox.dead_letters()] == [number]
+
+    play(tmp_path, scene)
+
+
+def test_what_was_leased_and_never_read_is_no_attempt_and_no_death(tmp_path: Path) -> None:
+    async def scene(home: House) -> None:
+        read, unread = await home.send("1"), await home.send("2")
+        await begin(home, maximum=1)
+        await home.lease()
+        await home.mailbox.container_died("bob")
+        assert [(message.id, message.attempt, message.begun) for message in await home.lease()] == [
+            (read, 2, True),
+            (unread, 1, False),
+        ]
+        for boot in range(9):
+            home.epoch = (await home.mailbox.begin_epoch("bob", f"boot {boot}")).number
+            assert [message.attempt for message in await home.lease()] == [2, 1]
+            await home.mailbox.container_died("bob")
+        await home.settled()
+        assert await home.mailbox.dead_letters() == []
+
+    play(tmp_path, scene)
+
+
+def test_mail_that_is_leased_again_and_again_in_silence_comes_to_an_end(tmp_path: Path) -> None:
+    async def scene(home: House) -> None:
+        number = await home.send()
+        for _ in range(5):
+            assert await home.lease()
+            await home.pass_time(121)
+        assert [row.id for row in await home.mailbox.dead_letters()] == [number]
+
+    play(tmp_path, scene)
+
+
+@pytest.mark.parametrize("error", ["full", "mistake"])
+def test_a_death_is_counted_once_the_disk_takes_it_and_the_hive_goes_on_meanwhile(tmp_path: Path, error: str) -> None:
+    async def scene(home: House) -> None:
+        told: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context["exception"]))
+        number = await home.send()
+        await begin(home)
+        await refuse_moves(home, error)
+        await home.mailbox.container_died("bob")
+        await home.pass_time(5)
+        assert (await home.mailbox.receipt(number)).state == ReceiptState.READ
+        await allow_moves(home)
+        await home.pass_time(5)
+        receipt = await home.mailbox.receipt(number)
+        assert (receipt.state, receipt.attempt) == (ReceiptState.SENT, 2)
+        assert "container died" in receipt.note
+        assert bool(told) == (error == "mistake"), "who looks after the hive hears of our own mistakes"
+
+    play(tmp_path, scene)
+
+
+def test_a_death_that_is_stored_late_takes_nothing_from_the_next_container(tmp_path: Path) -> None:
+    async def scene(home: House) -> None:
+        number = await home.send()
+        await begin(home)
+        await refuse_moves(home, "full")
+        await home.mailbox.container_died("bob")
+        await home.settled()
+        await allow_moves(home)
+        home.epoch = (await home.mailbox.begin_epoch("bob", "boot-two")).number
+        await begin(home)
+        await home.pass_time(5)
+        receipt = await home.mailbox.receipt(number)
+        assert (receipt.state, receipt.attempt) == (ReceiptState.READ, 2)
+
+    play(tmp_path, scene)
+
+
+def test_the_death_of_a_container_whose_agent_is_no_more_is_no_error(tmp_path: Path) -> None:
+    async def scene(home: House) -> None:
+        await home.mailbox.forget("bob")
+        await home.mailbox.container_died("bob")
+        await home.send(sender="operator", to="alice")
 
     play(tmp_path, scene)
 
@@ -587,11 +690,11 @@ def test_a_bounce_is_never_bounced(tmp_path: Path) -> None:
     async def scene(home: House) -> None:
         await home.send(sender="bob", to="alice")
         await home.mailbox.forget("alice")
-        (bounce,) = await home.lease()
+        (bounce,) = await begin(home)
         assert bounce.kind == "system"
         for _ in range(3):
             await home.mailbox.container_died("bob")
-            await home.lease()
+            await begin(home)
         states = [row.state for row in await home.mailbox.dead_letters()]
         assert len(states) == 2
         assert await home.mailbox.unread_counts() == {}
@@ -611,6 +714,38 @@ def test_a_silent_harness_loses_its_leases_and_heartbeats_keep_them(tmp_path: Pa
         receipt = await home.mailbox.receipt(number)
         assert (receipt.state, receipt.attempt) == (ReceiptState.SENT, 2)
         assert "silent" in receipt.note
+
+    play(tmp_path, scene)
+
+
+def test_an_expiry_that_is_stored_late_takes_nothing_from_a_harness_that_lives(tmp_path: Path) -> None:
+    async def scene(home: House) -> None:
+        number = await home.send()
+        await begin(home)
+        await refuse_moves(home, "full")
+        await home.pass_time(121)
+        await allow_moves(home)
+        home.mailbox.heartbeat("bob", home.epoch)
+        await home.pass_time(119)
+        assert (await home.mailbox.receipt(number)).state == ReceiptState.READ
+        await home.pass_time(2)
+        receipt = await home.mailbox.receipt(number)
+        assert (receipt.state, receipt.attempt) == (ReceiptState.SENT, 2)
+
+    play(tmp_path, scene)
+
+
+def test_an_expiry_that_the_disk_refused_is_tried_again(tmp_path: Path) -> None:
+    async def scene(home: House) -> None:
+        number = await home.send()
+        await begin(home)
+        await refuse_moves(home, "full")
+        await home.pass_time(121)
+        await home.pass_time(5)
+        assert (await home.mailbox.receipt(number)).state == ReceiptState.READ
+        await allow_moves(home)
+        await home.pass_time(5)
+        assert (await home.mailbox.receipt(number)).state == ReceiptState.SENT
 
     play(tmp_path, scene)
 
@@ -700,6 +835,25 @@ def test_backed_off_mail_is_remembered_over_a_restart(tmp_path: Path) -> None:
 
 
 # recipients that come and go
+
+
+def test_an_agent_that_nobody_knows_after_a_restart_is_forgotten_and_its_mail_bounces(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with house(tmp_path) as home:
+            queued, leased = await home.send("1"), await home.send("2")
+            await home.lease(maximum=1)
+        database = await Database.open(tmp_path / "hive.sqlite")
+        mailbox = await Mailbox.open(database)
+        await mailbox.register("alice", 1)
+        assert mailbox.agents == ["alice", "bob"]
+        await mailbox.forget("bob")
+        assert mailbox.agents == ["alice"]
+        assert [row.in_reply_to for row in await mailbox.inbox("alice")] == [queued, leased]
+        assert await mailbox.unread_counts() == {"alice": 2}
+        mailbox.close()
+        await database.close()
+
+    asyncio.run(scene())
 
 
 def test_a_destroyed_agents_mail_is_bounced_and_never_reaches_its_namesake(tmp_path: Path) -> None:
@@ -804,7 +958,7 @@ def test_a_dead_letter_is_requeued_with_its_attempts_forgotten_or_dropped(tmp_pa
     async def scene(home: House) -> None:
         first, second = await home.send(), await home.send()
         for _ in range(3):
-            await home.lease()
+            await begin(home)
             await home.mailbox.container_died("bob")
         await home.mailbox.drop(second)
         await home.mailbox.requeue(first)

@@ -39,6 +39,7 @@ class Letter:
     deaths: int = 0
     epoch: int = 0
     ready_at: float = 0
+    begun: bool = False  #: an attempt that ended may have handled it in part
 
     @property
     def held(self) -> bool:
@@ -144,7 +145,7 @@ class MailboxMachine(RuleBasedStateMachine):
         if boot != life.boot:
             assert begun.number > life.epoch
             for letter in self.model.held(name):
-                self.failed(letter)
+                self.taken(letter)
         else:
             assert begun.number == life.epoch
         if life.parked is not None:
@@ -238,7 +239,7 @@ class MailboxMachine(RuleBasedStateMachine):
             self.failed(letter)
             letter.ready_at = self.clock.now() + delay if delay else 0
         else:
-            letter.state, letter.ready_at = "queued", 0
+            self.unharmed(letter)
 
     @rule(name=names)
     def container_dies(self, name: str) -> None:
@@ -248,8 +249,8 @@ class MailboxMachine(RuleBasedStateMachine):
         self.run(self.mailbox.container_died(name))
         life.parked = None
         for letter in self.model.held(name):
-            letter.deaths += 1
-            self.failed(letter)
+            letter.deaths += letter.state == "read"
+            self.taken(letter)
 
     @rule(seconds=st.sampled_from((1, 5, 30, 119, 121)), beats=st.booleans())
     def time_passes(self, seconds: int, beats: bool) -> None:
@@ -364,7 +365,7 @@ class MailboxMachine(RuleBasedStateMachine):
         assert [message.id for message in messages] == [letter.id for letter in expected]
         assert messages
         for message, letter in zip(messages, expected, strict=True):
-            assert message.attempt == letter.attempts + 1
+            assert (message.attempt, message.begun) == (letter.attempts + 1, letter.begun)
             letter.state, letter.epoch = "leased", life.epoch
         life.parked = None
         life.seen_at = self.clock.now()
@@ -377,7 +378,19 @@ class MailboxMachine(RuleBasedStateMachine):
             return True
         return name in self.model.lives and self.model.lives[name].incarnation == incarnation
 
+    def taken(self, letter: Letter) -> None:
+        """Its harness is gone: an attempt has failed if the message was read, else nothing was tried."""
+        if letter.state == "read":
+            self.failed(letter)
+        else:
+            self.unharmed(letter)
+
+    def unharmed(self, letter: Letter) -> None:
+        letter.begun |= letter.state == "read"
+        letter.state, letter.ready_at = "queued", 0
+
     def failed(self, letter: Letter) -> None:
+        letter.begun |= letter.state == "read"
         letter.attempts += 1
         letter.ready_at = 0
         letter.state = "dead" if letter.attempts >= 5 or letter.deaths >= 3 else "queued"

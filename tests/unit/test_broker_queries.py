@@ -32,6 +32,16 @@ def test_a_statement_looks_at_open_mail_or_at_rows_it_knows(name: str) -> None:
         assert "messages_to" not in step, f"goes through all that the recipient ever got: {plan}"
 
 
+@pytest.mark.parametrize("name", ["count_queued", "queued_by_recipient"])
+def test_counting_unread_mail_looks_at_the_index_alone(name: str) -> None:
+    database = sqlite3.connect(":memory:")
+    for _, text in migrations():
+        database.executescript(text)
+    plan = [row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {Queries('mailbox')[name]}", {"recipient": "a"})]
+    database.close()
+    assert all("COVERING INDEX messages_open" in step for step in plan), plan
+
+
 def test_every_statement_has_a_name_and_an_unknown_one_is_an_error() -> None:
     with pytest.raises(KeyError):
         Queries("mailbox")["no_such_statement"]

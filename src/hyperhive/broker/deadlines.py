@@ -97,9 +97,16 @@ class Deadlines:
 
     def _expire(self, box: Box) -> None:
         box.holding = False
-        note = f"its harness was silent for {self._lease_s:g} s"
-        now = self._clock.now()
-        self._ledger.insist(Return(name=box.name, epoch=box.number, now=now, note=note, counted=True))
+        wanted = Return(
+            name=box.name, incarnation=box.incarnation, up_to=box.number, now=self._clock.now(),
+            note=f"its harness was silent for {self._lease_s:g} s", counted=True, unread_too=True,
+        )  # fmt: skip
+        self._ledger.insist(wanted, again=lambda: self._look_again(box))
+
+    def _look_again(self, box: Box) -> None:
+        """What was to expire could not be stored, and the harness may have shown meanwhile that it lives."""
+        box.holding = True
+        self._alarm.set(box.deadline)
 
     async def _come_due(self) -> None:
         now = self._clock.now()

@@ -48,7 +48,12 @@ class Marking(Struct, frozen=True):
 
 
 class Return(Struct, frozen=True, kw_only=True):
-    """Messages to take from a recipient: those of an epoch, those of all others, or all. None means any."""
+    """Messages to take from a recipient: those of an epoch, of those up to one, of all others. None means any.
+
+    What was leased but not read has not been tried by anyone. It counts as an attempt only where `unread_too` says so:
+    when the harness calls it failed, and when it kept silent, so that mail which is leased again and again and never
+    read comes to an end, and its sender hears of it.
+    """
 
     name: str
     now: float
@@ -56,9 +61,11 @@ class Return(Struct, frozen=True, kw_only=True):
     incarnation: int | None = None
     ids: Sequence[int] | None = None
     epoch: int | None = None
+    up_to: int | None = None
     other_than: int | None = None
     counted: bool = False  #: an attempt has failed
-    died: bool = False  #: the container died with it
+    unread_too: bool = False  #: also where the message was not read
+    died: bool = False  #: the container died with it, if the message was read
     backs_off: bool = False
 
 
@@ -121,9 +128,10 @@ class Leases:
 
     def _give_back(self, connection: Connection, wanted: Return) -> tuple[Settled, list[MailChange]]:
         row = {
-            "recipient": wanted.name, "incarnation": wanted.incarnation, "epoch": wanted.epoch,
+            "recipient": wanted.name, "incarnation": wanted.incarnation, "epoch": wanted.epoch, "up_to": wanted.up_to,
             "other_than": wanted.other_than, "ids": None if wanted.ids is None else _json(wanted.ids),
-            "counted": wanted.counted, "died": wanted.died, "now": wanted.now, "note": wanted.note,
+            "read": wanted.counted, "leased": wanted.counted and wanted.unread_too, "died": wanted.died,
+            "now": wanted.now, "note": wanted.note,
             "delays": self._delays if wanted.backs_off else "[0]",
             "max_attempts": self._limits.max_attempts, "max_deaths": self._limits.max_deaths,
         }  # fmt: skip

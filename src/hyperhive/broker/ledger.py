@@ -68,16 +68,19 @@ class Ledger:
         change = cast("Change[Callable[[Connection], Any], Changed[T]]", _TRANSACTION)
         return await self.do(change, function)
 
-    def insist(self, wanted: Return) -> None:
-        """Give back, and try again later for as long as the disk refuses."""
+    def insist(self, wanted: Return, again: Callable[[], None] | None = None) -> None:
+        """Give back; after whatever kept it from being stored, try once more later, or call `again` then.
+
+        Never raises. By the time of a second try there may be newer leases: say in `wanted` which epochs are meant.
+        """
 
         def settle(result: Changed[object] | Exception) -> None:
-            if isinstance(result, FaultError):
-                self._clock.call_later(_TRY_AGAIN_S, lambda: self.insist(wanted))
-            elif isinstance(result, Exception):
-                raise result
-            else:
+            if not isinstance(result, Exception):
                 self.publish(result[1])
+                return
+            self._clock.call_later(_TRY_AGAIN_S, again or (lambda: self.insist(wanted)))
+            if not isinstance(result, FaultError):
+                raise result  # a mistake of ours: the database tells the loop's exception handler
 
         try:
             self._database.submit(self.give_back, wanted, settle)

@@ -121,7 +121,8 @@ class Mailbox:
     async def begin_epoch(self, agent: str, boot_id: str) -> Epoch:
         """A harness has come. The same boot goes on with what it holds; a new one fences off the others.
 
-        What others held goes back to the queue at once, as a failed attempt. Who still waits is answered with nothing.
+        What others held goes back to the queue at once, as a failed attempt where it was read. Who still waits is
+        answered with nothing.
         """
         box = self._boxes.require(agent)
         self._waiting.dismiss(box)
@@ -170,11 +171,14 @@ class Mailbox:
     def release(
         self, agent: str, epoch: int, ids: Sequence[int], failed: bool, reason: str = ""
     ) -> "asyncio.Future[Settled]":
-        """Give messages back. `failed` counts the attempt and backs off; after too many the message is dead."""
+        """Give messages back. `failed` counts the attempt and backs off; after too many the message is dead.
+
+        Read or not: the harness knows what it tried.
+        """
         marking = self._marking(agent, epoch, ids)
         wanted = Return(
             name=agent, incarnation=marking.holder.incarnation, epoch=epoch, ids=marking.ids, now=marking.now,
-            note=_storable(reason), counted=failed, backs_off=failed,
+            note=_storable(reason), counted=failed, unread_too=True, backs_off=failed,
         )  # fmt: skip
         return self._ledger.do(self._ledger.give_back, wanted)
 
@@ -197,13 +201,22 @@ class Mailbox:
             self._waiting.arrived(box)
 
     async def container_died(self, agent: str) -> None:
-        """What the agent held goes back to the queue at once; too many deaths on one message make it dead."""
-        box = self._boxes.require(agent)
+        """What the agent held goes back to the queue; a message that was read in too many deaths is dead.
+
+        Never raises: what the disk refuses is tried again, until a new epoch has taken the messages over.
+        """
+        box = self._boxes.get(agent)
+        if box is None:
+            return
         self._waiting.dismiss(box)
         box.holding = False
         note = "its container died before the turn ended"
-        wanted = Return(name=agent, now=self._clock.now(), note=note, counted=True, died=True)
-        await self._ledger.do(self._ledger.give_back, wanted)
+        self._ledger.insist(
+            Return(
+                name=agent, incarnation=box.incarnation, up_to=box.number, now=self._clock.now(), note=note,
+                counted=True, died=True,
+            )
+        )  # fmt: skip
 
     # looking
 

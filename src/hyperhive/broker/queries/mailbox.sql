@@ -68,14 +68,15 @@ SELECT id FROM messages
 
 -- name: give_back leased and read messages to the queue, or to the dead
 UPDATE messages SET
-   state = CASE WHEN attempts + :counted >= :max_attempts OR deaths + :died >= :max_deaths THEN 'dead' ELSE 'queued' END,
-   settled_at =
-     CASE WHEN attempts + :counted >= :max_attempts OR deaths + :died >= :max_deaths THEN :now END,
+   state = CASE WHEN attempts + iif(state = 'read', :read, :leased) >= :max_attempts
+                  OR deaths + (state = 'read' AND :died) >= :max_deaths THEN 'dead' ELSE 'queued' END,
+   settled_at = CASE WHEN attempts + iif(state = 'read', :read, :leased) >= :max_attempts
+                       OR deaths + (state = 'read' AND :died) >= :max_deaths THEN :now END,
    not_before = CASE json_extract(:delays, '$[' || min(attempts, json_array_length(:delays) - 1) || ']')
      WHEN 0 THEN 0
      ELSE :now + json_extract(:delays, '$[' || min(attempts, json_array_length(:delays) - 1) || ']') END,
-   attempts = attempts + :counted,
-   deaths = deaths + :died,
+   attempts = attempts + iif(state = 'read', :read, :leased),
+   deaths = deaths + (state = 'read' AND :died),
    earlier_turns = CASE WHEN turn IS NULL THEN earlier_turns ELSE json_insert(earlier_turns, '$[#]', turn) END,
    turn = NULL,
    read_at = NULL,
@@ -87,6 +88,7 @@ UPDATE messages SET
    AND (:incarnation IS NULL OR recipient_incarnation = :incarnation)
    AND (:ids IS NULL OR id IN (SELECT value FROM json_each(:ids)))
    AND (:epoch IS NULL OR epoch = :epoch)
+   AND (:up_to IS NULL OR epoch <= :up_to)
    AND (:other_than IS NULL OR epoch <> :other_than)
 RETURNING id, sender, sender_incarnation, recipient, thread, state, not_before, attempts, note, substr(body, 1, 200);
 

@@ -15,7 +15,11 @@ class Outsider:
     def __init__(self, path: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(PATIENCE_S)
-        self._socket.connect(str(path))
+        try:
+            self._socket.connect(str(path))
+        except OSError:
+            self._socket.close()
+            raise
         self._answers = self._socket.makefile("rb")
 
     def __enter__(self) -> Self:
@@ -39,7 +43,11 @@ class Outsider:
         return self._answers.readline()
 
     def read(self) -> Any:
-        return json.loads(self.line())
+        """The next line's value; raises ConnectionError when the other side has closed without it."""
+        line = self.line()
+        if not line.endswith(b"\n"):
+            raise ConnectionError("closed without answering")
+        return json.loads(line)
 
     def ask(self, request: str) -> Any:
         self.write(request.encode() + b"\n")

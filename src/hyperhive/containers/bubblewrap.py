@@ -50,7 +50,10 @@ class Bubblewrap(Backend):
         stage = _Stage(active=spec.uid is not None)
         options = [*_namespaces(spec), *self._root(stage), *_memory(spec)]
         for mount in spec.mounts:
-            options += ["--bind" if mount.writable else "--ro-bind", stage(mount.source), str(mount.target)]
+            if mount.link:
+                options += ["--symlink", mount.link, str(mount.target)]
+            else:
+                options += ["--bind" if mount.writable else "--ro-bind", stage(mount.source), str(mount.target)]
         options += _sealed(spec)
         data = {
             _ARGS: b"".join(word.encode() + b"\0" for word in options),

@@ -1,6 +1,7 @@
 """What this host has: facts read once, so that everything decided from them is pure."""
 
 import asyncio
+import itertools
 import os
 import re
 import shutil
@@ -25,6 +26,8 @@ _ETC: Final = (
     *("ld.so.conf.d", "nsswitch.conf", "localtime", "timezone", "protocols", "services", "mime.types"),
 )
 _TOP: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+_EVERYWHERE: Final = ("/usr", "/etc/alternatives", *(f"/{name}" for name in _TOP))
+"""What every container has of the host anyway."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,18 +80,23 @@ async def read_host() -> Host:
 def interpreter_mounts(*extra: Path) -> tuple[Mount, ...]:
     """What a container needs to run this very Python, with its packages, at the same absolute paths.
 
-    Directories under /usr are left out: containers have them anyway. Reads links from disk: call it off the loop.
+    What lies under /usr is left out: containers have it anyway. Reads links from disk: call it off the loop.
     """
-    places = [Path(sys.base_prefix), Path(sys.prefix), Path(__file__).resolve().parents[1], *extra]
-    places += [link.parent.parent for link in _chain(Path(sys.executable))]
-    wanted: set[Path] = set()
-    for place in places:
-        wanted |= {place, place.resolve()}
-    outermost = {path for path in wanted if not any(other != path and path.is_relative_to(other) for other in wanted)}
+    prefixes = (Path(sys.base_prefix), Path(sys.prefix), Path(__file__).resolve().parents[1])
+    return mounts_for(Path(sys.executable), (*prefixes, *extra))
+
+
+def mounts_for(executable: Path, directories: Sequence[Path]) -> tuple[Mount, ...]:
+    """The directories, and each link from `executable` to its file as a link: never what else lies beside one."""
+    chain = _chain(executable)
+    wanted = {path for place in directories for path in (place, place.resolve())} | set(chain)
+    wanted.discard(Path("/"))
+    outermost = {path for path in wanted if not any(path.parent.is_relative_to(other) for other in wanted)}
+    following = dict(itertools.pairwise(chain))
     return tuple(
-        Mount(source=path, target=PurePosixPath(path))
+        Mount(source=path, target=PurePosixPath(path), link=str(following.get(path, "")))
         for path in sorted(outermost)
-        if not path.is_relative_to("/usr") and path != Path("/")
+        if not any((path.parent.resolve() / path.name).is_relative_to(place) for place in _EVERYWHERE)
     )
 
 
@@ -96,7 +104,7 @@ def _chain(link: Path) -> list[Path]:
     """The link, what it points to, and so on to the file."""
     chain = [link]
     while chain[-1].is_symlink() and len(chain) < 40:
-        chain.append(Path(os.path.normpath(chain[-1].parent / chain[-1].readlink())))
+        chain.append(Path(os.path.normpath(chain[-1].parent.resolve() / chain[-1].readlink())))
     return chain
 
 

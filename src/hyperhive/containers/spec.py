@@ -37,6 +37,7 @@ class Mount:
     source: Path
     target: PurePosixPath
     writable: bool = False
+    link: str = ""  #: set: `target` becomes a symbolic link that says this, and nothing is mounted
 
     def __post_init__(self) -> None:
         for path in (PurePosixPath(self.source), self.target):

@@ -1,4 +1,4 @@
-"""What an agent's container is made of: settings and paths into a `ContainerSpec`. Pure."""
+"""What an agent's container is made of: settings and paths into a `ContainerSpec`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,10 +6,13 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from hyperhive.config.paths import Paths
+from hyperhive.containers.egress_rules import Allowed
 from hyperhive.containers.host import interpreter_mounts
 from hyperhive.containers.spec import HOME, ContainerSpec, Limits, Mount, Network
 from hyperhive.hub.agents import Agent
+from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.ids import container_name
+from hyperhive.protocol.settings import AgentSettings
 
 PATH: Final = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -27,11 +30,22 @@ class Tooling:
         return cls(claude=claude, mounts=interpreter_mounts(claude.parent))
 
 
+def check_settings(settings: AgentSettings) -> None:
+    """What the schema of agent.toml can't tell; raises FaultError (`bad_config`)."""
+    Limits.from_settings(settings.limits)
+    for host in settings.network.allow:
+        Allowed.parse(host)
+
+
 def container_spec(
     agent: Agent, *, paths: Paths, tooling: Tooling, rehearsal: Path | None, argv: tuple[str, ...]
 ) -> ContainerSpec:
-    """The container of one agent. `argv` starts the runner; `rehearsal` is the directory of the model's socket."""
+    """The container of one agent. `argv` starts the runner; `rehearsal` is the directory of the model's socket.
+
+    Raises FaultError (`backend`) when the software lies around the hive's own directories, or in them.
+    """
     name = agent.name
+    _keep_apart(tooling, paths)
     mounts = [
         _mount(paths.agent_runtime(name), "/run/hive"),
         _mount(paths.agent_state(name), "/state", writable=True),
@@ -52,6 +66,19 @@ def container_spec(
         hostname=name,
         cwd=PurePosixPath("/state"),
     )
+
+
+def _keep_apart(tooling: Tooling, paths: Paths) -> None:
+    """No agent may see the others' directories, not even read-only, because a program lies beside them."""
+    for mount in tooling.mounts:
+        for own in {place for path in (paths.state_dir, paths.runtime_dir) for place in (path, path.resolve())}:
+            if own.is_relative_to(mount.source) or mount.source.is_relative_to(own):
+                raise FaultError(
+                    FaultKind.BACKEND,
+                    f"cannot make a container: it would show the agent {mount.source}, where Python or claude is, and "
+                    f"the hive's own {own} with it; install them elsewhere, or set HYPERHIVE_STATE_DIR and "
+                    "HYPERHIVE_RUNTIME_DIR to other places",
+                )
 
 
 def _mount(source: Path, target: str, *, writable: bool = False) -> Mount:

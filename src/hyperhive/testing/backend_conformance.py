@@ -409,6 +409,15 @@ async def a_mount_that_is_missing_is_named(ground: Ground) -> None:
         assert runtime.running("probe") is None
 
 
+async def a_link_is_a_link_inside_and_shows_nothing_that_lies_beside_it(ground: Ground) -> None:
+    await asyncio.to_thread((ground.directory / "beside").touch)
+    way = ground.directory / "sh"
+    link = Mount(source=way, target=PurePosixPath(way), link="/usr/bin/sh")
+    script = f"readlink {way}; ls {ground.directory}"
+    status, lines = await output(ground, ground.spec(str(way), "-c", script, mounts=(link,)))
+    assert (status, lines) == (Exit(status=0), ["/usr/bin/sh", "sh"]), lines
+
+
 async def a_command_can_be_run_inside_by_the_operator(ground: Ground) -> None:
     async with hive(ground) as runtime:
         await runtime.start(ground.spec("/bin/sleep", "1000"))
@@ -454,6 +463,7 @@ CASES: Final[Mapping[str, Callable[[Ground], Awaitable[None]]]] = {
         the_environment_is_not_on_any_command_line,
         no_descriptor_of_the_hive_is_inherited,
         a_mount_that_is_missing_is_named,
+        a_link_is_a_link_inside_and_shows_nothing_that_lies_beside_it,
         a_command_can_be_run_inside_by_the_operator,
         logs_are_followed_as_they_are_written,
     )

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from hyperhive.broker.database import Change, Connection, Database, migrations
+from hyperhive.broker.database import (
+    MAX_GROUP_BYTES,
+    MAX_PENDING_BYTES,
+    Change,
+    Connection,
+    Database,
+    migrations,
+    settling,
+)
 from hyperhive.protocol.faults import FaultError, FaultKind
 
 TABLE = [(1, "CREATE TABLE things (name TEXT UNIQUE);")]
@@ -254,6 +262,49 @@ def test_too_many_waiting_writes_are_refused_and_the_pressure_is_told(tmp_path: 
         await database.close()
 
     asyncio.run(scene())
+
+
+def test_too_many_waiting_bytes_are_refused_and_the_pressure_is_told(tmp_path: Path) -> None:
+    async def scene() -> None:
+        database = await Database.open(tmp_path / "db", steps=TABLE)
+        pressure: list[bool] = []
+        database.on_pressure = pressure.append
+        change: Change[str, str] = Change(apply=lambda _connection, items: items)
+        stored: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        database.submit(change, "half", lambda _result: None, MAX_PENDING_BYTES // 2)
+        assert database.busy
+        database.submit(change, "the rest", settling(stored), MAX_PENDING_BYTES // 2)
+        with pytest.raises(FaultError, match="64 MiB") as refused:
+            database.write(adding("one too many"))
+        assert refused.value.kind is FaultKind.TOO_FAST
+        assert await stored == "the rest"
+        assert not database.busy
+        assert pressure == [True, False]
+        assert await database.write(adding("another")) == "another"
+        await database.close()
+
+    asyncio.run(scene())
+
+
+def test_much_to_write_is_many_commits_so_that_others_wait_for_a_part_of_it_alone(tmp_path: Path) -> None:
+    groups: list[list[int]] = []
+
+    def note(connection: Connection, items: list[int]) -> list[int]:
+        groups.append(items)
+        return items
+
+    async def scene() -> None:
+        database = await Database.open(tmp_path / "db", steps=TABLE)
+        change = Change(apply=note)
+        done: list[object] = []
+        sizes = [MAX_GROUP_BYTES // 2, MAX_GROUP_BYTES // 2, 1, 2 * MAX_GROUP_BYTES, 1]
+        for number, size in enumerate(sizes):
+            database.submit(change, number, done.append, size)
+        await database.close()
+        assert done == [0, 1, 2, 3, 4]
+
+    asyncio.run(scene())
+    assert groups == [[0, 1], [2], [3], [4]]
 
 
 def test_closing_commits_what_waits_and_may_be_repeated(tmp_path: Path) -> None:

@@ -25,8 +25,12 @@ T = TypeVar("T")
 
 MAX_GROUP: Final = 512
 """Operations in one transaction."""
+MAX_GROUP_BYTES: Final = 8 << 20
+"""Of what they write, as far as those who asked have said: how long everyone else waits for the disk."""
 MAX_PENDING: Final = 10_000
 """Writes that wait for their commit; past it `submit` refuses."""
+MAX_PENDING_BYTES: Final = 64 << 20
+"""The same, in bytes."""
 READERS: Final = 2
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -54,12 +58,13 @@ class Change(Generic[A, T]):
 
 
 class _Operation:
-    __slots__ = ("change", "item", "settle")
+    __slots__ = ("change", "item", "settle", "size")
 
-    def __init__(self, change: Change[Any, Any], item: Any, settle: Callable[[Any], None]) -> None:
+    def __init__(self, change: Change[Any, Any], item: Any, settle: Callable[[Any], None], size: int) -> None:
         self.change = change
         self.item = item
         self.settle = settle
+        self.size = size
 
 
 _kind_of: Final = attrgetter("change")
@@ -91,6 +96,7 @@ class Database:
         self._gathered: list[_Operation] = []
         self._queue: queue.SimpleQueue[list[_Operation]] = queue.SimpleQueue()
         self._pending = 0
+        self._pending_bytes = 0
         self._busy = False
         self._closing = False
         self._opened: asyncio.Future[None] = self._loop.create_future()
@@ -137,22 +143,26 @@ class Database:
         self.submit(_SINGLE, function, settling(future))
         return future
 
-    def submit(self, change: Change[A, T], item: A, settle: Callable[[T | Exception], None]) -> None:
+    def submit(self, change: Change[A, T], item: A, settle: Callable[[T | Exception], None], size: int = 0) -> None:
         """Queue one operation; `settle` is called on the loop with its result after the commit, or with what failed.
 
+        `size` is about how many bytes it writes, where that may be many.
         Raises FaultError: `too_fast` when too many wait, `unavailable` when closed.
         """
         if self._closing:
             raise FaultError(FaultKind.UNAVAILABLE, "cannot store: the hive is shutting down")
-        if self._pending >= self._max_pending:
+        if self._fullness() >= 1:
             raise FaultError(
-                FaultKind.TOO_FAST, f"cannot store: {self._pending} writes wait for the disk; try again in a second"
+                FaultKind.TOO_FAST,
+                f"cannot store: {self._pending} writes wait for the disk, {self._pending_bytes >> 20} MiB; "
+                "try again in a second",
             )
         if not self._gathered:
             self._loop.call_soon(self._hand_over)
-        self._gathered.append(_Operation(change, item, settle))
+        self._gathered.append(_Operation(change, item, settle, size))
         self._pending += 1
-        if not self._busy and self._pending >= self._max_pending // 2:
+        self._pending_bytes += size
+        if not self._busy and self._fullness() >= 1 / 2:
             self._press(True)
 
     async def read(self, look: Callable[[Connection], T]) -> T:
@@ -178,14 +188,18 @@ class Database:
             gathered, self._gathered = self._gathered, []
             self._queue.put(gathered)
 
+    def _fullness(self) -> float:
+        return max(self._pending / self._max_pending, self._pending_bytes / MAX_PENDING_BYTES)
+
     def _deliver(self, group: list[_Operation], results: list[Any]) -> None:
         self._pending -= len(group)
+        self._pending_bytes -= sum(operation.size for operation in group)
         for operation, result in zip(group, results, strict=True):
             try:
                 operation.settle(result)
             except Exception as error:  # noqa: BLE001 (one caller's mistake must not cost the others their results)
                 self._loop.call_exception_handler({"message": "a write's settle failed", "exception": error})
-        if self._busy and self._pending <= self._max_pending // 8:
+        if self._busy and self._fullness() <= 1 / 8:
             self._press(False)
 
     def _press(self, busy: bool) -> None:
@@ -229,7 +243,8 @@ class Database:
                     break
                 ending = ending or not more
                 group += more
-            group, left = group[:MAX_GROUP], group[MAX_GROUP:]
+            fitting = _how_many_fit(group)
+            group, left = group[:fitting], group[fitting:]
             group.sort(key=_is_later)
             self._tell(self._deliver, group, self._commit(connection, group))
 
@@ -342,6 +357,16 @@ def _transact(connection: Connection, group: list[_Operation]) -> list[Any]:
 def _roll_back(connection: Connection) -> None:
     if connection.in_transaction:  # sqlite has rolled back by itself after some errors
         connection.execute("ROLLBACK")
+
+
+def _how_many_fit(group: list[_Operation]) -> int:
+    """How many of the first make one transaction; at least one, if there is any."""
+    total = 0
+    for number, operation in enumerate(group[:MAX_GROUP]):
+        total += operation.size
+        if number and total > MAX_GROUP_BYTES:
+            return number
+    return MAX_GROUP
 
 
 def _is_later(operation: _Operation) -> bool:

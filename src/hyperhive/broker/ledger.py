@@ -42,7 +42,8 @@ class Ledger:
 
     def post(self, posting: Posting, settle: Callable[[Posted | Exception], None]) -> None:
         """Store a message. It is inserted ahead of whatever else waits for the same commit."""
-        self._database.submit(self._post, posting, settle)
+        size = len(posting.draft.body) * len(posting.to)
+        self._database.submit(self._post, posting, settle, size)
 
     def submit(self, change: Change[A, Changed[T]], item: A, settle: Callable[[Changed[T] | Exception], None]) -> None:
         """Without publishing: `settle` does that, by `publish`."""

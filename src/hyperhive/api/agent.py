@@ -52,6 +52,7 @@ class AgentDoors:
         self._paths = paths
         self._runners = runners
         self._doors: dict[AgentName, _Door] = {}
+        self._busy = False
 
     async def open(self, agent: Agent) -> None:
         if agent.name in self._doors:
@@ -72,6 +73,13 @@ class AgentDoors:
         for peer in list(door.peers):
             peer.close()
         await asyncio.to_thread(unbind, self._paths.agent_socket(name))
+
+    def press(self, busy: bool) -> None:
+        """While the database has more to write than it can, nothing more is read from any agent."""
+        self._busy = busy
+        for door in self._doors.values():
+            for peer in door.peers:
+                peer.hold(busy)
 
     async def close_all(self) -> None:
         for name in list(self._doors):
@@ -95,6 +103,7 @@ class AgentDoors:
             peer.close()
             return
         peers.add(peer)
+        peer.hold(self._busy)
         peer.closed.add_done_callback(lambda _: self._left(agent, peers, peer))
 
     def _left(self, agent: Agent, peers: set[Peer], peer: Peer) -> None:

@@ -8,14 +8,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 from msgspec import UNSET
 
 import hyperhive
+from hyperhive.api.batches import in_batches, newest_within
 from hyperhive.broker.mailbox import Mailbox
 from hyperhive.hub.desk import Desk
 from hyperhive.hub.fleet import Fleet
 from hyperhive.hub.status import status_row
 from hyperhive.protocol import host
+from hyperhive.protocol.events import HiveEvent
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.host import LifecycleScope, Response
 
@@ -89,7 +92,7 @@ async def spawn(hive: Hive, ask: host.Spawn) -> Response:
 
 
 async def destroy(hive: Hive, ask: host.Destroy) -> Response:
-    await hive.fleet.destroy(ask.name, purge=ask.purge)
+    await hive.desk.destroy(ask.name, purge=ask.purge)
     return DONE
 
 
@@ -184,7 +187,7 @@ async def wait_reply(hive: Hive, ask: host.WaitReply) -> AsyncIterator[Response]
 
 
 async def inbox(hive: Hive, ask: host.Inbox) -> Response:
-    return Response(inbox=await hive.mailbox.inbox(ask.name, ask.limit, ask.unread_only))
+    return _letters(await hive.mailbox.inbox(ask.name, ask.limit, ask.unread_only))
 
 
 async def inbox_handled(hive: Hive, ask: host.InboxHandled) -> Response:
@@ -197,7 +200,19 @@ async def receipt(hive: Hive, ask: host.ReceiptFor) -> Response:
 
 
 async def dead_letters(hive: Hive, _: host.DeadLetters) -> Response:
-    return Response(inbox=await hive.mailbox.dead_letters())
+    return _letters(await hive.mailbox.dead_letters())
+
+
+def _letters(rows: list[host.InboxRow]) -> Response:
+    """The newest that fit into an answer; what is left out is said."""
+    shown = newest_within(rows, _encoded_size)
+    left_out = len(rows) - len(shown)
+    warning = f"{left_out} older messages do not fit into this answer; mark these as read to see them"
+    return Response(inbox=shown, warning=warning if left_out else UNSET)
+
+
+def _encoded_size(row: object) -> int:
+    return len(msgspec.json.encode(row))
 
 
 async def requeue(hive: Hive, ask: host.Requeue) -> Response:
@@ -218,12 +233,18 @@ async def watch(hive: Hive, ask: host.Watch) -> AsyncIterator[Response]:
     if ask.name is not None:
         hive.fleet.get(ask.name)
     async for batch in hive.desk.watch(ask.name, since=ask.since, history=ask.history, follow=ask.follow):
-        yield Response(events=batch)
+        for events in in_batches(batch, _event_size):
+            yield Response(events=events)
 
 
 async def logs(hive: Hive, ask: host.Logs) -> AsyncIterator[Response]:
     async for batch in hive.fleet.logs(ask.name, lines=ask.lines, follow=ask.follow):
-        yield Response(messages=batch)
+        for lines in in_batches(batch, _encoded_size):
+            yield Response(messages=lines)
+
+
+def _event_size(event: HiveEvent) -> int:
+    return len(memoryview(event.payload)) + 200
 
 
 # a harness at work

@@ -38,6 +38,7 @@ async def serving(paths: Paths, hive: Hive) -> AsyncIterator[None]:
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         if task is None or len(clients) >= MAX_CONNECTIONS:
+            log.warning("refused a client: too many are connected", connected=len(clients))
             writer.close()
             return
         clients.add(task)
@@ -85,6 +86,8 @@ class _Client:
             await self._write(await answer)
         except FaultError as fault:
             await self._write(host.Response(ok=False, error=fault.message, error_kind=fault.kind))
+        except (ConnectionError, TimeoutError):
+            raise  # the client has gone, or does not read
         except Exception:  # the boundary of a request: the client gets an answer, the log the reason
             log.exception("a request failed")
             text = "the request failed in an unexpected way; the daemon's log has the reason"
@@ -101,7 +104,7 @@ class _Client:
             for task in (writing, leaving):
                 task.cancel()
             ended, _ = await asyncio.gather(writing, leaving, return_exceptions=True)
-        if isinstance(ended, FaultError):
+        if isinstance(ended, Exception):
             raise ended
 
     async def _left(self) -> None:
@@ -114,6 +117,8 @@ class _Client:
             await self._write(answer)
 
     async def _write(self, answer: host.Response) -> None:
+        if self._writer.is_closing():
+            raise ConnectionResetError
         self._writer.write(_encode(answer) + b"\n")
         async with asyncio.timeout(WRITE_S):
             await self._writer.drain()

@@ -1,8 +1,11 @@
 """agent.toml: what the operator or the manager writes about an agent, into the settings its harness gets."""
 
+import contextlib
 import errno
 import json
+import os
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,10 +45,14 @@ def load(directory: Path) -> AgentSettings:
     return parse(_read(directory))
 
 
-def deploy(proposed: Path, applied: Path) -> AgentSettings:
-    """Check the proposed agent.toml and put exactly that text in the applied directory, whole or not at all."""
+def deploy(proposed: Path, applied: Path, *, check: Callable[[AgentSettings], None] = lambda _: None) -> AgentSettings:
+    """Check the proposed agent.toml and put exactly that text in the applied directory, whole or not at all.
+
+    `check` looks at what the schema can't and raises FaultError (`bad_config`).
+    """
     text = _read(proposed)
     settings = parse(text)
+    check(settings)
     temporary = applied / f".{FILE}"
     temporary.write_text(text)
     temporary.replace(applied / FILE)
@@ -58,11 +65,11 @@ def seed(directory: Path, *, model: str | None, description: str) -> None:
     if description:
         lines.append(f"description = {_quoted(description)}\n")
     lines.append(f"model = {_quoted(model or DEFAULT_MODEL)}\n")
-    try:
-        with (directory / FILE).open("x") as file:
-            file.write("".join(lines))
-    except FileExistsError:
-        return
+    whole = directory / f".{FILE}.new"
+    whole.write_text("".join(lines))
+    with contextlib.suppress(FileExistsError):
+        os.link(whole, directory / FILE)
+    whole.unlink()
 
 
 def _quoted(text: str) -> str:

@@ -116,8 +116,11 @@ async def hive_at(paths: Paths, *, rehearsal: Path | None) -> AsyncIterator[Hive
         runners = Runners(fleet=fleet, mailbox=mailbox, events=events, turns=Turns(database), chronicle=chronicle)
         desk = Desk(fleet=fleet, mailbox=mailbox, approvals=Approvals(database), chronicle=chronicle)
         mailbox.on_change = desk.mail_moved
+        mailbox.on_queued = fleet.mail_waits
+        database.on_pressure = doors.press
         stack.push_async_callback(doors.close_all)
         await stack.enter_async_context(fleet.running())
+        await desk.settle()
         sweeper = asyncio.create_task(sweep(mailbox, events), name="sweeper")
         stack.callback(sweeper.cancel)
         yield Hive(fleet=fleet, desk=desk, mailbox=mailbox)

@@ -52,6 +52,11 @@ class Agent:
         return "paused" if self.row.paused and self.row.wanted is Wanted.UP else self.row.wanted
 
     @property
+    def should_run(self) -> bool:
+        """Whether its container is to be up now; a paused agent's is."""
+        return self.row.wanted is Wanted.UP and not self.row.asleep
+
+    @property
     def running(self) -> bool:
         return self.phase in (Phase.RUNNING, Phase.STOPPING)
 
@@ -60,3 +65,4 @@ class Agent:
         self.peer, self.greeted = None, False
         self.rest, self.turn_state = Rest.DOZING, TurnState.IDLE
         self.status_text, self.status_set_at = "", 0.0
+        self.needs_login = False

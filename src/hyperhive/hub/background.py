@@ -6,6 +6,8 @@ from typing import Any
 
 import structlog
 
+from hyperhive.protocol.faults import FaultError, FaultKind
+
 log = structlog.get_logger(__name__)
 
 
@@ -14,6 +16,11 @@ class Background:
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
 
     async def carry_out(self, work: Coroutine[Any, Any, None]) -> None:
         """Wait for the work, and let it end even when the one who waits goes away."""
@@ -26,12 +33,16 @@ class Background:
         return task
 
     async def close(self) -> None:
+        self._closed = True
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        if self._closed:
+            work.close()
+            raise FaultError(FaultKind.UNAVAILABLE, "the hive is stopping; try again when it is up")
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -1,7 +1,9 @@
 """What the operator may ask of the hive, beyond the life of its agents: mail, approvals, an agent's turn."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Final
 
 from hyperhive.broker.approvals import ApprovalRow, Approvals, ApprovalStatus
 from hyperhive.broker.events import Resync
@@ -17,6 +19,9 @@ from hyperhive.protocol.events import HiveEvent, TurnState
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.ids import OPERATOR, agent_name
 from hyperhive.protocol.rpc import Method, Nothing, P, R
+
+ANSWER_S: Final = 40.0
+"""How long a harness may take to do what the operator asks of it: setting a model waits for claude."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,12 +52,11 @@ class Desk:
         return row
 
     def mail_moved(self, change: MailChange) -> None:
-        """Called for every step of every message: tells it, wakes a sleeper, tells a working agent of new mail."""
+        """Called for every step of every message: tells those who watch, and a working agent of new mail."""
         self.chronicle.mail(change)
-        if change.kind != MailChangeKind.SENT or change.recipient not in self.fleet.names():
+        if change.kind != MailChangeKind.SENT or change.recipient not in self.fleet:
             return
         agent = self.fleet.get(change.recipient)
-        self.fleet.mail_waits(agent.name)
         if agent.peer is not None and agent.turn_state != TurnState.IDLE:
             agent.peer.notify(wire.ARRIVED, wire.Arrived(unread=1, senders=[change.sender]))
 
@@ -117,6 +121,21 @@ class Desk:
             raise
         self._resolved(row, "approved")
 
+    async def settle(self) -> None:
+        """At start: what an earlier daemon approved and did not live to do has failed."""
+        for row in await self.approvals.newest():
+            if row.status == ApprovalStatus.APPROVED and row.kind == "spawn" and not await self._was_made(row):
+                await self.approvals.fail(row.id, "the hive ended before the agent was made; ask again")
+
+    async def _was_made(self, row: ApprovalRow) -> bool:
+        lives = await self.fleet.roster.lives(row.agent)
+        return any(life.created_at >= (row.resolved_at or 0) for life in lives)
+
+    async def destroy(self, name: str, *, purge: bool) -> None:
+        """The agent, and what waits for a decision about it."""
+        await self.fleet.destroy(name, purge=purge)
+        await self.approvals.cancel_of(name, "the agent was destroyed")
+
     async def deny(self, approval_id: int, reason: str) -> None:
         row = await self.approvals.resolve(approval_id, ApprovalStatus.DENIED, reason or None)
         self._resolved(row, "denied", reason)
@@ -143,4 +162,11 @@ class Desk:
                 FaultKind.WRONG_STATE,
                 f"agent {agent.name!r} has no harness connected now; it is {agent.phase}: hive start {agent.name}",
             )
-        return await agent.peer.call(method, params)
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                return await agent.peer.call(method, params)
+        except TimeoutError:
+            raise FaultError(
+                FaultKind.UNAVAILABLE,
+                f"the harness of {agent.name!r} does not answer; `hive restart {agent.name}` starts it anew",
+            ) from None

@@ -1,7 +1,6 @@
 """An agent's directories on the host: made, found again, taken away."""
 
 import os
-import shutil
 import stat
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from hyperhive.config import trees
 from hyperhive.config.paths import Paths
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.host import Tombstone
@@ -19,7 +19,6 @@ from hyperhive.protocol.settings import AgentDocument
 FIRST_UID: Final = 400_000
 LAST_UID: Final = 465_535
 """Of a root daemon's agents, each its own; clear of people, services and the ranges of container managers."""
-_MAX_COUNTED: Final = 100_000
 
 
 def make_hive(paths: Paths) -> None:
@@ -74,14 +73,13 @@ def make_runtime(paths: Paths, name: AgentName, uid: int | None, document: Agent
 
 def remove_runtime(paths: Paths, name: AgentName) -> None:
     """Harmless when it is gone."""
-    shutil.rmtree(paths.agent_runtime(name), ignore_errors=True)
+    trees.remove(paths.agent_runtime(name))
 
 
 def purge(paths: Paths, name: AgentName) -> None:
     """Config, applied config, credentials and state: all of it, for good."""
     for directory in (paths.agent(name), paths.applied(name)):
-        if directory.is_dir():
-            shutil.rmtree(directory)
+        trees.remove(directory)
 
 
 def has_kept_state(paths: Paths, name: AgentName) -> bool:
@@ -113,28 +111,13 @@ def _kept(paths: Paths) -> Iterator[AgentName]:
 
 
 def _tombstone(paths: Paths, name: AgentName) -> Tombstone:
-    size, modified = _measure(paths.agent(name))
+    size, modified = trees.measure(paths.agent(name))
     return Tombstone(
         name=name,
         size_bytes=size,
         last_modified=datetime.fromtimestamp(modified, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         has_credentials=_is_file(paths.agent_claude(name) / ".credentials.json"),
     )
-
-
-def _measure(root: Path) -> tuple[int, float]:
-    """Bytes and latest change of the first hundred thousand entries; links are counted, not followed."""
-    size, modified, counted = 0, root.lstat().st_mtime, 0
-    for directory, _, files in os.walk(root, followlinks=False):
-        for file in files:
-            try:
-                found = os.lstat(os.path.join(directory, file))  # noqa: PTH118 (hot, and the names are hostile)
-            except FileNotFoundError:
-                continue
-            size, modified, counted = size + found.st_size, max(modified, found.st_mtime), counted + 1
-            if counted >= _MAX_COUNTED:
-                return size, modified
-    return size, modified
 
 
 def _is_file(path: Path) -> bool:

@@ -1,6 +1,7 @@
 """All agents of this hive: made, started, stopped, put to sleep, destroyed; found again after a restart."""
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,13 +16,13 @@ from hyperhive.broker.mailbox import Mailbox
 from hyperhive.broker.roster import Roster, Wanted
 from hyperhive.config import agent_toml
 from hyperhive.config.paths import Paths
-from hyperhive.containers.runtime import Exit, Runtime
+from hyperhive.containers.runtime import Exit, Running, Runtime
 from hyperhive.containers.spec import ContainerSpec
 from hyperhive.hub import directories, prompts
-from hyperhive.hub.agents import Agent, Phase
+from hyperhive.hub.agents import Agent
 from hyperhive.hub.background import Background
 from hyperhive.hub.chronicle import Chronicle
-from hyperhive.hub.plan import Tooling, container_spec, shell_environment
+from hyperhive.hub.plan import Tooling, check_settings, container_spec, shell_environment
 from hyperhive.hub.sleep import Sleep
 from hyperhive.hub.supervisor import Hooks, Supervisor, how_it_ended
 from hyperhive.hub.way_out import WayOut
@@ -96,6 +97,9 @@ class Fleet:
     def names(self) -> list[AgentName]:
         return sorted(self._members)
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._members
+
     def agents(self) -> list[Agent]:
         return [self._members[name].agent for name in self.names()]
 
@@ -147,29 +151,24 @@ class Fleet:
             running = adopted.pop(container_name(name), None)
             if running is not None:
                 await member.supervisor.adopt(running)
-            if self._should_run(member.agent) != (running is not None):
-                self._background.begin(self._bring_into_line(member))
+            if member.agent.should_run != (running is not None):
+                self._background.begin(member.supervisor.align())
+        for name in await self.mailbox.unread_counts():
+            self.mail_waits(name)
         for stray in adopted:
             log.warning("stopping a container that belongs to no agent", container=stray)
             self._background.begin(self._end_stray(stray))
+        await self._let_out()
+
+    async def _let_out(self) -> None:
+        """Tell the proxy who there is; a failure keeps them in, and is the log's."""
         try:
             await self.way_out.declare(self.agents())
         except FaultError as fault:
-            log.error("agents have no way out to the network", error=fault.message)
+            log.error("agents may have no way out to the network", error=fault.message)
 
     async def _end_stray(self, container: str) -> None:
         await self.house.runtime.stop(container, grace_s=5)
-
-    async def _bring_into_line(self, member: _Member) -> None:
-        if not self._should_run(member.agent):
-            await member.supervisor.stop()
-            return
-        async with self._starts:
-            await member.supervisor.start()
-
-    @staticmethod
-    def _should_run(agent: Agent) -> bool:
-        return agent.row.wanted == Wanted.UP and not agent.row.asleep and agent.phase is not Phase.FAILED
 
     # existence
 
@@ -180,8 +179,12 @@ class Fleet:
     async def _spawn(self, name: AgentName, model: str | None, description: str) -> None:
         async with self._existence:
             await self._make(name, model, description)
-        async with self._starts:
+        try:
             await self._member(name).supervisor.start()
+        except FaultError as fault:
+            raise FaultError(
+                fault.kind, f"agent {name!r} was made, but {fault.message}; then: hive start {name}"
+            ) from fault
 
     async def _make(self, name: AgentName, model: str | None, description: str) -> None:
         if name in self._members:
@@ -192,12 +195,12 @@ class Fleet:
             uid = await asyncio.to_thread(directories.choose_uid, paths, name, await self.roster.uids())
         await asyncio.to_thread(directories.make, paths, name, uid)
         await asyncio.to_thread(agent_toml.seed, paths.agent_config(name), model=model, description=description)
-        settings = await asyncio.to_thread(agent_toml.deploy, paths.agent_config(name), paths.applied(name))
+        settings = await self._deploy(name)
         row = await self.roster.add(name, uid=uid, role=settings.role, description=settings.description)
         try:
             await self._join(Agent(row=row, settings=settings))
-        except FaultError:
-            await self.roster.destroy(name)  # without a mailbox it is no agent
+        except BaseException:
+            await self.roster.destroy(name)  # without a mailbox and a door it is no agent
             raise
         self.chronicle.note(name, "spawned", {})
 
@@ -219,14 +222,15 @@ class Fleet:
 
     async def _end(self, member: _Member, purge: bool) -> None:
         agent, paths = member.agent, self.house.paths
-        await self.roster.destroy(agent.name)
-        await member.supervisor.stop()
-        member.watch.cancel()
         member.sleep.stay_awake()
-        del self._members[agent.name]
+        with contextlib.suppress(FaultError):  # an earlier try came this far
+            await self.roster.destroy(agent.name)
+        await member.supervisor.retire()
         await self.doors.close(agent.name)
         await self.mailbox.forget(agent.name)
-        await self.way_out.declare(self.agents())
+        member.watch.cancel()
+        self._members.pop(agent.name, None)
+        await self._let_out()
         await self.house.runtime.erase(container_name(agent.name))
         await asyncio.to_thread(directories.remove_runtime, paths, agent.name)
         if purge:
@@ -236,17 +240,15 @@ class Fleet:
 
     async def rebuild(self, name: str) -> None:
         """Deploy what agent.toml says now, and start the container anew from it. A wrong one changes nothing."""
-        member, paths = self._member(name), self.house.paths
-        settings = await asyncio.to_thread(
-            agent_toml.deploy, paths.agent_config(member.agent.name), paths.applied(member.agent.name)
-        )
+        member = self._member(name)
+        settings = await self._deploy(member.agent.name)
         await self._background.carry_out(self._rebuild(member, settings))
 
     async def _rebuild(self, member: _Member, settings: AgentSettings) -> None:
         agent = member.agent
         await self._record(agent, description=settings.description, role=settings.role)
         self.chronicle.note(agent.name, "rebuilt", {})
-        if self._should_run(agent) or agent.running:
+        if agent.should_run:
             await member.supervisor.restart()
             await self._kick(agent, "rebuilt with the current agent.toml and started again")
 
@@ -287,23 +289,29 @@ class Fleet:
         agent = self._member(name).agent
         await self._record(agent, paused=paused)
         self.mailbox.set_held(agent.name, paused)
-        if not paused and await self.mailbox.unread(agent.name):
-            self.mail_waits(agent.name)
         if agent.peer is not None:
             agent.peer.notify(PAUSE, Pause(paused=paused))
+        if not paused and await self.mailbox.unread(agent.name):
+            self.mail_waits(agent.name)
 
     # sleep
 
     def rest_changed(self, name: AgentName) -> None:
         self._members[name].sleep.rest_changed()
 
-    def mail_waits(self, name: AgentName) -> None:
-        self._members[name].sleep.mail_waits()
+    def mail_waits(self, name: str) -> None:
+        """Mail can be leased to the agent and nobody waits for it: a sleeper is woken."""
+        if member := self._members.get(AgentName(name)):
+            member.sleep.mail_waits()
 
     async def _record_sleep(self, agent: Agent, asleep: bool) -> None:
         await self._record(agent, asleep=asleep)
 
     # the supervisor's hooks
+
+    async def _launch(self, agent: Agent) -> Running:
+        async with self._starts:
+            return await self.house.runtime.start(await self._prepare(agent))
 
     async def _prepare(self, agent: Agent) -> ContainerSpec:
         house = self.house
@@ -312,7 +320,7 @@ class Fleet:
         await asyncio.to_thread(directories.make_runtime, house.paths, agent.name, agent.row.uid, document)
         agent.furnished = True
         await self.doors.open(agent)
-        await self.way_out.declare(self.agents())
+        await self.way_out.open(agent, self.agents())
         return container_spec(
             agent, paths=house.paths, tooling=house.tooling, rehearsal=house.rehearsal, argv=house.runner_argv
         )
@@ -329,16 +337,16 @@ class Fleet:
     # small things
 
     async def _join(self, agent: Agent) -> None:
-        hooks = Hooks(prepare=self._prepare, changed=self.chronicle.changed, died=self._died, gave_up=self._gave_up)
+        hooks = Hooks(launch=self._launch, changed=self.chronicle.changed, died=self._died, gave_up=self._gave_up)
         supervisor = Supervisor(agent, self.house.runtime, hooks)
+        agent.furnished = await asyncio.to_thread(self.house.paths.agent_runtime(agent.name).is_dir)
         await self.mailbox.register(agent.name, agent.row.incarnation)
         self.mailbox.set_held(agent.name, agent.row.paused)
+        if agent.furnished:
+            await self.doors.open(agent)
         sleep = Sleep(agent, supervisor, self.mailbox, self._background, self._record_sleep)
         watch = self._background.begin(supervisor.run())
         self._members[agent.name] = _Member(agent=agent, supervisor=supervisor, sleep=sleep, watch=watch)
-        agent.furnished = await asyncio.to_thread(self.house.paths.agent_runtime(agent.name).is_dir)
-        if agent.furnished:
-            await self.doors.open(agent)
 
     async def _record(self, agent: Agent, **changes: Any) -> None:
         agent.row = await self.roster.update(agent.name, **changes)
@@ -353,6 +361,13 @@ class Fleet:
             await self.mailbox.send(draft)
         except FaultError as fault:
             log.error("cannot deliver a message of the hive", to=to, error=fault.message)
+
+    async def _deploy(self, name: AgentName) -> AgentSettings:
+        """What the agent.toml says is deployed from now on; a wrong one changes nothing and is refused."""
+        paths = self.house.paths
+        return await asyncio.to_thread(
+            agent_toml.deploy, paths.agent_config(name), paths.applied(name), check=check_settings
+        )
 
     def _deployed(self, name: AgentName) -> AgentSettings:
         try:

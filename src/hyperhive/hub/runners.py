@@ -41,6 +41,7 @@ class Runners:
     async def hello(self, agent: Agent, peer: Peer, hello: wire.Hello) -> wire.Welcome:
         """The runner of this boot speaks for the agent from now on; an older one is fenced off."""
         epoch = await self.mailbox.begin_epoch(agent.name, hello.boot_id)
+        seen = await self.events.seen(agent.name, agent.row.incarnation)
         if agent.peer is not None and agent.peer is not peer:
             agent.peer.close()
         agent.peer, agent.epoch, agent.greeted = peer, epoch.number, True
@@ -50,7 +51,7 @@ class Runners:
             role=agent.row.role,
             epoch=epoch.number,
             paused=agent.row.paused,
-            events_seen=await self.events.seen(agent.name, agent.row.incarnation),
+            events_seen=seen,
             peers=[name for name in self.fleet.names() if name != agent.name],
             held=epoch.held,
         )
@@ -131,11 +132,12 @@ class Runners:
 
     async def record(self, agent: Agent, batch: wire.Events) -> wire.EventsSeen:
         """Keep the harness's events; a turn's end is also kept as the turn's row."""
-        seq = await self.events.append(agent.name, agent.row.incarnation, batch.records)
-        for record in batch.records:
+        for (
+            record
+        ) in batch.records:  # first: a batch that is kept is not sent again, a turn's row may be written twice
             if record.kind in _TURN_KINDS:
                 await self._note_turn(agent, record)
-        return wire.EventsSeen(seq=seq)
+        return wire.EventsSeen(seq=await self.events.append(agent.name, agent.row.incarnation, batch.records))
 
     async def _note_turn(self, agent: Agent, record: EventRecord) -> None:
         event = live_event(record.payload)

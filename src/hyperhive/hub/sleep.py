@@ -37,7 +37,7 @@ class Sleep:
     def mail_waits(self) -> None:
         """Mail came: a sleeper is woken, unless the operator wants it to rest."""
         agent = self._agent
-        asleep = agent.row.asleep and agent.phase is Phase.STOPPED
+        asleep = agent.row.asleep and agent.phase is Phase.STOPPED and not self._background.closed
         if asleep and agent.row.wanted is Wanted.UP and not agent.row.paused:
             self._background.begin(self._wake())
 
@@ -52,16 +52,17 @@ class Sleep:
         return agent.phase is Phase.RUNNING and agent.rest == Rest.DOZING and agent.turn_state == TurnState.IDLE
 
     def _go_to_bed(self) -> None:
-        self._background.begin(self._fall_asleep())
+        if not self._background.closed:
+            self._background.begin(self._fall_asleep())
 
     async def _fall_asleep(self) -> None:
         if not self._may_sleep() or await self._mailbox.unread(self._agent.name):
             return
         await self._record(self._agent, True)
-        await self._supervisor.stop()
+        await self._supervisor.align()
         if await self._mailbox.unread(self._agent.name):  # it came while the container was stopping
             self.mail_waits()
 
     async def _wake(self) -> None:
         await self._record(self._agent, False)
-        await self._supervisor.start()
+        await self._supervisor.align()

@@ -1,20 +1,20 @@
 """Keeps one agent's container as it is wanted: starts, stops, restarts after a death, gives up loudly."""
 
 import asyncio
+import contextlib
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
 from hyperhive.containers.runtime import Exit, Running, Runtime
-from hyperhive.containers.spec import ContainerSpec
 from hyperhive.hub.agents import Agent, Phase
 from hyperhive.hub.restarts import next_delay
 from hyperhive.protocol.agent import SHUTDOWN, Shutdown
-from hyperhive.protocol.faults import FaultError
+from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.ids import container_name
 from hyperhive.protocol.rpc import Nothing
 
@@ -26,16 +26,25 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Hooks:
-    """What the hub does around a container's life. None of these may raise."""
+    """What the hub does around a container's life."""
 
-    prepare: Callable[[Agent], Awaitable[ContainerSpec]]  #: may raise FaultError: then nothing is started
+    launch: Callable[[Agent], Awaitable[Running]]  #: raises FaultError, and then nothing runs
     changed: Callable[[Agent], None]
     died: Callable[[Agent, Exit], Awaitable[None]]  #: a death that nobody ordered
     gave_up: Callable[[Agent, str], Awaitable[None]]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Death:
+    """A death that nobody ordered. `order`: the last order before it; `delay`: None to give up."""
+
+    exit: Exit
+    order: int
+    delay: float | None
+
+
 class Supervisor:
-    """The life of one agent's container. Its methods are serial: the next waits until the one before is done.
+    """The life of one agent's container. Orders are serial: the next waits until the one before is done.
 
     `run` must be running for deaths to be noticed; it ends when cancelled and leaves the container as it is.
     """
@@ -46,96 +55,150 @@ class Supervisor:
         self._hooks = hooks
         self._turnstile = asyncio.Lock()
         self._running: Running | None = None
-        self._started = asyncio.Event()
+        self._ending: Running | None = None  #: ordered to end; its death is no news
+        self._attached = asyncio.Event()
+        self._hurry = asyncio.Event()  #: another order waits: a graceful stop is over
+        self._orders = 0
+        self._retired = False
         self._deaths: list[float] = []
 
     async def run(self) -> None:
         """Wait for the container's death, over and over, and do what it calls for."""
         while True:
-            await self._started.wait()
-            running = self._running
-            if running is None:
-                self._started.clear()
-                continue
-            exit_ = await running.wait()
-            async with self._turnstile:
-                unexpected = self._running is running
-                if unexpected:
+            running = await self._next()
+            try:
+                await self._follow(running)
+            except Exception:  # the boundary of supervision: the watch over the next life goes on
+                log.exception("a mistake in supervising an agent", agent=self._agent.name)
+                if self._running is running:
                     self._forget()
-            if unexpected:
-                await self._recover(exit_)
+                self._enter(Phase.FAILED, "the hive made a mistake while handling its death; the log has the reason")
 
     async def adopt(self, running: Running) -> None:
         """Take over a container that outlived an earlier daemon."""
         async with self._turnstile:
-            self._agent.greeted = True  # an earlier daemon's
             self._attach(running)
 
     async def start(self) -> None:
         """Up when it returns; nothing happens to one that is up. Raises FaultError and stays failed otherwise."""
-        async with self._turnstile:
+        async with self._order():
             self._deaths.clear()
             await self._start()
 
     async def stop(self, *, graceful: bool = False) -> None:
-        """Down when it returns. Graceful lets the turn under way end first."""
-        async with self._turnstile:
+        """Down when it returns. Graceful lets the turn under way end first, unless another order comes."""
+        async with self._order():
             await self._stop(graceful=graceful)
-            self._enter(Phase.STOPPED)
 
     async def restart(self) -> None:
-        async with self._turnstile:
+        async with self._order():
             self._deaths.clear()
             await self._stop(graceful=False)
             await self._start()
 
+    async def align(self) -> None:
+        """Up or down, as the roster says when its turn comes."""
+        async with self._order():
+            await (self._start() if self._agent.should_run else self._stop(graceful=False))
+
+    async def retire(self) -> None:
+        """Down for good: no start that still waits will happen."""
+        async with self._order():
+            self._retired = True
+            await self._stop(graceful=False)
+
+    # orders
+
+    @contextlib.asynccontextmanager
+    async def _order(self) -> AsyncIterator[None]:
+        self._hurry.set()
+        async with self._turnstile:
+            self._hurry.clear()
+            self._orders += 1
+            yield
+
     async def _start(self) -> None:
-        if self._running is not None:
+        if self._retired:
+            raise FaultError(FaultKind.UNKNOWN_AGENT, f"cannot start {self._agent.name!r}: it was destroyed")
+        if self._running is not None and not self._running.is_over:
             return
         self._enter(Phase.STARTING)
         try:
-            spec = await self._hooks.prepare(self._agent)
-            self._attach(await self._runtime.start(spec))
+            self._attach(await self._hooks.launch(self._agent))
         except FaultError as fault:
             self._enter(Phase.FAILED, fault.message)
             raise
+        except OSError as error:
+            text = f"cannot start {self._agent.name!r}: {error.strerror} ({error.filename}); then start it again"
+            self._enter(Phase.FAILED, text)
+            raise FaultError(FaultKind.STORAGE, text) from error
 
     async def _stop(self, *, graceful: bool) -> None:
         running = self._running
-        if running is None:
-            return
-        self._enter(Phase.STOPPING)
-        if graceful:
-            await self._let_the_turn_end(running)
-        if self._agent.greeted:
+        if running is not None:
+            self._ending = running
+            self._enter(Phase.STOPPING)
+            if graceful:
+                await self._let_the_turn_end(running)
             await self._runtime.stop(container_name(self._agent.name), grace_s=STOP_GRACE_S)
-        else:  # it has begun nothing, and a first process that is not up yet hears no TERM
-            await self._runtime.kill(container_name(self._agent.name))
-        self._forget()
+            self._forget()
+        self._enter(Phase.STOPPED)
 
     async def _let_the_turn_end(self, running: Running) -> None:
         if self._agent.peer is None:
             return
         self._agent.peer.call_soon(SHUTDOWN, Shutdown(grace_seconds=GRACEFUL_STOP_S)).add_done_callback(_ignore)
+        ended = asyncio.create_task(running.wait())
+        hurried = asyncio.create_task(self._hurry.wait())
         try:
-            async with asyncio.timeout(GRACEFUL_STOP_S):
-                await running.wait()
-        except TimeoutError:
-            log.warning("the turn did not end in time", agent=self._agent.name, seconds=GRACEFUL_STOP_S)
+            await asyncio.wait({ended, hurried}, timeout=GRACEFUL_STOP_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (ended, hurried):
+                task.cancel()
+            await asyncio.gather(ended, hurried, return_exceptions=True)
 
-    async def _recover(self, exit_: Exit) -> None:
-        """Tell the hub, wait, start again; or give up."""
-        self._deaths.append(time.monotonic())
+    # deaths
+
+    async def _next(self) -> Running:
+        while self._running is None:
+            await self._attached.wait()
+        return self._running
+
+    async def _follow(self, running: Running) -> None:
+        """One container to its end, and what comes after a death that nobody ordered."""
+        exit_ = await running.wait()
+        death = await self._note(running, exit_)
+        if death is None:
+            return
         await self._hooks.died(self._agent, exit_)
-        delay = next_delay(self._deaths, self._deaths[-1])
-        if delay is None:
-            self._enter(Phase.FAILED, f"died {len(self._deaths)} times in a row, last: {how_it_ended(exit_)}")
+        if death.delay is None:
             await self._hooks.gave_up(self._agent, how_it_ended(exit_))
             return
-        self._enter(Phase.BACKING_OFF, how_it_ended(exit_))
-        await asyncio.sleep(delay)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(death.delay):
+                await self._attached.wait()  # an order may start it sooner
+        await self._start_again(death)
+
+    async def _note(self, running: Running, exit_: Exit) -> _Death | None:
         async with self._turnstile:
-            if self._agent.phase is not Phase.BACKING_OFF:
+            if self._running is not running:
+                return None  # the order that ended it has seen to everything
+            self._forget()
+            if running is self._ending:
+                self._enter(Phase.STOPPED)
+                return None
+            self._deaths.append(time.monotonic())
+            delay = next_delay(self._deaths, self._deaths[-1])
+            if delay is None:
+                count = len(self._deaths)
+                self._enter(Phase.FAILED, f"died {count} times in a row, last: {how_it_ended(exit_)}")
+            else:
+                self._enter(Phase.BACKING_OFF, how_it_ended(exit_))
+            return _Death(exit=exit_, order=self._orders, delay=delay)
+
+    async def _start_again(self, death: _Death) -> None:
+        async with self._turnstile:
+            if self._orders != death.order:
                 return  # stopped, started or destroyed meanwhile
             try:
                 await self._start()
@@ -145,12 +208,12 @@ class Supervisor:
 
     def _attach(self, running: Running) -> None:
         self._running = running
-        self._started.set()
+        self._attached.set()
         self._enter(Phase.RUNNING)
 
     def _forget(self) -> None:
         self._running = None
-        self._started.clear()
+        self._attached.clear()
         self._agent.forget_container()
 
     def _enter(self, phase: Phase, failure: str = "") -> None:
@@ -164,7 +227,9 @@ def how_it_ended(exit_: Exit) -> str:
     if exit_.oom:
         return "killed for want of memory; limits.memory in agent.toml raises its limit"
     if exit_.signal is not None:
-        return f"killed by {signal.Signals(exit_.signal).name}"
+        with contextlib.suppress(ValueError):
+            return f"killed by {signal.Signals(exit_.signal).name}"
+        return f"killed by signal {exit_.signal}"
     return "ended, nobody saw how" if exit_.status is None else f"exited with status {exit_.status}"
 
 

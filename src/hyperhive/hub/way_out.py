@@ -7,6 +7,7 @@ from hyperhive.config.paths import Paths
 from hyperhive.containers.egress import Egress, EgressRule
 from hyperhive.containers.egress_rules import CLAUDE_HOSTS
 from hyperhive.hub.agents import Agent
+from hyperhive.protocol.faults import FaultError
 
 
 class WayOut:
@@ -30,6 +31,14 @@ class WayOut:
                 self._started = True
             if self._started:
                 await self._egress.declare(rules)
+
+    async def open(self, agent: Agent, agents: Iterable[Agent]) -> None:
+        """The same, for the sake of one agent: raises FaultError when that one got no way out."""
+        try:
+            await self.declare(agents)
+        except FaultError:
+            if _needs_one(agent) and not await asyncio.to_thread(self._rule(agent).socket.is_socket):
+                raise
 
     def _rule(self, agent: Agent) -> EgressRule:
         return EgressRule(

@@ -21,6 +21,7 @@ HEARTBEAT_S: Final = 30
 LEASE_S: Final = 120
 
 MessageKey = Annotated[str, Meta(min_length=1, max_length=128)]
+Word = Annotated[str, Meta(max_length=16, pattern="^[a-z_]*$")]
 Ids = Annotated[list[int], Meta(max_length=1024)]
 
 
@@ -67,8 +68,8 @@ class Hello(Struct, frozen=True, kw_only=True):
     """First call on a connection. The same `boot_id` again continues its epoch; a new one fences off the older."""
 
     boot_id: Annotated[str, Meta(min_length=8, max_length=64)]
-    version: str = ""
-    claude_version: str = ""
+    version: Annotated[str, Meta(max_length=64)] = ""
+    claude_version: Annotated[str, Meta(max_length=64)] = ""
 
 
 class Welcome(Struct, frozen=True, kw_only=True):
@@ -200,12 +201,12 @@ class Whoami(Struct, frozen=True, kw_only=True):
 class Report(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The harness's state, sent when it changes. Unset fields are unchanged."""
 
-    turn_state: str | UnsetType = UNSET
-    rest: str | UnsetType = UNSET
-    model: str | UnsetType = UNSET
-    session_id: str | UnsetType = UNSET
+    turn_state: Word | UnsetType = UNSET
+    rest: Word | UnsetType = UNSET
+    model: Annotated[str, Meta(max_length=200)] | UnsetType = UNSET
+    session_id: Annotated[str, Meta(max_length=200)] | UnsetType = UNSET
     needs_login: bool | UnsetType = UNSET
-    context_tokens: int | UnsetType = UNSET
+    context_tokens: Annotated[int, Meta(ge=0, le=2**53)] | UnsetType = UNSET
 
 
 class Events(Struct, frozen=True, kw_only=True):

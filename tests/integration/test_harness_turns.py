@@ -12,7 +12,7 @@ from hyperhive.protocol import agent
 from hyperhive.protocol.events import Outcome, Stream, ToolCall, TurnEnd, TurnStart
 from hyperhive.protocol.rpc import Nothing
 from hyperhive.protocol.settings import AgentDocument, AgentSettings
-from hyperhive.rehearsal.script import Call, Say, on
+from hyperhive.rehearsal.script import Call, Gate, Say, on
 
 pytestmark = pytest.mark.claude
 
@@ -69,6 +69,21 @@ def test_recv_parks_until_a_message_comes_and_both_are_acknowledged() -> None:
             assert end.ok
             assert [r.hive.state_of(i) for i in (first, second)] == ["acked", "acked"]
             assert "[message 2] from b, kind agent" in r.model.requests("a")[-1].request.body.decode()
+
+    asyncio.run(main())
+
+
+def test_recv_without_a_wait_reads_what_is_there() -> None:
+    async def main() -> None:
+        async with rig() as r:
+            r.model.script("a", on("go", Gate("mail"), Call("mcp__hyperhive__recv", {}), Say("Read.")))
+            first = r.hive.mail("go")
+            await asyncio.to_thread(r.model.gate("mail").wait_reached)
+            second = r.hive.mail("the answer", sender="b", kind="agent")
+            await asyncio.to_thread(r.model.gate("mail").open)
+            (end,) = await r.hive.until(lambda: r.hive.events(TurnEnd))
+            assert end.ok
+            assert [r.hive.state_of(i) for i in (first, second)] == ["acked", "acked"]
 
     asyncio.run(main())
 

@@ -79,7 +79,7 @@ class Claude:
         return cls(children, claude, worker, peer)
 
     async def prompt(self, uuid: str, text: str) -> None:
-        await self._call(wire.PROMPT, Prompt(uuid=uuid, text=text))
+        await self._call(wire.PROMPT, Prompt(uuid=uuid, text=text), ANSWER_S)
 
     async def interrupt(self) -> None:
         await self._call(wire.INTERRUPT, Nothing())

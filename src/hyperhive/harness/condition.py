@@ -7,9 +7,11 @@ from msgspec import UNSET, structs
 
 from hyperhive.harness.journal import Journal
 from hyperhive.harness.link import Link
+from hyperhive.harness.log import say
 from hyperhive.protocol import agent
 from hyperhive.protocol.agent import Report, Welcome
 from hyperhive.protocol.events import ModelChanged, Rest, TokenUsageChanged, TurnState, TurnStateChanged
+from hyperhive.protocol.faults import FaultError
 
 
 class Condition:
@@ -30,7 +32,10 @@ class Condition:
             await self._news.wait()
             self._news.clear()
             unsaid, self._unsaid = self._unsaid, Report()
-            await self._link.insist(agent.REPORT, lambda _, report=unsaid: report)  # type: ignore[misc]
+            try:
+                await self._link.insist(agent.REPORT, lambda _, report=unsaid: report)  # type: ignore[misc]
+            except FaultError as fault:
+                say(f"the hive refuses a report of the harness's state: {fault.message}")
 
     def turn(self, state: TurnState) -> None:
         self._change_state(Report(turn_state=state))

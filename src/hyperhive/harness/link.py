@@ -1,11 +1,11 @@
 """The runner's connection to the hive: made again whenever it is lost, so that a call only ends with an answer."""
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from hyperhive.harness.log import say
 from hyperhive.protocol import agent
 from hyperhive.protocol.agent import Hello, Welcome
 from hyperhive.protocol.faults import FaultError, FaultKind
@@ -18,6 +18,10 @@ FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 2.0
 ANSWER_S: Final = 60.0
 """How long the hive may take for an answer before the connection is taken for dead."""
+
+
+OUR_MISTAKES: Final = frozenset({FaultKind.INVALID_PARAMS, FaultKind.MALFORMED, FaultKind.LINE_TOO_LONG})
+"""Refusals that the same call will always get."""
 
 
 class SupersededError(Exception):
@@ -76,12 +80,14 @@ class Link:
             await asyncio.sleep(FIRST_PAUSE_S)
 
     async def insist(self, method: Method[P, R], params: Callable[[int], P], *, answer_s: float = ANSWER_S) -> R:
-        """`call`, again after a refusal, too: for what has to happen sooner or later."""
+        """`call`, again after a refusal that may pass: for what has to happen sooner or later."""
         while True:
             try:
                 return await self.call(method, params, answer_s=answer_s)
             except FaultError as fault:
-                print(f"{method.name}: {fault.message}; trying again", file=sys.stderr, flush=True)  # noqa: T201
+                if fault.kind in OUR_MISTAKES:
+                    raise
+                say(f"{method.name}: {fault.message}; trying again")
                 await asyncio.sleep(LONGEST_PAUSE_S)
 
     async def _keep(self) -> None:

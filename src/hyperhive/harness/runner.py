@@ -19,6 +19,7 @@ async def _run() -> int:
 
     from hyperhive.harness.assembly import Runner
     from hyperhive.harness.link import SupersededError
+    from hyperhive.harness.log import say
     from hyperhive.harness.surroundings import Surroundings, UnusableError, read_document
 
     try:
@@ -26,19 +27,15 @@ async def _run() -> int:
         document = read_document(place.config)
         place.enter()
     except UnusableError as error:
-        _say(str(error))
+        say(str(error))
         return EXIT_UNUSABLE
     status = 0
     try:
         await Runner(place, document).run()
     except* SupersededError:
-        _say("a newer harness of this agent has taken over")
+        say("a newer harness of this agent has taken over")
         status = EXIT_SUPERSEDED
     return status
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 (the container's log)
 
 
 if __name__ == "__main__":

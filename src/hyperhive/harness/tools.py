@@ -95,10 +95,15 @@ class Toolbox:
             raise Refusal("no message caused this turn; finish, and your mail wakes you")
         received = await self._mail.receive(given.wait_seconds)
         ids = [m.id for m in received.messages]
-        if ids and turn.takes_mail:
-            await self._mail.read(ids, turn.id)
+        try:
+            if turn.takes_mail:
+                await self._mail.read(ids, turn.id)
+            if not turn.takes_mail:
+                await self._mail.release(ids, failed=False, reason="the turn ended before it could read them")
+        except BaseException:
+            self._mail.abandon(ids)  # claude may be gone, and this call with it
+            raise
         if not turn.takes_mail:
-            await self._mail.release(ids, failed=False, reason="the turn ended before it could read them")
             raise Refusal("the turn has been ended")
         turn.messages += ids
         self._turns.mail_was_read()

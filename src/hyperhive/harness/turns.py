@@ -172,6 +172,8 @@ class Turns:
                 await self._mail.read(turn.messages, turn.id)
                 await _either(turn.over, claude)
         except ClaudeError as error:
+            await self._rest.kill()  # it may still come to a prompt whose messages go back
+            await self._rest.doze()
             return str(error)
         if self._rest.claude is None:
             await self._rest.doze()

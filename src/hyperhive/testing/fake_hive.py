@@ -7,6 +7,7 @@ survives `down` and `up`.
 """
 
 import asyncio
+import inspect
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -77,6 +78,10 @@ class FakeHive:
         self.epoch = 0
         self.paused = False
         self.events_seen = 0
+        self.silent: set[Method[Any, Any]] = set()  #: not answered until they are taken out by `speak`
+        self.unanswered: list[Any] = []  #: the parameters of calls that wait for that
+        self.refused: set[Method[Any, Any]] = set()  #: answered with a fault that may pass
+        self.refusals = 0
         self._boot_id = ""
         self._mids: dict[str, Sent] = {}
         self._next_id = 1
@@ -109,6 +114,11 @@ class FakeHive:
             await self.down()
 
     # what a test does
+
+    def speak(self) -> None:
+        """Answer all that `silent` held back."""
+        self.silent.clear()
+        self._tell()
 
     def mail(self, body: str, *, sender: str = "operator", kind: str = MessageKind.OPERATOR) -> int:
         """A message comes in; gives its id. A runner in mid-turn hears of it from `announce`."""
@@ -150,8 +160,26 @@ class FakeHive:
     def _peer(self) -> Peer:
         peer = Peer(on_connect=self._peers.append)
         for method, handler in self._methods():
-            peer.serve(method, handler)
+            peer.serve(method, self._as_told(method, handler))
         return peer
+
+    def _as_told(self, method: Method[Any, Any], handler: Handler) -> Handler:
+        async def later(params: Any) -> Any:
+            self.unanswered.append(params)
+            self._tell()
+            await self.until(lambda: method not in self.silent)
+            self.unanswered.remove(params)
+            result = handler(params)
+            return await result if inspect.isawaitable(result) else result
+
+        def handle(params: Any) -> Any:
+            if method in self.refused:
+                self.refusals += 1
+                self._tell()
+                raise FaultError(FaultKind.INTERNAL, "not now")
+            return later(params) if method in self.silent else handler(params)
+
+        return handle
 
     def _methods(self) -> tuple[tuple[Method[Any, Any], Handler], ...]:
         return (
@@ -194,7 +222,7 @@ class FakeHive:
         while (not self._queued() or self.paused) and (left := deadline - time.monotonic()) > 0:
             await self._change(left)
             self._check(recv.epoch)
-        leased = [] if self.paused else self._queued()[: recv.max]
+        leased = [] if self.paused or recv.wait_seconds == 0 else self._queued()[: recv.max]
         for mailed in leased:
             mailed.state = "leased"
         self._tell()

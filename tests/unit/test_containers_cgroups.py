@@ -1,8 +1,18 @@
 """How limits are written down for each kind of host."""
 
+import threading
 from pathlib import Path
 
-from hyperhive.containers.cgroups import RlimitsOnly, SystemdScopes, oom_kills, own_groups, v1_files, v2_files
+from hyperhive.containers.cgroups import (
+    RlimitsOnly,
+    SystemdScopes,
+    members,
+    oom_kills,
+    own_groups,
+    remove,
+    v1_files,
+    v2_files,
+)
 from hyperhive.containers.spec import Limits
 
 LIMITS = Limits(memory_bytes=200 << 20, cpu_percent=50, pids=120, tmp_bytes=1 << 20)
@@ -67,3 +77,36 @@ def test_kills_for_want_of_memory_are_counted_in_both_versions(tmp_path: Path) -
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 1\n")
     assert oom_kills([tmp_path / "two", tmp_path / "one", tmp_path / "gone"]) == 3
+
+
+def test_the_processes_of_a_group_are_those_below_it_too(tmp_path: Path) -> None:
+    (tmp_path / "group/below").mkdir(parents=True)
+    (tmp_path / "group/cgroup.procs").write_text("12\n0\n")
+    (tmp_path / "group/below/cgroup.procs").write_text("13\n")
+    assert members([tmp_path / "group", tmp_path / "gone"]) == {12, 13}
+
+
+def test_groups_that_come_and_go_while_they_are_walked_are_no_error(tmp_path: Path) -> None:
+    over = threading.Event()
+
+    def come_and_go() -> None:
+        while not over.is_set():
+            (tmp_path / "a/b/c").mkdir(parents=True, exist_ok=True)
+            remove([tmp_path / "a"])
+
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    try:
+        for _ in range(2000):
+            assert members([tmp_path]) == set()
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_a_group_that_cannot_be_removed_keeps_no_other_from_it(tmp_path: Path) -> None:
+    (tmp_path / "group/busy").mkdir(parents=True)
+    (tmp_path / "group/busy/process").touch()
+    (tmp_path / "group/idle").mkdir()
+    remove([tmp_path / "group", tmp_path / "gone"])
+    assert [path.name for path in (tmp_path / "group").iterdir()] == ["busy"]

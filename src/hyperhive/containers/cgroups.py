@@ -209,8 +209,8 @@ def members(directories: Sequence[Path]) -> set[int]:
     """Process ids in these groups and in the groups that were made below them."""
     found: set[int] = set()
     for directory in directories:
-        for procs in directory.rglob("cgroup.procs"):
-            found |= {int(pid) for pid in _read(procs).split()}
+        for group in _groups(directory):
+            found |= {int(pid) for pid in _read(group / "cgroup.procs").split()}
     return found - {0}
 
 
@@ -225,13 +225,16 @@ def kill(directories: Sequence[Path]) -> None:
 
 
 def remove(directories: Sequence[Path]) -> None:
-    """Takes empty groups away; raises OSError (EBUSY) while a process is left in one."""
+    """Takes empty groups away; one with a process left in it stays."""
     for directory in directories:
-        for path in sorted(directory.rglob("*"), reverse=True):
-            if path.is_dir():
-                path.rmdir()
-        with contextlib.suppress(FileNotFoundError):
-            directory.rmdir()
+        for group in _groups(directory):
+            with contextlib.suppress(OSError):
+                group.rmdir()
+
+
+def _groups(directory: Path) -> list[Path]:
+    """The group and all below it, the deepest first; groups that vanish meanwhile are no error."""
+    return [Path(group) for group, _, _ in os.walk(directory, topdown=False)]
 
 
 def _make(directory: Path, files: Sequence[tuple[str, str]]) -> None:

@@ -26,11 +26,13 @@ from typing import Any
 
 SHIM = '"$@"; code=$?; printf "%s\\n" "$code" >exit.new && mv exit.new exit'
 # A record of dd is one read, so `count` bounds what a file grows to (5 MiB), and a line is there at once.
+# When nothing more can be kept (a full disk) it goes on to read: a container must not die of its own words.
 LOG_WRITER = """
 while dd bs=256 count=16384 >>log && size=$(wc -c <log) && test "$size" -gt "${last:-0}"; do
     last=$size
     test "$size" -lt 1048576 || { mv log log.1; last=0; }
 done
+exec cat >/dev/null
 """
 
 _CLONE_NEWNS, _MS_BIND, _MS_REC, _MS_SLAVE, _MS_NOSUID, _MS_NODEV = 0x20000, 0x1000, 0x4000, 0x80000, 2, 4

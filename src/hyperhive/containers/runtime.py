@@ -102,7 +102,8 @@ class Runtime:
         boot = await asyncio.to_thread(pidfd.boot_id)
         for record in await asyncio.to_thread(self._records):
             if record.boot != boot or record.init is None:
-                await self._clear(record.name)
+                with contextlib.suppress(OSError):  # the next start of it says what is in its way
+                    await self._clear(record.name)
             else:
                 found.append(self._watch(record, adopted=True))
         return found
@@ -179,8 +180,11 @@ class Runtime:
 
     async def _launch(self, spec: ContainerSpec) -> Record:
         place = self._place(spec.name)
-        await asyncio.to_thread(place.make)
-        cage = await asyncio.to_thread(self.limiter.prepare, spec.name, spec.limits)
+        try:
+            await asyncio.to_thread(place.make)
+            cage = await asyncio.to_thread(self.limiter.prepare, spec.name, spec.limits)
+        except OSError as error:
+            raise self._fault(spec.name, f"its directory or its control group cannot be made: {error}") from error
         command = self.backend.start_command(dataclasses.replace(spec, argv=(*cage.inside, *spec.argv)))
         argv = [*cage.prefix, self._python, "-I", "-S", str(_LAUNCHER)]
         said = await asyncio.to_thread(_size, place.log)
@@ -226,7 +230,8 @@ class Runtime:
                 await pidfd.ended(init)
             await _bounded(shim, SHIM_TIMEOUT_S)
             outcome = await asyncio.to_thread(self._outcome, running, init)
-            await self._clear(running.name)
+            with contextlib.suppress(OSError):  # whoever waits must hear of its end; the next start clears again
+                await self._clear(running.name)
             running._exit.set_result(outcome)
         finally:
             for fd in (init, shim):
@@ -345,7 +350,7 @@ async def _empty(directories: tuple[Path, ...]) -> None:
         if not left:
             return
         for pid in left:
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(OSError):
                 fd = os.pidfd_open(pid)
                 try:
                     await _bounded(fd, KILL_TIMEOUT_S)

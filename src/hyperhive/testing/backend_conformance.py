@@ -20,7 +20,7 @@ import msgspec
 
 from hyperhive.containers import cgroups, pidfd
 from hyperhive.containers.bubblewrap import Bubblewrap
-from hyperhive.containers.cgroups import RlimitsOnly, find_limiter
+from hyperhive.containers.cgroups import CgroupV2, RlimitsOnly, find_limiter
 from hyperhive.containers.host import interpreter_mounts, read_host
 from hyperhive.containers.runtime import Exit, Runtime
 from hyperhive.containers.spec import ContainerSpec, Limits, Mount, Network
@@ -409,6 +409,36 @@ async def a_mount_that_is_missing_is_named(ground: Ground) -> None:
         assert runtime.running("probe") is None
 
 
+async def how_it_ended_is_told_also_when_it_cannot_be_cleared_away(ground: Ground) -> None:
+    async with hive(ground) as runtime:
+        running = await runtime.start(ground.spec("/bin/sleep", "1000"))
+        obstacle = runtime.directory / "probe" / "record.new"
+        await asyncio.to_thread(obstacle.mkdir)
+        assert await runtime.kill("probe") == Exit(signal=9)
+        assert running.is_over
+        await asyncio.to_thread(obstacle.rmdir)
+
+
+async def a_control_group_that_cannot_be_made_is_a_fault_that_says_so(ground: Ground) -> None:
+    in_the_way = ground.directory / "no-directory"
+    await asyncio.to_thread(in_the_way.touch)
+    async with hive(ground) as runtime:
+        runtime.limiter = CgroupV2(in_the_way)
+        fault = await refusal_of(runtime, ground.spec("/bin/true"))
+        assert fault.kind is FaultKind.BACKEND, fault
+        assert "no-directory" in fault.message, fault
+
+
+async def a_container_whose_log_cannot_be_kept_runs_on(ground: Ground) -> None:
+    async with hive(ground) as runtime:
+        log = runtime.directory / "probe" / "log"
+        await asyncio.to_thread(log.mkdir, parents=True)
+        script = "i=0; while test $i -lt 2000; do echo word word word word || exit 7; i=$((i+1)); done; exit 4"
+        outcome = await (await runtime.start(ground.spec("/bin/sh", "-c", script))).wait()
+        assert outcome == Exit(status=4), outcome
+        await asyncio.to_thread(log.rmdir)
+
+
 async def a_link_is_a_link_inside_and_shows_nothing_that_lies_beside_it(ground: Ground) -> None:
     await asyncio.to_thread((ground.directory / "beside").touch)
     way = ground.directory / "sh"
@@ -463,6 +493,9 @@ CASES: Final[Mapping[str, Callable[[Ground], Awaitable[None]]]] = {
         the_environment_is_not_on_any_command_line,
         no_descriptor_of_the_hive_is_inherited,
         a_mount_that_is_missing_is_named,
+        how_it_ended_is_told_also_when_it_cannot_be_cleared_away,
+        a_control_group_that_cannot_be_made_is_a_fault_that_says_so,
+        a_container_whose_log_cannot_be_kept_runs_on,
         a_link_is_a_link_inside_and_shows_nothing_that_lies_beside_it,
         a_command_can_be_run_inside_by_the_operator,
         logs_are_followed_as_they_are_written,

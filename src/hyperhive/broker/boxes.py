@@ -1,38 +1,68 @@
-"""The recipients, as the event loop knows them."""
+"""The recipients and who waits for their mail, as the event loop knows them."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+import asyncio
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
 
+from hyperhive.broker.bucket import Bucket
+from hyperhive.broker.clock import Clock, Timer
 from hyperhive.broker.leases import Holder
 from hyperhive.broker.letters import Limits
+from hyperhive.protocol.agent import Envelope, Received
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.ids import EVERYONE, OPERATOR, RESERVED, closest
 
-if TYPE_CHECKING:
-    from hyperhive.broker.waiting import Waiter
-
 _FOREVER: Final = float("inf")
+_NOTHING: Final = Received()
 
 
-class Bucket:
-    """A sender's rate: `rate` per second, after a burst."""
+class Waiter:
+    """One `recv`. `leasing` while the writer looks for mail for it, parked otherwise; gone once its future is done."""
 
-    __slots__ = ("_burst", "_rate", "_since", "_tokens")
+    __slots__ = (
+        "box", "claims", "deadline", "future", "given", "holder", "leasing", "max", "news", "terms", "tick", "timer",
+        "unread",
+    )  # fmt: skip
 
-    def __init__(self, rate: float, burst: int) -> None:
-        self._rate = rate
-        self._burst = burst
-        self._tokens: float = burst
-        self._since = 0.0
+    def __init__(
+        self, future: "asyncio.Future[Received]", box: "Box", holder: Holder, limit: int, until: float
+    ) -> None:
+        self.future = future
+        self.box = box
+        self.holder = holder
+        self.max = limit
+        self.deadline = until
+        self.leasing = False
+        self.news = 0  #: the box's when the writer was asked
+        self.terms = 0  #: the box's when the writer was asked
+        self.unread = 0
+        self.claims = 0  #: messages on their way to it that are not stored yet
+        self.tick = 0  #: in which they are written
+        self.given: list[Envelope] = []  #: those of them that were stored as leased to it
+        self.timer: Timer | None = None
 
-    def take(self, now: float) -> float:
-        """Take one; the result is 0, or the seconds until there is one to take."""
-        self._tokens = min(self._burst, self._tokens + (now - self._since) * self._rate)
-        self._since = now
-        if self._tokens < 1:
-            return (1 - self._tokens) / self._rate
-        self._tokens -= 1
-        return 0.0
+    def park(self, clock: Clock, give_up: Callable[["Waiter"], None]) -> None:
+        if self.timer is None:
+            self.timer = clock.call_later(self.deadline - clock.monotonic(), functools.partial(give_up, self))
+            self.future.add_done_callback(self._left)
+
+    def finish(self, received: Received = _NOTHING) -> None:
+        """Answer, unless it was answered or given up."""
+        if self.timer is not None:
+            self.timer.cancel()
+        if self in self.box.waiters:
+            self.box.waiters.remove(self)
+        if not self.future.done():
+            self.future.set_result(received)
+
+    def fail(self, error: Exception) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+        self.finish()
+
+    def _left(self, _future: "asyncio.Future[Received]") -> None:
+        self.finish()
 
 
 class Box:
@@ -55,7 +85,7 @@ class Box:
     def holder(self, epoch: int) -> Holder:
         return Holder(self.name, self.incarnation, epoch)
 
-    def parked(self) -> "Waiter | None":
+    def parked(self) -> Waiter | None:
         """The one who has waited longest."""
         for waiter in self.waiters:
             if not waiter.leasing:

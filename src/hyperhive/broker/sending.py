@@ -4,13 +4,13 @@ import asyncio
 
 import msgspec
 
-from hyperhive.broker.boxes import Box, Boxes
+from hyperhive.broker.boxes import Box, Boxes, Waiter
 from hyperhive.broker.clock import Clock
 from hyperhive.broker.database import Database
 from hyperhive.broker.ledger import Ledger
 from hyperhive.broker.letters import Draft, Limits, MailChange, MailChangeKind
 from hyperhive.broker.posting import Posted, Posting, first_result
-from hyperhive.broker.waiting import Waiter, Waiting
+from hyperhive.broker.waiting import Waiting
 from hyperhive.protocol.agent import Envelope, Sent
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.ids import EVERYONE, OPERATOR, closest

@@ -3,64 +3,15 @@
 import asyncio
 import functools
 from collections.abc import Callable, Sequence
-from typing import Final
 
-from hyperhive.broker.boxes import Box
-from hyperhive.broker.clock import Clock, Timer
+from hyperhive.broker.boxes import Box, Waiter
+from hyperhive.broker.clock import Clock
 from hyperhive.broker.deadlines import Deadlines
-from hyperhive.broker.leases import Holder, Leased, LeaseOrder, Return
+from hyperhive.broker.leases import Leased, LeaseOrder, Return
 from hyperhive.broker.ledger import Changed, Ledger
 from hyperhive.protocol.agent import Envelope, Received
 from hyperhive.protocol.faults import FaultError
 from hyperhive.protocol.ids import OPERATOR
-
-_NOTHING: Final = Received()
-
-
-class Waiter:
-    """One `recv`. `leasing` while the writer looks for mail for it, parked otherwise; gone once its future is done."""
-
-    __slots__ = (
-        "box", "claims", "deadline", "future", "given", "holder", "leasing", "max", "news", "terms", "tick", "timer",
-        "unread",
-    )  # fmt: skip
-
-    def __init__(self, future: "asyncio.Future[Received]", box: Box, holder: Holder, limit: int, until: float) -> None:
-        self.future = future
-        self.box = box
-        self.holder = holder
-        self.max = limit
-        self.deadline = until
-        self.leasing = False
-        self.news = 0  #: the box's when the writer was asked
-        self.terms = 0  #: the box's when the writer was asked
-        self.unread = 0
-        self.claims = 0  #: messages on their way to it that are not stored yet
-        self.tick = 0  #: in which they are written
-        self.given: list[Envelope] = []  #: those of them that were stored as leased to it
-        self.timer: Timer | None = None
-
-    def park(self, clock: Clock, give_up: Callable[["Waiter"], None]) -> None:
-        if self.timer is None:
-            self.timer = clock.call_later(self.deadline - clock.monotonic(), functools.partial(give_up, self))
-            self.future.add_done_callback(self._left)
-
-    def finish(self, received: Received = _NOTHING) -> None:
-        """Answer, unless it was answered or given up."""
-        if self.timer is not None:
-            self.timer.cancel()
-        if self in self.box.waiters:
-            self.box.waiters.remove(self)
-        if not self.future.done():
-            self.future.set_result(received)
-
-    def fail(self, error: Exception) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)
-        self.finish()
-
-    def _left(self, _future: "asyncio.Future[Received]") -> None:
-        self.finish()
 
 
 class Waiting:

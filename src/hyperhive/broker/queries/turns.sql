@@ -4,13 +4,3 @@ INSERT INTO turns (agent, incarnation, turn, model, cause, outcome, started_at, 
 VALUES (:agent, :incarnation, :turn, :model, :cause, :outcome, :started_at, :ended_at, :input_tokens, :output_tokens,
         :cache_read_tokens, :cache_creation_tokens, :cost_usd, :tool_calls)
     ON CONFLICT (agent, incarnation, turn) DO NOTHING;
-
--- name: latest, newest first
-SELECT agent, incarnation, turn, model, cause, outcome, started_at, ended_at, input_tokens, output_tokens,
-       cache_read_tokens, cache_creation_tokens, cost_usd, tool_calls
-  FROM turns WHERE agent = :agent ORDER BY id DESC LIMIT :limit;
-
--- name: since
-SELECT agent, incarnation, turn, model, cause, outcome, started_at, ended_at, input_tokens, output_tokens,
-       cache_read_tokens, cache_creation_tokens, cost_usd, tool_calls
-  FROM turns WHERE ended_at >= :since ORDER BY ended_at LIMIT :limit;

@@ -27,6 +27,28 @@ def test_what_the_patterns_do_not_allow_is_refused(command: str) -> None:
     assert bash_refusal(command, Tools(bash_allow=["git *"])) is not None
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "git log $'\\'; ls #'",
+        'git log $"a"',
+        "git log # '\nls #'",
+        "#'\nls '",
+        "git log <<'E'\n'\nE\nls '",
+        "git log 'a",
+        'git log "a',
+        "git log \\",
+    ],
+)
+def test_a_line_that_the_shell_may_cut_in_another_way_is_refused(command: str) -> None:
+    assert "commands it can see" in (bash_refusal(command, Tools(bash_allow=["git *"])) or "")
+
+
+@pytest.mark.parametrize("command", ["git commit -m 'fix #3: a << b'", "git grep 'x$'", 'git log a#b "it\'s"'])
+def test_marks_within_quotes_and_words_hide_nothing(command: str) -> None:
+    assert bash_refusal(command, Tools(bash_allow=["git *"])) is None
+
+
 @pytest.mark.parametrize("command", ["rm -rf /", "ls && rm x", "/bin/rm x", "X=1 rm x", "ls; 'rm' x", "(rm x)"])
 def test_a_denied_command_is_refused_wherever_it_stands(command: str) -> None:
     assert "denies 'rm *'" in (bash_refusal(command, Tools(bash_deny=["rm *"])) or "")

@@ -15,6 +15,10 @@ _WORDS = re.compile(
 )
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*", re.DOTALL)
 _HIDDEN = re.compile(r"`|\$\(|[<>]\(")
+_OPAQUE = re.compile(
+    r"""'[^']*'|"(?:\\.|[^"\\])*"|\\.|(?P<opaque>\$['"]|<<|['"\\]|(?<![^\s;&|()<>])\#)|.""",
+    re.DOTALL,
+)
 
 
 def refusal(tool: str, command: str, settings: AgentSettings) -> str | None:
@@ -37,12 +41,20 @@ def bash_refusal(command: str, tools: Tools) -> str | None:
             return f"cannot run {one[:200]!r}: this agent's config denies {pattern!r}"
     if not tools.bash_allow:
         return None
-    if _HIDDEN.search(command):
-        return "cannot run a command inside another one: this agent's config allows only commands it can see"
+    if _HIDDEN.search(command) or _is_opaque(command):
+        return (
+            "cannot run a command inside another one, a here-document, a comment, $'...' or an open quote: "
+            "this agent's config allows only commands it can see"
+        )
     for one in commands:
         if not _first_match(one, tools.bash_allow):
             return f"cannot run {one[:200]!r}: this agent's config allows only {', '.join(tools.bash_allow)}"
     return None
+
+
+def _is_opaque(line: str) -> bool:
+    """Whether the shell cuts it into words in another way than `_WORDS`."""
+    return any(part["opaque"] for part in _OPAQUE.finditer(line))
 
 
 def simple_commands(line: str) -> Iterator[str]:

@@ -76,6 +76,30 @@ def test_a_pipe_in_the_stores_place_is_refused(tmp_path: Path) -> None:
         EventLog(tmp_path / "db")
 
 
+@pytest.mark.parametrize(
+    ("ts", "payload"),
+    [(1, b"\xff"), ("soon", "{}"), (b"", "{}"), (1, "{not json"), (1, "{} {}"), (1, "[" * 100_000)],
+)
+def test_rows_that_the_agent_wrote_make_the_store_unusable(tmp_path: Path, ts: object, payload: object) -> None:
+    log = EventLog(tmp_path / "db")
+    with sqlite3.connect(tmp_path / "db") as db:
+        db.execute("insert into events values(1, ?, 'note', ?)", (ts, payload))
+    db.close()
+    with pytest.raises(EventLogError, match="cannot read events"):
+        log.after(0, 10)
+    log.close()
+
+
+@pytest.mark.parametrize("last", [2**63 - 1, 2**62, "many", b"many"])
+def test_numbers_that_are_not_the_harnesss_make_the_store_unusable(tmp_path: Path, last: object) -> None:
+    EventLog(tmp_path / "db").close()
+    with sqlite3.connect(tmp_path / "db") as db:
+        db.execute("insert into sqlite_sequence values('events', ?)", (last,))
+    db.close()
+    with pytest.raises(EventLogError, match="cannot use"):
+        EventLog(tmp_path / "db")
+
+
 def test_a_line_is_kept_and_read_again(tmp_path: Path) -> None:
     file = OneLineFile(tmp_path / "x", "[a-z]+")
     assert file.read() is None

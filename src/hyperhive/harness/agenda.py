@@ -65,9 +65,6 @@ class Agenda:
             received = await self._mail.receive(MAX_WAIT_S)
             if not received.messages:
                 await asyncio.sleep(EMPTY_S if time.monotonic() - asked < EMPTY_S else 0)
-            elif self._stopping or not self._open.is_set():
-                ids = [m.id for m in received.messages]
-                await self._mail.release(ids, failed=False, reason="the agent is paused or being stopped")
             else:
                 await self._take_up(received)
 
@@ -88,7 +85,12 @@ class Agenda:
         self.pause(welcome.paused)
 
     async def _take_up(self, received: Received) -> None:
-        ended = await self._turns.run(received, await self._system_prompt())
+        system_prompt = await self._system_prompt()
+        if self._stopping or not self._open.is_set():
+            ids = [m.id for m in received.messages]
+            await self._mail.release(ids, failed=False, reason="the agent is paused or being stopped")
+            return
+        ended = await self._turns.run(received, system_prompt)
         self._unparked.clear()  # from here on the operator's word ends any waiting
         self._lost = self._lost + 1 if ended.outcome is Outcome.INTERRUPTED else 0
         if self._stopping:

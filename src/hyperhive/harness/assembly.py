@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
@@ -28,8 +29,11 @@ from hyperhive.protocol.events import Note
 from hyperhive.protocol.rpc import Nothing, Peer
 from hyperhive.protocol.settings import AgentDocument
 
-TURN_END_S: Final = 4.0
-FLUSH_S: Final = 2.0
+TURN_END_S: Final = 3.0
+RELEASE_S: Final = 2.0
+DOZE_S: Final = 2.5
+FLUSH_S: Final = 1.5
+"""The steps of a stop; together they stay below the ten seconds after which the container is killed."""
 
 
 class Runner:
@@ -91,16 +95,20 @@ class Runner:
         if self._turns.is_running:
             await self._grace(agenda)
         self._mail.close()
+        await _within(TURN_END_S, self._end_turn(agenda))
+        await self._if_up(RELEASE_S, self._mail.release_all("the harness was stopped"))
+        agenda.cancel()
+        if not await _within(DOZE_S, self._rest.doze()):
+            await self._children.clear()
+        await self._if_up(FLUSH_S, self._journal.flush())  # else the next runner sends them from the store
+
+    async def _end_turn(self, agenda: "asyncio.Task[None]") -> None:
         await self._turns.stop()
         if self._turns.is_running:
-            await asyncio.wait([agenda], timeout=TURN_END_S)  # settling takes a hive that answers
-        agenda.cancel()
-        await self._rest.doze()
-        try:
-            async with asyncio.timeout(FLUSH_S if self._link.is_up else 0):
-                await self._journal.flush()
-        except TimeoutError:
-            return  # the store has them; the next runner sends them
+            await asyncio.wait([agenda])  # settling takes a hive that answers
+
+    async def _if_up(self, seconds: float, step: Coroutine[Any, Any, None]) -> None:
+        await _within(seconds if self._link.is_up else 0, step)
 
     async def _grace(self, agenda: "asyncio.Task[None]") -> None:
         hurry = asyncio.create_task(self._hurry.wait())
@@ -172,3 +180,13 @@ class Runner:
         self._grace_s = shutdown.grace_seconds
         self._stop.set()
         return Nothing()
+
+
+async def _within(seconds: float, step: Coroutine[Any, Any, None]) -> bool:
+    """Whether the step came to its end in time."""
+    try:
+        async with asyncio.timeout(seconds):
+            await step
+    except TimeoutError:
+        return False
+    return True

@@ -75,6 +75,7 @@ def claude_env(
         "CLAUDE_BYTE_STREAM_IDLE_TIMEOUT_MS": "60000",
         "DISABLE_AUTO_COMPACT": "1",
         "ENABLE_TOOL_SEARCH": "false",
+        "MCP_TOOL_TIMEOUT": "600000",  # ms; without it a server that hangs holds the turn for good
         **place.credentials,
         **(_proxy(proxy_port) if place.proxy_socket else {}),
         **settings.env,

@@ -49,7 +49,7 @@ class Surroundings:
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Surroundings":
-        """Raises UnusableError when a variable is missing."""
+        """Raises UnusableError when a variable is missing or is not a port."""
 
         def needed(name: str) -> Path:
             if not env.get(name):
@@ -58,6 +58,12 @@ class Surroundings:
 
         def perhaps(name: str) -> Path | None:
             return Path(env[name]) if env.get(name) else None
+
+        def port(name: str, usual: int) -> int:
+            text = env.get(name) or str(usual)
+            if not (text.isascii() and text.isdigit() and int(text[:6]) < 65536):
+                raise UnusableError(f"cannot start the harness: {name} is {text[:40]!r}, which is not a port")
+            return int(text)
 
         state, home = needed("HYPERHIVE_STATE"), needed("HOME")
         return cls(
@@ -71,9 +77,9 @@ class Surroundings:
             path=env.get("PATH") or "/usr/local/bin:/usr/bin:/bin",
             lang=env.get("LANG") or "C.UTF-8",
             proxy_socket=perhaps("HYPERHIVE_PROXY_SOCKET"),
-            proxy_port=int(env.get("HYPERHIVE_PROXY_PORT", PROXY_PORT)),
+            proxy_port=port("HYPERHIVE_PROXY_PORT", PROXY_PORT),
             rehearsal_socket=perhaps("HYPERHIVE_REHEARSAL_SOCKET"),
-            rehearsal_port=int(env.get("HYPERHIVE_REHEARSAL_PORT", REHEARSAL_PORT)),
+            rehearsal_port=port("HYPERHIVE_REHEARSAL_PORT", REHEARSAL_PORT),
             model_file=perhaps("HYPERHIVE_MODEL_FILE") or state / "hyperhive-model",
             session_file=state / "hyperhive-session",
             events_db=perhaps("HYPERHIVE_EVENTS_DB") or state / "hyperhive-events.sqlite",

@@ -142,16 +142,21 @@ class Worker:
 
     async def _read(self, client: sdk.ClaudeSDKClient) -> None:
         """Keep the SDK's stream moving. The runner has each line from the transport."""
+        while await self._reads_on(client):
+            pass
+        if not self._closing:
+            self._peer.close()
+
+    async def _reads_on(self, client: sdk.ClaudeSDKClient) -> bool:
+        """Read to the end, or to a line of a shape that this SDK does not know: true, it goes on behind it."""
         try:
             async for _ in client.receive_messages():
                 pass
         except sdk.CLIConnectionError:
-            pass  # claude has ended, which is what the end of this worker says
+            return False  # claude has ended, which is what the end of this worker says
         except sdk.ClaudeSDKError:
-            await self._read(client)  # a line of a shape that this SDK does not know; the stream goes on behind it
-            return
-        if not self._closing:
-            self._peer.close()
+            return True
+        return False
 
     # orders
 

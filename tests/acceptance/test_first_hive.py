@@ -112,7 +112,15 @@ def test_a_turn_goes_on_through_a_kill_of_the_daemon_and_its_answer_arrives(
 ) -> None:
     hive, model = hive_and_model
     model.script(
-        "a", on("work", Gate("working"), Call("Bash", {"command": "echo x >> /state/ran"}), answers("done"), Say("ok"))
+        "a",
+        on(
+            "work",
+            Call("mcp__hyperhive__set_status", {"text": "busy"}),
+            Gate("working"),
+            Call("Bash", {"command": "echo x >> /state/ran"}),
+            answers("done"),
+            Say("ok"),
+        ),
     )
     spawn(hive, "a")
     asked = hive.send("a", "work")
@@ -127,6 +135,7 @@ def test_a_turn_goes_on_through_a_kill_of_the_daemon_and_its_answer_arrives(
     hive.events("a", until=lambda event: event.kind == "turn_end")
     assert (hive.receipt(asked).state, hive.receipt(asked).attempt) == ("handled", 1)
     assert hive.status("a").running
+    assert hive.status("a").status_text == "busy"
 
 
 def test_a_turn_is_cancelled_and_the_agent_takes_the_next_message(

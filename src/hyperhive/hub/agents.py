@@ -60,6 +60,10 @@ class Agent:
     def running(self) -> bool:
         return self.phase in (Phase.RUNNING, Phase.STOPPING)
 
+    def recall_status(self) -> None:
+        """What the harness said of itself to an earlier daemon holds while its container runs on."""
+        self.status_text, self.status_set_at = self.row.status_text, self.row.status_set_at or 0.0
+
     def forget_container(self) -> None:
         """Nothing that the harness reported holds once its container is gone."""
         self.peer, self.greeted = None, False

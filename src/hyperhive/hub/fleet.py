@@ -150,6 +150,7 @@ class Fleet:
         for name, member in self._members.items():
             running = adopted.pop(container_name(name), None)
             if running is not None:
+                member.agent.recall_status()
                 await member.supervisor.adopt(running)
             if member.agent.should_run != (running is not None):
                 self._background.begin(member.supervisor.align())

@@ -98,8 +98,10 @@ class Runners:
     async def receipt(self, agent: Agent, ask: wire.ReceiptOf) -> wire.Receipt:
         return await self.mailbox.receipt(ask.id, agent.name)
 
-    def set_status(self, agent: Agent, ask: wire.SetStatus) -> Nothing:
-        agent.status_text, agent.status_set_at = ask.text, time.time()
+    async def set_status(self, agent: Agent, ask: wire.SetStatus) -> Nothing:
+        now = time.time()
+        agent.row = await self.fleet.roster.update(agent.name, status_text=ask.text, status_set_at=now)
+        agent.status_text, agent.status_set_at = ask.text, now
         self.chronicle.changed(agent)
         return Nothing()
 

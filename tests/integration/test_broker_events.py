@@ -7,18 +7,19 @@ import pytest
 
 from hand_clock import HandClock
 from hyperhive.broker.database import Database
-from hyperhive.broker.events import HIVE, EventLog, Resync
+from hyperhive.broker.events import BURST_BYTES, HIVE, KEEP_BYTES, MAX_BEHIND_BYTES, EventLog, Resync
 from hyperhive.protocol.events import MAX_PAYLOAD, EventRecord, HiveEvent
 from hyperhive.protocol.faults import FaultError, FaultKind
 
+BIG = msgspec.Raw(b'"' + b"x" * (MAX_PAYLOAD - 2) + b'"')
 Scene = Callable[[EventLog, HandClock], Awaitable[None]]
 
 
-def play(folder: Path, scene: Scene) -> None:
+def play(folder: Path, scene: Scene, keep_bytes: int = KEEP_BYTES) -> None:
     async def run() -> None:
         clock = HandClock()
         database = await Database.open(folder / "hive.sqlite")
-        log = await EventLog.open(database, clock)
+        log = await EventLog.open(database, clock, keep_bytes)
         await scene(log, clock)
         log.close()
         await database.close()
@@ -31,6 +32,15 @@ def records(first: int, last: int, ts: float = 0.0) -> list[EventRecord]:
         EventRecord(seq=seq, ts=ts, kind="note", payload=msgspec.Raw(b'{"n":%d}' % seq))
         for seq in range(first, last + 1)
     ]
+
+
+def big_records(first: int, last: int) -> list[EventRecord]:
+    return [EventRecord(seq=seq, ts=0.0, kind="note", payload=BIG) for seq in range(first, last + 1)]
+
+
+async def append_many(log: EventLog, first: int, last: int) -> None:
+    for seq in range(first, last, 4):
+        await log.append("a", 1, big_records(seq, seq + 3))
 
 
 def payloads(events: list[HiveEvent]) -> list[bytes]:
@@ -130,6 +140,57 @@ def test_a_slow_subscriber_is_told_to_resync_and_the_others_go_on(tmp_path: Path
     play(tmp_path, scene)
 
 
+def test_a_subscriber_is_too_slow_for_many_bytes_as_for_many_events(tmp_path: Path) -> None:
+    async def scene(log: EventLog, clock: HandClock) -> None:
+        fitting = MAX_BEHIND_BYTES // MAX_PAYLOAD
+        with log.subscribe() as slow, log.subscribe() as quick:
+            seen: list[object] = []
+            for first in range(1, fitting + 4, 4):
+                clock.advance(60)
+                await log.append("a", 1, big_records(first, first + 3))
+                seen += await quick.batch()
+            assert await slow.batch() == [Resync(0)]
+            assert len(seen) == fitting + 4
+            await log.append("a", 1, records(fitting + 5, fitting + 5))
+            assert len(await quick.batch()) == 1
+
+    play(tmp_path, scene)
+
+
+def test_an_agent_that_floods_is_refused_and_the_others_are_not(tmp_path: Path) -> None:
+    async def scene(log: EventLog, clock: HandClock) -> None:
+        with pytest.raises(FaultError, match="try again in") as refused:
+            await append_many(log, 1, 1000)
+        assert refused.value.kind is FaultKind.TOO_FAST
+        seen = await log.seen("a", 1)
+        assert seen * MAX_PAYLOAD <= BURST_BYTES
+        await log.append("b", 2, big_records(1, 1))
+        await log.tell("job", BIG)
+        clock.advance(1)
+        assert await log.append("a", 1, big_records(seen + 1, seen + 4)) == seen + 4, "no event of it is lost"
+
+    play(tmp_path, scene)
+
+
+def test_an_agent_that_fills_the_log_is_trimmed_as_it_goes(tmp_path: Path) -> None:
+    async def scene(log: EventLog, _clock: HandClock) -> None:
+        await append_many(log, 1, (32 << 20) // MAX_PAYLOAD)
+        assert (tmp_path / "hive.sqlite").stat().st_size < 12 << 20
+
+    play(tmp_path, scene, keep_bytes=4 << 20)
+
+
+def test_what_is_read_at_once_is_bounded_in_bytes(tmp_path: Path) -> None:
+    async def scene(log: EventLog, _clock: HandClock) -> None:
+        await append_many(log, 1, 100)
+        first = await log.after(0)
+        assert 50 < len(first) < 80
+        assert len(first + await log.after(first[-1].id)) == 100, "reading on gives the rest"
+        assert (await log.latest())[-1].id == 100
+
+    play(tmp_path, scene)
+
+
 def test_a_closed_subscription_ends(tmp_path: Path) -> None:
     async def scene(log: EventLog, _clock: HandClock) -> None:
         subscription = log.subscribe()
@@ -155,6 +216,17 @@ def test_ids_go_on_after_a_restart_and_a_trim(tmp_path: Path) -> None:
 
     play(tmp_path, first)
     play(tmp_path, second)
+
+
+def test_a_trim_keeps_so_many_bytes_of_each_agent(tmp_path: Path) -> None:
+    async def scene(log: EventLog, clock: HandClock) -> None:
+        await log.append("talker", 1, big_records(1, 40))
+        await log.append("quiet", 2, records(1, 3))
+        assert await log.trim(keep_s=clock.now()) == 36
+        assert [event.id for event in await log.after(0, "talker")] == [37, 38, 39, 40]
+        assert len(await log.after(0, "quiet")) == 3
+
+    play(tmp_path, scene, keep_bytes=4 * MAX_PAYLOAD + 100)
 
 
 def test_a_trim_keeps_the_newest_of_each_agent_and_what_is_young(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What happened, in order: an append-only log, and those who follow it live."""
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
@@ -9,6 +10,7 @@ from typing import Any, Final, Self
 import msgspec
 from msgspec import Struct
 
+from hyperhive.broker.bucket import Bucket
 from hyperhive.broker.clock import Clock, SystemClock
 from hyperhive.broker.database import Change, Connection, Database
 from hyperhive.broker.sql import Queries
@@ -18,11 +20,22 @@ from hyperhive.protocol.faults import FaultError, FaultKind
 _SQL: Final = Queries("events")
 _MAX_SEQ: Final = 2**63 - 1
 _CHUNK: Final = 200
+_CHUNK_BYTES: Final = 8 << 20
+_MAX_READ_BYTES: Final = 16 << 20
+_ROW_BYTES: Final = 64
+"""What an event takes beside its payload, about."""
 KEEP_S: Final = 7 * 86400
 KEEP_EVENTS: Final = 50_000
 """Of each agent."""
+KEEP_BYTES: Final = 256 << 20
+"""The same, of payloads."""
+BYTES_PER_S: Final = 8 << 20
+"""What one agent may add for long."""
+BURST_BYTES: Final = 64 << 20
 MAX_BEHIND: Final = 10_000
 """Events that may wait for one subscriber."""
+MAX_BEHIND_BYTES: Final = 64 << 20
+"""The same, of payloads."""
 HIVE: Final = ""
 """In the place of an agent's name: the hive itself."""
 _HIVES_OWN: Final = 0
@@ -46,6 +59,7 @@ class Subscription:
         self._agent = agent
         self._limit = limit
         self._waiting: list[HiveEvent | Resync] = []
+        self._waiting_bytes = 0
         self._last = last
         self._wake: asyncio.Future[None] | None = None
         self._ended = False
@@ -63,7 +77,7 @@ class Subscription:
         while not self._waiting and not self._ended:
             self._wake = asyncio.get_running_loop().create_future()
             await self._wake
-        taken, self._waiting = self._waiting, []
+        taken, self._waiting, self._waiting_bytes = self._waiting, [], 0
         if taken:
             self._last = last.id if isinstance(last := taken[-1], HiveEvent) else last.last
         return taken
@@ -85,7 +99,8 @@ class Subscription:
             events = [event for event in events if event.agent == self._agent]
         if not events:
             return
-        if len(self._waiting) + len(events) > self._limit:
+        self._waiting_bytes += sum(len(memoryview(event.payload)) for event in events)
+        if len(self._waiting) + len(events) > self._limit or self._waiting_bytes > MAX_BEHIND_BYTES:
             self._waiting = [Resync(self._last)]
             self.close()
             return
@@ -103,19 +118,35 @@ class _Batch(Struct, frozen=True):
     records: Sequence[EventRecord]
 
 
-class EventLog:
-    """The `events` table. An event's id rises over the hive's whole life, restarts included."""
+class _Inflow:
+    """What one agent adds."""
 
-    def __init__(self, database: Database, clock: Clock | None = None) -> None:
+    def __init__(self) -> None:
+        self.bucket = Bucket(BYTES_PER_S, BURST_BYTES)
+        self.untrimmed = 0  #: bytes that it has added since it was last trimmed
+
+
+class EventLog:
+    """The `events` table. An event's id rises over the hive's whole life, restarts included.
+
+    One agent's events can take neither the disk nor the writer's time from the others: it is held to a rate, and one
+    that adds much is trimmed as it goes.
+    """
+
+    def __init__(self, database: Database, clock: Clock | None = None, keep_bytes: int = KEEP_BYTES) -> None:
         self._database = database
+        self._keep_bytes = keep_bytes
         self._clock = clock or SystemClock()
         self._subscriptions: set[Subscription] = set()
         self._append = Change(apply=_append)
         self._last = 0
+        self._inflows: dict[str, _Inflow] = {}
+        self._trims: set[asyncio.Future[None]] = set()
 
     @classmethod
-    async def open(cls, database: Database, clock: Clock | None = None) -> Self:
-        log = cls(database, clock)
+    async def open(cls, database: Database, clock: Clock | None = None, keep_bytes: int = KEEP_BYTES) -> Self:
+        """`keep_bytes` of payloads are kept of each agent, besides what `trim` says."""
+        log = cls(database, clock, keep_bytes)
         log._last = await database.read(_highest_id)
         return log
 
@@ -127,21 +158,25 @@ class EventLog:
     def append(self, agent: str, incarnation: int, records: Sequence[EventRecord]) -> "asyncio.Future[int]":
         """Store an agent's events; the future is the highest seq stored of it. What was stored before is skipped.
 
-        Raises FaultError (`invalid_params`) for a payload or a seq that is too large, and then stores none of them.
+        Raises FaultError and stores none of them: `invalid_params` for a payload or a seq that is too large,
+        `too_fast` for more bytes than an agent may add.
         """
+        total = 0
         for record in records:
-            if len(memoryview(record.payload)) > MAX_PAYLOAD or record.seq > _MAX_SEQ:
+            size = len(memoryview(record.payload))
+            total += size + _ROW_BYTES
+            if size > MAX_PAYLOAD or record.seq > _MAX_SEQ:
                 raise FaultError(
                     FaultKind.INVALID_PARAMS,
                     f"cannot store event {record.seq}: a payload takes {MAX_PAYLOAD} bytes; cut it before sending",
                 )
-        return self._store(_Batch(agent, incarnation, records))
+        self._let_in(agent, total)
+        return self._store(_Batch(agent, incarnation, records), total)
 
     def tell(self, kind: str, payload: msgspec.Raw, agent: str = HIVE) -> "asyncio.Future[int]":
         """Store an event of the hive's own: about itself, or about an agent."""
-        return self._store(
-            _Batch(agent, _HIVES_OWN, [EventRecord(seq=0, ts=self._clock.now(), kind=kind, payload=payload)])
-        )
+        told = EventRecord(seq=0, ts=self._clock.now(), kind=kind, payload=payload)
+        return self._store(_Batch(agent, _HIVES_OWN, [told]), len(memoryview(payload)) + _ROW_BYTES)
 
     async def seen(self, agent: str, incarnation: int) -> int:
         """The highest seq that is stored of the agent; its harness sends what is above. 0: nothing is."""
@@ -149,13 +184,13 @@ class EventLog:
         return await self._database.read(lambda connection: _seen(connection, key))
 
     async def after(self, id: int, agent: str | None = None, limit: int = 1000) -> list[HiveEvent]:
-        """The events behind an id, oldest first; of one agent (or HIVE), or of all."""
+        """The events behind an id, oldest first; of one agent (or HIVE), or of all. Fewer where they are large."""
         query = "after" if agent is None else "after_of"
         values = {"id": id, "agent": agent, "limit": limit}
         return await self._database.read(lambda connection: _events(connection, query, values))
 
     async def latest(self, agent: str | None = None, limit: int = 1000) -> list[HiveEvent]:
-        """The newest, oldest of them first."""
+        """The newest, oldest of them first. Fewer where they are large."""
         query = "latest" if agent is None else "latest_of"
         values = {"agent": agent, "limit": limit}
         return (await self._database.read(lambda connection: _events(connection, query, values)))[::-1]
@@ -173,24 +208,49 @@ class EventLog:
         self._subscriptions.discard(subscription)
 
     def close(self) -> None:
-        """End all subscriptions."""
+        """End all subscriptions, and trimming."""
         for subscription in list(self._subscriptions):
             subscription.close()
+        for trim in self._trims:
+            trim.cancel()
 
     async def trim(self, keep_s: float = KEEP_S, keep_events: int = KEEP_EVENTS) -> int:
-        """Delete what is older, and of each agent what is beyond its newest so many, in small steps; how many went."""
+        """Delete what is older, and of each agent what is beyond its newest so many; how many went. In small steps."""
+        names = await self._database.read(_agents)
+        self._inflows = {name: inflow for name, inflow in self._inflows.items() if name in names}
         before = self._clock.now() - keep_s
-        names = await self._database.read(lambda connection: connection.execute(_SQL["agents"]).fetchall())
+        return sum([await self._trim(name, before, keep_events) for name in names])
+
+    async def _trim(self, agent: str, before: float, keep_events: int) -> int:
+        values = {
+            "agent": agent, "before": before, "keep": keep_events, "keep_bytes": self._keep_bytes,
+            "chunk": _CHUNK, "chunk_bytes": _CHUNK_BYTES,
+        }  # fmt: skip
+        values["last"] = await self._database.read(functools.partial(_last_to_go, values))
         deleted = 0
-        for (agent,) in names:
-            values = {"agent": agent, "keep": keep_events, "before": before, "chunk": _CHUNK}
-            values["last"] = await self._database.read(functools.partial(_last_to_go, values))
-            step = functools.partial(_trim, values)
-            while count := await self._database.write(step):
-                deleted += count
+        while ids := await self._database.read(functools.partial(_next_to_go, values)):
+            deleted += await self._database.write(functools.partial(_delete, ids))
         return deleted
 
-    def _store(self, batch: _Batch) -> "asyncio.Future[int]":
+    def _let_in(self, agent: str, size: int) -> None:
+        inflow = self._inflows.setdefault(agent, _Inflow())
+        if wait := inflow.bucket.take(self._clock.monotonic(), size):
+            raise FaultError(
+                FaultKind.TOO_FAST,
+                f"cannot store events: over {BYTES_PER_S >> 20} MiB of them a second; try again in {wait:.2f} s",
+            )
+        inflow.untrimmed += size
+        if inflow.untrimmed > self._keep_bytes // 4:
+            inflow.untrimmed = 0
+            trim = asyncio.ensure_future(self._trim_as_it_goes(agent))
+            self._trims.add(trim)
+            trim.add_done_callback(self._trims.discard)
+
+    async def _trim_as_it_goes(self, agent: str) -> None:
+        with contextlib.suppress(FaultError):  # a disk that refuses is told to those who store; the next trim does it
+            await self._trim(agent, self._clock.now() - KEEP_S, KEEP_EVENTS)
+
+    def _store(self, batch: _Batch, size: int) -> "asyncio.Future[int]":
         stored: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
         def settle(result: tuple[int, list[HiveEvent]] | Exception) -> None:
@@ -202,7 +262,7 @@ class EventLog:
                 stored.set_result(result[0])
             self._publish(result[1])
 
-        self._database.submit(self._append, batch, settle)
+        self._database.submit(self._append, batch, settle, size)
         return stored
 
     def _publish(self, events: list[HiveEvent]) -> None:
@@ -254,16 +314,28 @@ def _highest_id(connection: Connection) -> int:
 
 
 def _events(connection: Connection, query: str, values: dict[str, Any]) -> list[HiveEvent]:
-    return [
-        HiveEvent(id=number, ts=ts, agent=agent, kind=kind, payload=msgspec.Raw(payload))
-        for number, ts, agent, kind, payload in connection.execute(_SQL[query], values)
-    ]
+    events: list[HiveEvent] = []
+    size = 0
+    for number, ts, agent, kind, payload in connection.execute(_SQL[query], values):
+        events.append(HiveEvent(id=number, ts=ts, agent=agent, kind=kind, payload=msgspec.Raw(payload)))
+        size += len(payload)
+        if size > _MAX_READ_BYTES:
+            break
+    return events
+
+
+def _agents(connection: Connection) -> set[str]:
+    return {row[0] for row in connection.execute(_SQL["agents"])}
 
 
 def _last_to_go(values: dict[str, Any], connection: Connection) -> int:
-    row = connection.execute(_SQL["first_kept"], values).fetchone()
+    row = connection.execute(_SQL["last_to_go"], values).fetchone()
     return row[0] if row else 0
 
 
-def _trim(values: dict[str, Any], connection: Connection) -> int:
-    return connection.execute(_SQL["trim"], values).rowcount
+def _next_to_go(values: dict[str, Any], connection: Connection) -> list[int]:
+    return [row[0] for row in connection.execute(_SQL["next_to_go"], values)]
+
+
+def _delete(ids: list[int], connection: Connection) -> int:
+    return connection.execute(_SQL["delete"], {"ids": msgspec.json.encode(ids).decode()}).rowcount

@@ -22,9 +22,18 @@ SELECT id, ts, agent, kind, payload FROM events WHERE agent = :agent ORDER BY id
 -- name: agents that have events
 SELECT DISTINCT agent FROM events;
 
--- name: first_kept: the oldest of the newest so many
-SELECT id FROM events WHERE agent = :agent ORDER BY id DESC LIMIT 1 OFFSET :keep;
+-- name: last_to_go: the newest of an agent's events that is beyond what is kept
+SELECT id FROM (
+  SELECT id, row_number() OVER newest AS place, sum(length(payload)) OVER newest AS bytes
+    FROM events WHERE agent = :agent WINDOW newest AS (ORDER BY id DESC))
+ WHERE place > :keep OR bytes > :keep_bytes LIMIT 1;
 
--- name: trim one step of one agent
-DELETE FROM events WHERE id IN (
-  SELECT id FROM events WHERE agent = :agent AND (id <= :last OR ts < :before) ORDER BY id LIMIT :chunk);
+-- name: next_to_go: what is deleted of one agent in one step
+SELECT id FROM (
+  SELECT id, size, sum(size) OVER (ORDER BY id) AS bytes FROM (
+    SELECT id, length(payload) AS size FROM events
+     WHERE agent = :agent AND (id <= :last OR ts < :before) ORDER BY id LIMIT :chunk))
+ WHERE bytes - size < :chunk_bytes;
+
+-- name: delete
+DELETE FROM events WHERE id IN (SELECT value FROM json_each(:ids));

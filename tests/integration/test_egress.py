@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
+import needs
 from hyperhive.containers.egress import Egress, EgressRule, Refusal
 from hyperhive.containers.egress_proxy import Bounds, Proxy
 from hyperhive.containers.egress_rules import Allowed
@@ -44,7 +46,7 @@ async def proxy(
         (Allowed(host="up.example", port=port),),
         lambda host, port, why: refused.append(f"{host}:{port} {why}"),
         resolve=resolve,
-        is_public=lambda address: public,
+        is_outside=lambda address: public,
         bounds=bounds,
     )
     await made.open()
@@ -62,6 +64,19 @@ async def ask(path: Path, request: bytes, *, end: bool = True) -> bytes:
     answer = await reader.read()
     writer.close()
     return answer
+
+
+HOST_WITH_A_PUBLIC_ADDRESS = """
+import fcntl, socket, struct
+from hyperhive.containers.egress_proxy import is_outside
+from hyperhive.containers.egress_rules import is_public
+
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+    address = struct.pack("=HH4s8x", socket.AF_INET, 0, socket.inet_aton("9.9.9.9"))
+    fcntl.ioctl(control, 0x8916, b"lo".ljust(16, b"\\0") + address)  # SIOCSIFADDR
+    fcntl.ioctl(control, 0x8914, b"lo".ljust(16, b"\\0") + struct.pack("=H14x", 1))  # SIOCSIFFLAGS: up
+print(is_public("9.9.9.9"), is_outside("9.9.9.9"), is_outside("9.9.9.10"))
+"""
 
 
 def connect(host: str, port: int) -> bytes:
@@ -105,6 +120,32 @@ def test_a_name_that_resolves_to_a_private_address_is_refused_and_told(tmp_path:
     answer, refused = asyncio.run(main())
     assert answer.startswith(b"HTTP/1.1 403")
     assert "private" in refused[0]
+
+
+def test_a_public_address_that_is_the_hosts_own_is_its_own() -> None:
+    needs.bwrap()  # for its user namespaces
+    found = subprocess.run(
+        ["unshare", "--map-root-user", "--net", sys.executable, "-c", HOST_WITH_A_PUBLIC_ADDRESS],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.stdout == "True False True\n", found.stderr
+
+
+@pytest.mark.parametrize("host", ["a..x", f"{'a' * 64}.example", ".example", "up.example..", "\u00fc.example"])
+def test_a_name_that_no_resolver_takes_is_refused_without_asking_one(tmp_path: Path, host: str) -> None:
+    async def main() -> bytes:
+        path = tmp_path / "proxy.sock"
+        allowed = (Allowed(host="*.example", port=443), Allowed(host=host, port=443))
+        made = Proxy(path, allowed, lambda host, port, why: None)
+        await made.open()
+        try:
+            return await ask(tmp_path, f"CONNECT {host}:443 HTTP/1.1\r\n\r\n".encode("latin-1"))
+        finally:
+            await made.close()
+
+    assert asyncio.run(main()).startswith(b"HTTP/1.1 400")
 
 
 def test_a_peer_that_sends_its_head_too_slowly_is_cut(tmp_path: Path) -> None:

@@ -51,6 +51,7 @@ def test_an_entry_that_is_no_name_is_refused_with_an_example(text: str) -> None:
     [
         *("127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0"),
         *("224.0.0.1", "255.255.255.255", "240.0.0.1", "::1", "::", "fe80::1", "fc00::1", "ff02::1"),
+        *("fec0::1", "168.63.129.16", "64:ff9b:1::1", "64:ff9b::a83f:8110"),
         *("::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "2001:db8::1"),
     ],
 )
@@ -64,7 +65,8 @@ def test_addresses_of_the_internet_are_public(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "host", "host:", ":443", "host:0", "host:70000", "http://host:443", "a b:1", "u@h:1"]
+    "text",
+    ["", "host", "host:", ":443", "host:0", "host:70000", "http://host:443", "a b:1", "u@h:1", "a..x:1", "-a:1"],
 )
 def test_a_target_that_is_not_host_and_port_is_no_target(text: str) -> None:
     assert parse_target(text) is None

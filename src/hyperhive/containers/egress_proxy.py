@@ -49,6 +49,22 @@ async def resolve(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
+def is_outside(address: str) -> bool:
+    """Whether the address is on the internet and not this host's own, which no firewall on the way would guard."""
+    return is_public(address) and not is_own(address)
+
+
+def is_own(address: str) -> bool:
+    """Whether the kernel delivers what is sent there to this very host. Sends nothing."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((address, 9))
+        except OSError:  # there is no way there
+            return False
+        return bool(probe.getsockname()[0] == address)
+
+
 class Proxy:
     """Serves one agent's socket between `open` and `close`. `allowed` may be replaced at any time."""
 
@@ -59,14 +75,14 @@ class Proxy:
         refused: Refused,
         *,
         resolve: Resolve = resolve,
-        is_public: Public = is_public,
+        is_outside: Public = is_outside,
         bounds: Bounds | None = None,
     ) -> None:
         self.path = path
         self.allowed = allowed
         self._refused = refused
         self._resolve = resolve
-        self._is_public = is_public
+        self._is_outside = is_outside
         self._bounds = bounds or Bounds()
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -146,10 +162,10 @@ class Proxy:
         try:
             async with asyncio.timeout(self._bounds.connect_timeout_s):
                 addresses = await self._resolve(host, port)
-                public = [address for address in addresses if self._is_public(address)]
-                if not public:
-                    raise self._forbid(host, port, "resolves to private addresses only")
-                for address in public:
+                outside = [address for address in addresses if self._is_outside(address)]
+                if not outside:
+                    raise self._forbid(host, port, "resolves to private addresses or to this host only")
+                for address in outside:
                     with contextlib.suppress(OSError):
                         return await asyncio.open_connection(address, port, limit=_CHUNK)
         except (TimeoutError, OSError) as error:

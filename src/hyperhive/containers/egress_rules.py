@@ -13,7 +13,14 @@ CLAUDE_HOSTS: Final = ("api.anthropic.com", "platform.claude.com")
 
 _HOST = re.compile(r"(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 _MAX_HOST: Final = 253
+_TARGET = re.compile(
+    r"(\[[0-9a-fA-F:.%]{2,64}\]|[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*\.?)"
+    r":(?P<port>[0-9]{1,5})",
+    re.ASCII | re.IGNORECASE,
+)
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+_NOT_PUBLIC: Final = tuple(map(ipaddress.ip_network, ("fec0::/10", "168.63.129.16/32")))
+"""Site-local ones, and the address of Azure's own services."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +51,10 @@ class Allowed:
 
 def parse_target(target: str) -> tuple[str, int] | None:
     """Host and port out of what follows CONNECT; None when it is not of that form."""
-    match = re.fullmatch(r"(\[[0-9a-fA-F:.%]{2,64}\]|[^\s:/@\[\]]{1,255}):([0-9]{1,5})", target)
-    if not match or not 0 < int(match[2]) < 65536:
+    match = _TARGET.fullmatch(target)
+    if not match or len(match[1]) > _MAX_HOST or not 0 < int(match["port"]) < 65536:
         return None
-    return match[1].strip("[]").lower().rstrip("."), int(match[2])
+    return match[1].strip("[]").lower().rstrip("."), int(match["port"])
 
 
 def refusal(host: str, port: int, allowed: Iterable[Allowed]) -> str:
@@ -60,13 +67,15 @@ def refusal(host: str, port: int, allowed: Iterable[Allowed]) -> str:
 
 
 def is_public(address: str) -> bool:
-    """Whether the address is out on the internet; everything of the host, its network and reserved ranges is not."""
+    """Whether the address is of the internet; private and reserved ranges are not. It may still be the host's own."""
     parsed = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(parsed, ipaddress.IPv6Address):
         if parsed.ipv4_mapped or parsed in _NAT64:
             return is_public(str(ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF)))
         if parsed.sixtofour or parsed.teredo:
             return False  # tunnels, to wherever the IPv4 address inside says
+    if any(parsed in network for network in _NOT_PUBLIC):
+        return False
     return parsed.is_global and not parsed.is_multicast and not parsed.is_reserved
 
 

@@ -209,3 +209,19 @@ def test_cleaned_json_is_the_same_value(text: str, fields: dict[str, str]) -> No
     dumped = msgspec.json.encode([text, fields]).decode()
     assert msgspec.json.decode(clean_json(dumped)) == [text, fields]
     assert is_harmless(clean_json(dumped))
+
+
+@pytest.mark.parametrize("depth", [900, 990, 995, 1000, 100_000])
+@pytest.mark.parametrize("kind", ["unheard_of", "stream", "note", "turn_start", "message_sent"])
+def test_an_event_nested_too_deep_to_show_is_one_row_and_no_error(kind: str, depth: int) -> None:
+    text = f'{{"kind":"{kind}","id":1,"value":{"[" * depth}{"]" * depth}}}'
+    bad = HiveEvent(id=1, ts=0.0, agent="alpha", kind=kind, payload=msgspec.Raw(text.encode()))
+    assert len(rows(bad)) <= 1
+
+
+def test_an_event_that_cannot_be_shown_says_so() -> None:
+    class Broken(str):
+        def startswith(self, *_: object) -> bool:
+            raise ValueError(self)
+
+    assert [row.text for row in rows(other(Broken("odd"), {}))] == ["· odd cannot be shown: ValueError"]

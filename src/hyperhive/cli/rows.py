@@ -26,6 +26,13 @@ from hyperhive.protocol.events import (
 
 def rows(event: HiveEvent) -> list[Row]:
     """The event's rows; none for what only pages need. An unknown kind is shown as it came."""
+    try:
+        return _rows(event)
+    except Exception as error:  # noqa: BLE001 - an agent wrote it: one event may not end what shows all of them
+        return [Row(text=f"· {one_line(event.kind, 40)} cannot be shown: {type(error).__name__}", style="dim")]
+
+
+def _rows(event: HiveEvent) -> list[Row]:
     live = live_event(event.payload)
     if live is not None:
         return _live(live)
@@ -78,8 +85,8 @@ def _note(event: Note) -> Row:
 def _fields(payload: msgspec.Raw) -> str:
     try:
         value: Any = msgspec.json.decode(payload)
-    except (msgspec.DecodeError, RecursionError):
-        return ""
-    if not isinstance(value, dict):
-        return bytes(payload).decode(errors="replace")
-    return " ".join(f"{name}={item}" for name, item in value.items() if name not in ("kind", "agent"))
+        if isinstance(value, dict):
+            return " ".join(f"{name}={item}" for name, item in value.items() if name not in ("kind", "agent"))
+    except (ValueError, RecursionError):
+        pass
+    return bytes(payload)[:2000].decode(errors="replace")

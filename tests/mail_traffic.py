@@ -1,6 +1,6 @@
 """A process that sends, receives and acks as fast as it can and says what it was told: to be killed by its test.
 
-Lines on stdout, each written at once: `ready`, `sent <mid> <id>`, `got <id> <attempt>`, `acked <id>`, `drained`.
+Lines on stdout, each written at once: `ready`, `sent <mid> <id>`, `got <id> <begun>`, `acked <id>`, `drained`.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ async def receive(mailbox: Mailbox, boot: str, wait: float) -> None:
     epoch = await mailbox.begin_epoch("bob", boot)
     while messages := (await mailbox.recv("bob", epoch.number, wait, 5)).messages:
         for message in messages:
-            say("got", message.id, message.attempt)
+            say("got", message.id, message.begun)
         ids = [message.id for message in messages]
         await mailbox.ack("bob", epoch.number, ids)
         for number in ids:

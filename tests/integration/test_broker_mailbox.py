@@ -608,7 +608,7 @@ def test_three_deaths_of_the_container_on_one_message_make_it_dead(tmp_path: Pat
     play(tmp_path, scene)
 
 
-def test_what_was_leased_and_never_read_is_no_attempt_and_no_death(tmp_path: Path) -> None:
+def test_what_was_leased_and_never_read_is_marked_but_no_attempt_and_no_death(tmp_path: Path) -> None:
     async def scene(home: House) -> None:
         read, unread = await home.send("1"), await home.send("2")
         await begin(home, maximum=1)
@@ -616,7 +616,7 @@ def test_what_was_leased_and_never_read_is_no_attempt_and_no_death(tmp_path: Pat
         await home.mailbox.container_died("bob")
         assert [(message.id, message.attempt, message.begun) for message in await home.lease()] == [
             (read, 2, True),
-            (unread, 1, False),
+            (unread, 1, True),  # the container may have died between claude's beginning and the word of it
         ]
         for boot in range(9):
             home.epoch = (await home.mailbox.begin_epoch("bob", f"boot {boot}")).number

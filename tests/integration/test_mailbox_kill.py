@@ -21,7 +21,7 @@ class Log:
 
     def __init__(self) -> None:
         self.sent: dict[str, int] = {}
-        self.got: list[tuple[int, int]] = []
+        self.got: list[tuple[int, bool]] = []
         self.acked: set[int] = set()
         self.again: list[int] = []
         self.tries = 0
@@ -31,10 +31,10 @@ class Log:
             match line.split():
                 case ["sent", mid, number]:
                     assert self.sent.setdefault(mid, int(number)) == int(number)
-                case ["got", number, attempt]:
+                case ["got", number, begun]:
                     if int(number) in self.acked:
                         self.again.append(int(number))
-                    self.got.append((int(number), int(attempt)))
+                    self.got.append((int(number), begun == "True"))
                 case ["acked", number]:
                     self.acked.add(int(number))
 
@@ -88,7 +88,7 @@ def test_nothing_acknowledged_is_lost_or_doubled_over_kills(tmp_path: Path) -> N
     assert {state for _, _, state, _ in rows} == {"acked"}, "everything was handled in the end"
     assert log.again == [], "what was acknowledged as handled never comes again"
     deliveries = Counter(number for number, _ in log.got)
-    attempts = Counter(number for number, attempt in log.got if attempt > 1)
-    unmarked = {number for number, count in deliveries.items() if count - attempts[number] > 1}
+    marked = Counter(number for number, begun in log.got if begun)
+    unmarked = {number for number, count in deliveries.items() if count - marked[number] > 1}
     assert unmarked == set(), "every delivery after the first says so"
     assert {number for number, *_ in rows} == set(deliveries)

@@ -89,7 +89,6 @@ class MailboxMachine(RuleBasedStateMachine):
         self.incarnations = 0
         self.boots = 0
         self.mids = 0
-        self.crashes = 0
         self.told: dict[str, list[int]] = {}
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -298,22 +297,22 @@ class MailboxMachine(RuleBasedStateMachine):
 
     @rule(crash=st.booleans())
     def hive_restarts(self, crash: bool) -> None:
-        if crash:  # what a kill leaves behind: the files as they are now
-            self.crashes += 1
-            elsewhere = self.folder / f"after-crash-{self.crashes}"
-            elsewhere.mkdir()
-            for suffix in ("", "-wal"):
-                shutil.copy(f"{self.database.path}{suffix}", f"{elsewhere / 'hive.sqlite'}{suffix}")
+        left = self.what_a_kill_leaves() if crash else self.folder
         self.run(self.close())
         if crash:
-            self.folder, old = elsewhere, self.folder
-            shutil.move(elsewhere, old.parent / f"{old.name}-{self.crashes}")
-            shutil.rmtree(old)
-            self.folder = old.parent / f"{old.name}-{self.crashes}"
+            shutil.rmtree(self.folder)
+            self.folder = left
         self.run(self.open())
         for life in self.model.lives.values():
             life.seen_at = self.clock.now()
             life.parked = None
+
+    def what_a_kill_leaves(self) -> Path:
+        """The files as they are now."""
+        folder = Path(tempfile.mkdtemp(prefix="mailbox-machine-"))
+        for suffix in ("", "-wal"):
+            shutil.copy(f"{self.database.path}{suffix}", f"{folder / 'hive.sqlite'}{suffix}")
+        return folder
 
     # what must hold
 
@@ -379,18 +378,19 @@ class MailboxMachine(RuleBasedStateMachine):
         return name in self.model.lives and self.model.lives[name].incarnation == incarnation
 
     def taken(self, letter: Letter) -> None:
-        """Its harness is gone: an attempt has failed if the message was read, else nothing was tried."""
+        """Its harness is gone: an attempt has failed if the message was read; else nobody knows how far it came."""
         if letter.state == "read":
             self.failed(letter)
         else:
             self.unharmed(letter)
+            letter.begun = True
 
     def unharmed(self, letter: Letter) -> None:
         letter.begun |= letter.state == "read"
         letter.state, letter.ready_at = "queued", 0
 
     def failed(self, letter: Letter) -> None:
-        letter.begun |= letter.state == "read"
+        letter.begun = True
         letter.attempts += 1
         letter.ready_at = 0
         letter.state = "dead" if letter.attempts >= 5 or letter.deaths >= 3 else "queued"

@@ -50,9 +50,10 @@ class Marking(Struct, frozen=True):
 class Return(Struct, frozen=True, kw_only=True):
     """Messages to take from a recipient: those of an epoch, of those up to one, of all others. None means any.
 
-    What was leased but not read has not been tried by anyone. It counts as an attempt only where `unread_too` says so:
-    when the harness calls it failed, and when it kept silent, so that mail which is leased again and again and never
-    read comes to an end, and its sender hears of it.
+    An attempt counts once its message was read. What was only leased counts where `unread_too` says so: when the
+    harness calls it failed, and when it kept silent, so that mail which is leased again and again and never read comes
+    to an end, and its sender hears of it. It is marked as begun all the same, unless it is certain that it was not:
+    a harness tells of reading a little after claude has begun.
     """
 
     name: str

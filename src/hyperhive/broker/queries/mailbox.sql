@@ -77,7 +77,9 @@ UPDATE messages SET
      ELSE :now + json_extract(:delays, '$[' || min(attempts, json_array_length(:delays) - 1) || ']') END,
    attempts = attempts + iif(state = 'read', :read, :leased),
    deaths = deaths + (state = 'read' AND :died),
-   earlier_turns = CASE WHEN turn IS NULL THEN earlier_turns ELSE json_insert(earlier_turns, '$[#]', turn) END,
+   earlier_turns = CASE WHEN turn IS NOT NULL THEN json_insert(earlier_turns, '$[#]', turn)
+                        WHEN :read AND earlier_turns = '[]' THEN '[""]'
+                        ELSE earlier_turns END,
    turn = NULL,
    read_at = NULL,
    note = :note

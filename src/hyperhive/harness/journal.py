@@ -11,22 +11,25 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from hyperhive.harness.eventlog import EventLog, EventLogError
-from hyperhive.harness.link import Link
+from hyperhive.harness.link import OUR_MISTAKES, Link
 from hyperhive.protocol import agent
 from hyperhive.protocol.agent import Events, Welcome
 from hyperhive.protocol.events import AnyLiveEvent, EventRecord, Note, record
-from hyperhive.protocol.faults import FaultError, FaultKind
+from hyperhive.protocol.faults import FaultError
 
 T = TypeVar("T")
 
 MAX_TAIL: Final = 4 << 20
 """Bytes of events in memory; older ones are read from the store again, or are lost without one."""
+GAP_NOTE: Final = 1024
+"""Bytes for the event that says which ones were lost."""
 MAX_UNSTORED: Final = 8 << 20
 """Bytes of events waiting for the disk; past it those who make events wait, too."""
 BATCH: Final = 1000
 BATCH_BYTES: Final = 512 * 1024
 """Of one call to the hive; with one event on top it stays within a line."""
 RETRY_S: Final = 1.0
+"""Before a call is repeated, and after an event was dropped."""
 
 
 class Journal:
@@ -47,6 +50,8 @@ class Journal:
         self._tail_bytes = 0
         self._unstored: list[EventRecord] = []
         self._unstored_bytes = 0
+        self._storing = False
+        self._most = BATCH  # events of the next call; fewer after a refusal, to find the one that it is about
         self._to_send = asyncio.Event()
         self._to_store = asyncio.Event()
         self._all_stored = asyncio.Event()
@@ -118,7 +123,7 @@ class Journal:
         if self._unstored:
             self._all_stored.clear()
             self._to_store.set()
-        else:
+        elif not self._storing:
             self._all_stored.set()
         if self._last is not None and self._confirmed < self._last:
             self._all_sent.clear()
@@ -126,13 +131,13 @@ class Journal:
         else:
             self._all_sent.set()
 
-    def _shorten_tail(self) -> None:
-        """Forget what the hive has; past the bound also what can be read from the store again."""
-        while self._tail and (self._tail[0].seq <= self._confirmed or self._may_drop(self._tail[0].seq)):
+    def _shorten_tail(self, *, room: int = 0) -> None:
+        """Forget what the hive has; past the bound also what can be read from the store again, or without one."""
+        while self._tail and (self._tail[0].seq <= self._confirmed or self._may_drop(self._tail[0].seq, room)):
             self._tail_bytes -= len(bytes(self._tail.popleft().payload))
 
-    def _may_drop(self, seq: int) -> bool:
-        return self._tail_bytes > MAX_TAIL and (self._log is None or seq <= self._log.last)
+    def _may_drop(self, seq: int, room: int) -> bool:
+        return self._tail_bytes + room > MAX_TAIL and (self._log is None or seq <= self._log.last)
 
     # the disk
 
@@ -144,10 +149,12 @@ class Journal:
             log = self._log
             if not batch or log is None:
                 continue
+            self._storing = True
             try:
                 await self._on_thread(partial(log.append, batch))
             except EventLogError as error:
                 self._go_without(error)
+            self._storing = False
             self._wake()
 
     def _go_without(self, error: EventLogError) -> None:
@@ -176,12 +183,15 @@ class Journal:
         try:
             seen = await self._link.call(agent.EVENTS, lambda _: Events(records=batch))
         except FaultError as fault:
-            if fault.kind in (FaultKind.INVALID_PARAMS, FaultKind.MALFORMED, FaultKind.LINE_TOO_LONG):
-                self._confirmed = batch[-1].seq  # it would be refused for ever, and everything behind it wait
-                self.record(Note(text=f"the hive refused {len(batch)} events: {fault.message}", level="error"))
-            else:
-                await asyncio.sleep(RETRY_S)
+            if fault.kind in OUR_MISTAKES and len(batch) > 1:
+                self._most = len(batch) // 2
+                return
+            if fault.kind in OUR_MISTAKES:
+                self._confirmed = batch[0].seq  # it would be refused for ever, and everything behind it wait
+                self.record(Note(text=f"the hive refused event {batch[0].seq}: {fault.message}", level="error"))
+            await asyncio.sleep(RETRY_S)
             return
+        self._most = min(2 * self._most, BATCH)
         self._confirmed = max(seen.seq, batch[-1].seq)
         self._shorten_tail()
 
@@ -193,13 +203,27 @@ class Journal:
         if self._log is not None and (not self._tail or self._tail[0].seq > seq + 1):
             log = self._log
             try:
-                stored = await self._on_thread(lambda: log.after(seq, BATCH))
+                stored = await self._on_thread(lambda: log.after(seq, self._most))
             except EventLogError as error:
                 self._go_without(error)
                 stored = []
             if stored:
                 return _fitting(stored)
-        return _fitting(list(islice((one for one in self._tail if one.seq > seq), BATCH)))
+        self._note_gap()
+        return _fitting(list(islice((one for one in self._tail if one.seq > seq), self._most)))
+
+    def _note_gap(self) -> None:
+        """What is neither in the store nor in memory is lost; the hive goes on behind it."""
+        if self._confirmed >= self._before_tail():
+            return
+        self._shorten_tail(room=GAP_NOTE)
+        first, last = self._confirmed + 1, self._before_tail()
+        self._confirmed = last
+        text = f"events {first} to {last} are lost: they are not in the agent's state, and memory could not hold them"
+        self.record(Note(text=text, level="warning"))
+
+    def _before_tail(self) -> int:
+        return self._tail[0].seq - 1 if self._tail else self._last or 0
 
 
 def _fitting(records: list[EventRecord]) -> list[EventRecord]:

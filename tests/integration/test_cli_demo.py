@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from hyperhive.cli import main
+from hyperhive.cli import demo_hive, main
 from hyperhive.cli.demo_play import MAX_FILE, Ending, essence, find_file, play
 from hyperhive.cli.output import CliError
 from hyperhive.cli.row import Row
@@ -151,3 +151,14 @@ def test_a_scenario_that_is_not_there_is_refused_before_anything_starts(
     assert main.run(main.make_app(), ["demo", "--dir", str(tmp_path / "d"), "--script", "nonsense"]) == 1
     assert "nonsense" in capfd.readouterr().err
     assert not (tmp_path / "d").exists()
+
+
+def test_a_childs_output_is_read_to_its_end_also_when_it_cannot_be_kept(tmp_path: Path) -> None:
+    async def main() -> None:
+        said, spoke = asyncio.StreamReader(), asyncio.get_running_loop().create_future()
+        said.feed_data(b"word\n" * 20_000)
+        said.feed_eof()
+        await demo_hive._keep(said, tmp_path, spoke)  # a directory: nothing can be written to it
+        assert said.at_eof()
+
+    asyncio.run(main())

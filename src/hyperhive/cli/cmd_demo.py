@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import shlex
-import shutil
 import signal
 import tempfile
 import time
@@ -20,6 +19,7 @@ from hyperhive.cli.output import CliError, console, put_json, say
 from hyperhive.cli.row import block
 from hyperhive.cli.safe import one_line
 from hyperhive.cli.terminal import Terminal
+from hyperhive.config import trees
 from hyperhive.config.paths import Paths
 
 if TYPE_CHECKING:
@@ -87,9 +87,10 @@ def _paths(home: Path) -> Paths:
 
 
 def _remove(made: Path) -> None:
-    shutil.rmtree(made, ignore_errors=True)
-    if made.exists():
-        say(f"some of {made} could not be removed")
+    try:
+        trees.remove(made)
+    except OSError as error:
+        say(f"some of {made} could not be removed: {error.strerror}")
 
 
 async def _demo(

@@ -148,7 +148,8 @@ async def _keep(stream: asyncio.StreamReader, log: Path, spoke: "asyncio.Future[
 
 
 def _append(log: Path, chunk: bytes) -> None:
-    with log.open("ab") as file:
+    # On a full disk the child's words are lost; that nobody read them would stop the child, too.
+    with suppress(OSError), log.open("ab") as file:
         if file.tell() < MAX_LOG:
             file.write(chunk)
 

@@ -75,7 +75,7 @@ class SystemdScopes(Limiter):
             properties.append("OOMPolicy=continue")
         manager = ["--user"] if self._user else []
         words = [word for text in properties for word in ("-p", text)]
-        prefix = ["systemd-run", *manager, "--quiet", "--scope", "--collect", f"--unit={name}"]
+        prefix = ["systemd-run", *manager, "--quiet", "--scope", "--collect", f"--unit={self._slice}-{name}"]
         return Cage(prefix=(*prefix, f"--slice={self._slice}.slice", *words, "--"))
 
     def expected(self, name: str) -> tuple[Path, ...]:  # noqa: ARG002 - known only while it runs

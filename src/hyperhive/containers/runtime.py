@@ -317,7 +317,7 @@ def _directories(record: Record) -> tuple[Path, ...]:
     if record.directories:
         return tuple(map(Path, record.directories))
     scope = cgroups.ROOT / record.cgroup.lstrip("/")
-    return (scope,) if scope.name == f"{record.name}.scope" else ()
+    return (scope,) if scope.name.endswith(f"{record.name}.scope") else ()
 
 
 def _signal(record: Record, number: signal.Signals) -> None:

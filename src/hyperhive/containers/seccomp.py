@@ -12,6 +12,7 @@ _ALLOW: Final = 0x7FFF0000
 _ERRNO: Final = 0x00050000
 _EQUAL, _GREATER, _MASKED_EQUAL = 4, 6, 7
 _LOW_32: Final = 0xFFFFFFFF
+_UNKNOWN: Final = -1
 
 DENIED: Final = (
     *("keyctl", "add_key", "request_key"),
@@ -24,7 +25,9 @@ DENIED: Final = (
     *("reboot", "swapon", "swapoff", "acct", "quotactl", "quotactl_fd", "syslog", "vhangup"),
     *("settimeofday", "clock_settime", "iopl", "ioperm", "lookup_dcookie"),
 )
-"""Refused with EPERM; a name the library does not know is left out."""
+"""Refused with EPERM; a name that neither the library nor we have a number for is left out."""
+_NUMBERS: Final = {"mount_setattr": 442, "open_tree_attr": 467}
+"""On x86_64 and aarch64; a library that is older than the kernel does not know these names."""
 
 NEW_NAMESPACES: Final = (
     0x00000080,
@@ -66,6 +69,8 @@ class _Filter:
     def refuse(self, call: str, error: int, *conditions: _Compare) -> None:
         """One rule; all its conditions must hold."""
         number = self._library.seccomp_syscall_resolve_name(call.encode())
+        if number == _UNKNOWN and os.uname().machine in ("x86_64", "aarch64"):
+            number = _NUMBERS.get(call, number)
         if number < 0:
             return
         array = (_Compare * max(len(conditions), 1))(*conditions)

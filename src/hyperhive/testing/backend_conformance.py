@@ -439,6 +439,12 @@ async def a_container_whose_log_cannot_be_kept_runs_on(ground: Ground) -> None:
         await asyncio.to_thread(log.rmdir)
 
 
+async def a_mount_call_is_refused_that_is_younger_than_the_filters_library(ground: Ground) -> None:
+    program = "import ctypes; c = ctypes.CDLL(None, use_errno=True); print(c.syscall(467, 0, 0, 0), ctypes.get_errno())"
+    _, lines = await output(ground, ground.spec("-c", program))
+    assert lines == ["-1 1"], lines  # EPERM
+
+
 async def a_link_is_a_link_inside_and_shows_nothing_that_lies_beside_it(ground: Ground) -> None:
     await asyncio.to_thread((ground.directory / "beside").touch)
     way = ground.directory / "sh"
@@ -496,6 +502,7 @@ CASES: Final[Mapping[str, Callable[[Ground], Awaitable[None]]]] = {
         how_it_ended_is_told_also_when_it_cannot_be_cleared_away,
         a_control_group_that_cannot_be_made_is_a_fault_that_says_so,
         a_container_whose_log_cannot_be_kept_runs_on,
+        a_mount_call_is_refused_that_is_younger_than_the_filters_library,
         a_link_is_a_link_inside_and_shows_nothing_that_lies_beside_it,
         a_command_can_be_run_inside_by_the_operator,
         logs_are_followed_as_they_are_written,

@@ -233,13 +233,13 @@ async def watch(hive: Hive, ask: host.Watch) -> AsyncIterator[Response]:
     if ask.name is not None:
         hive.fleet.get(ask.name)
     async for batch in hive.desk.watch(ask.name, since=ask.since, history=ask.history, follow=ask.follow):
-        for events in in_batches(batch, _event_size):
+        for events in in_batches(batch, _event_size) if batch else [[]]:
             yield Response(events=events)
 
 
 async def logs(hive: Hive, ask: host.Logs) -> AsyncIterator[Response]:
     async for batch in hive.fleet.logs(ask.name, lines=ask.lines, follow=ask.follow):
-        for lines in in_batches(batch, _encoded_size):
+        for lines in in_batches(batch, _encoded_size) if batch else [[]]:
             yield Response(messages=lines)
 
 

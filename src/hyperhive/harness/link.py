@@ -119,7 +119,7 @@ class Link:
         return True
 
     def _new_peer(self) -> Peer:
-        peer = Peer()
+        peer = Peer(max_line=agent.MAX_ANSWER)
         for method, handler in self._methods:
             peer.serve(method, handler)
         return peer

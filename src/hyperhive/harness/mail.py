@@ -103,7 +103,7 @@ class Mail:
 
     def _take_stock(self, welcome: Welcome) -> None:
         if welcome.held:
-            self._doubtful.put_nowait([m.id for m in welcome.held])
+            self._doubtful.put_nowait([*welcome.held])
 
 
 def _portions(ids: Collection[int]) -> list[list[int]]:

@@ -65,11 +65,13 @@ class Desk:
     async def watch(
         self, name: str | None, *, since: int | None, history: int, follow: bool
     ) -> AsyncIterator[list[HiveEvent]]:
-        """Kept events, oldest first, then new ones as they come; no gap and no double between the two.
+        """First an empty batch: what happens from now on will be told. Then kept events, oldest first, then new ones
+        as they come; no gap and no double between the two.
 
         Raises FaultError (`unavailable`) when events came faster than they were taken.
         """
         with self.chronicle.events.subscribe(name) as live:
+            yield []
             last = 0
             async for kept in self._kept(name, since, history):
                 last = kept[-1].id

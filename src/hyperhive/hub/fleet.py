@@ -274,6 +274,7 @@ class Fleet:
         await self._record(member.agent, wanted=Wanted.DOWN, asleep=False)
         member.sleep.stay_awake()
         await member.supervisor.stop(graceful=graceful)
+        await self._let_out()
         self.chronicle.note(member.agent.name, "killed", {})
 
     async def restart(self, name: str) -> None:
@@ -375,7 +376,7 @@ class Fleet:
             return agent_toml.load(self.house.paths.applied(name))
         except FaultError as fault:
             log.error("the deployed agent.toml cannot be read", agent=name, error=fault.message)
-            return agent_toml.parse("")
+            return AgentSettings(allowed_recipients=[MANAGER])  # what it may do is not known: as little as there is
 
     def _member(self, name: str) -> _Member:
         member = self._members.get(known_form(name))

@@ -53,7 +53,7 @@ class Runners:
             paused=agent.row.paused,
             events_seen=seen,
             peers=[name for name in self.fleet.names() if name != agent.name],
-            held=epoch.held,
+            held=[envelope.id for envelope in epoch.held],
         )
 
     def gone(self, agent: Agent, peer: Peer) -> None:

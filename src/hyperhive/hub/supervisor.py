@@ -77,6 +77,7 @@ class Supervisor:
     async def adopt(self, running: Running) -> None:
         """Take over a container that outlived an earlier daemon."""
         async with self._turnstile:
+            self._agent.greeted = True  # an earlier daemon's runner: it may be at work
             self._attach(running)
 
     async def start(self) -> None:
@@ -140,9 +141,16 @@ class Supervisor:
             self._enter(Phase.STOPPING)
             if graceful:
                 await self._let_the_turn_end(running)
-            await self._runtime.stop(container_name(self._agent.name), grace_s=STOP_GRACE_S)
+            await self._end()
             self._forget()
         self._enter(Phase.STOPPED)
+
+    async def _end(self) -> None:
+        container = container_name(self._agent.name)
+        if self._agent.greeted:
+            await self._runtime.stop(container, grace_s=STOP_GRACE_S)
+        else:  # it has begun nothing, and a first process that is not up yet hears no TERM
+            await self._runtime.kill(container)
 
     async def _let_the_turn_end(self, running: Running) -> None:
         if self._agent.peer is None:

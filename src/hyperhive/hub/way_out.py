@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 
+from hyperhive.broker.roster import Wanted
 from hyperhive.config.paths import Paths
 from hyperhive.containers.egress import Egress, EgressRule
 from hyperhive.containers.egress_rules import CLAUDE_HOSTS
@@ -49,4 +50,5 @@ class WayOut:
 
 
 def _needs_one(agent: Agent) -> bool:
-    return agent.furnished and agent.settings.network.mode == "allowlist"
+    """A stopped agent needs none; when nobody does, the proxy ends with the daemon."""
+    return agent.furnished and agent.row.wanted is Wanted.UP and agent.settings.network.mode == "allowlist"

@@ -17,6 +17,8 @@ MAX_BODY: Final = 64 * 1024
 """Bytes of a message's body in UTF-8."""
 MAX_WAIT_S: Final = 180
 MAX_BATCH: Final = 32
+MAX_ANSWER: Final = 16 << 20
+"""Bytes of a line from the hive: a batch of the largest bodies, each of their bytes escaped, fits into it."""
 HEARTBEAT_S: Final = 30
 LEASE_S: Final = 120
 
@@ -79,7 +81,7 @@ class Welcome(Struct, frozen=True, kw_only=True):
     paused: bool
     events_seen: int  #: highest event seq the hive has stored; send what is above it
     peers: list[str] = []
-    held: list[Envelope] = []  #: messages this epoch still holds a lease on (after the connection was lost)
+    held: list[int] = []  #: ids this epoch still holds a lease on (after the connection was lost)
 
 
 class Recv(Struct, frozen=True, kw_only=True):

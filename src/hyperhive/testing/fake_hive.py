@@ -212,7 +212,7 @@ class FakeHive:
             epoch=self.epoch,
             paused=self.paused,
             events_seen=self.events_seen,
-            held=[m.envelope for m in self._held()],
+            held=[m.envelope.id for m in self._held()],
         )
 
     async def _recv(self, recv: Recv) -> Received:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from hyperhive.containers.pidfd import Process
 from hyperhive.containers.spec import ContainerSpec
 
 
@@ -55,7 +56,7 @@ class Backend(ABC):
         """For a spec that passed `check`."""
 
     @abstractmethod
-    def enter_argv(self, init: int, argv: Sequence[str], *, env: Mapping[str, str], cwd: str) -> tuple[str, ...]:
+    def enter_argv(self, init: Process, argv: Sequence[str], *, env: Mapping[str, str], cwd: str) -> tuple[str, ...]:
         """Executed on the host by the operator: runs `argv` in the container whose first process is `init`.
 
         No secrets in `env`: the command line is there for every user of the host to read.

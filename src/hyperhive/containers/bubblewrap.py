@@ -13,6 +13,7 @@ from typing import Final
 
 from hyperhive.containers.backend import Backend, BackendKind, Command, Finding
 from hyperhive.containers.host import OLDEST_BWRAP, Host
+from hyperhive.containers.pidfd import Process
 from hyperhive.containers.spec import HOME, INSIDE_UID, ContainerSpec, Network
 from hyperhive.protocol.faults import FaultError, FaultKind
 
@@ -69,8 +70,9 @@ class Bubblewrap(Backend):
         argv += ["--json-status-fd", str(_STATUS), "--block-fd", str(_BLOCK), "--", *spec.argv]
         return Command(argv=tuple(argv), data=data, stage=tuple(stage.bound), status_fd=_STATUS, block_fd=_BLOCK)
 
-    def enter_argv(self, init: int, argv: Sequence[str], *, env: Mapping[str, str], cwd: str) -> tuple[str, ...]:
-        plan = {"init": init, "argv": list(argv), "env": dict(env), "cwd": cwd, "uid": INSIDE_UID}
+    def enter_argv(self, init: Process, argv: Sequence[str], *, env: Mapping[str, str], cwd: str) -> tuple[str, ...]:
+        plan = {"init": init.pid, "start": init.start, "argv": list(argv), "env": dict(env), "cwd": cwd}
+        plan["uid"] = INSIDE_UID
         plan["filter"] = base64.b64encode(self.host.seccomp or b"").decode()
         return (sys.executable, "-I", "-S", str(_ENTER), json.dumps(plan))
 

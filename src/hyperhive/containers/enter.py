@@ -12,6 +12,7 @@ and relayed, so that nothing in the container ever holds the operator's.
 import base64
 import contextlib
 import ctypes
+import errno
 import fcntl
 import json
 import os
@@ -35,32 +36,42 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 def main() -> int:
     plan = json.loads(sys.argv[1])
-    at_terminal = os.isatty(0) and os.isatty(1)
-    controller, terminal = pty.openpty() if at_terminal else (-1, -1)
+    terminals = [fd for fd in (1, 2, 0) if os.isatty(fd)]
+    controller, terminal = pty.openpty() if terminals else (-1, -1)
     # The relay stays outside: it must outlive the container to give the operator's terminal back as it was.
     child = os.fork()
     if child == 0:
-        os._exit(_inside(plan, terminal))
-    if not at_terminal:
+        os._exit(_inside(plan, terminal, terminals))
+    if not terminals:
         return _code(os.waitpid(child, 0)[1])
     os.close(terminal)
-    return _relay(controller, child)
+    return _relay(controller, child, terminals[0])
 
 
-def _inside(plan: dict[str, Any], terminal: int) -> int:
+def _inside(plan: dict[str, Any], terminal: int, terminals: list[int]) -> int:
     try:
+        init = _open(plan["init"], plan["start"])
         _join_groups(plan["init"])
         if os.getuid() == 0:
             os.setgroups([])  # later it is forbidden
-        _join_namespaces(plan["init"])
+        _join_namespaces(plan["init"], init)
     except OSError as error:
         os.write(2, f"cannot enter the container: {error.strerror}; has it just ended?\n".encode())
         return 126
     # Only a child is in the new pid namespace.
     child = os.fork()
     if child == 0:
-        _become(plan, terminal)
+        _become(plan, terminal, terminals)
     return _code(os.waitpid(child, 0)[1])
+
+
+def _open(pid: int, start: int) -> int:
+    """A descriptor of the container's first process, not of one that has got its number since."""
+    fd = os.pidfd_open(pid)
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        if int(file.read().rpartition(b")")[2].split()[19]) != start:
+            raise OSError(errno.ESRCH, os.strerror(errno.ESRCH))
+    return fd
 
 
 def _join_groups(init: int) -> None:
@@ -74,9 +85,8 @@ def _join_groups(init: int) -> None:
                 break
 
 
-def _join_namespaces(init: int) -> None:
+def _join_namespaces(init: int, fd: int) -> None:
     # All in one call: one after the other is not allowed, since they belong to two different user namespaces.
-    fd = os.pidfd_open(init)
     flags = sum(flag for kind, flag in _NAMESPACES.items() if _differs(init, kind))
     if _LIBC.setns(fd, flags) != 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
@@ -87,13 +97,13 @@ def _differs(init: int, kind: str) -> bool:
     return os.readlink(f"/proc/self/ns/{kind}") != os.readlink(f"/proc/{init}/ns/{kind}")
 
 
-def _become(plan: dict[str, Any], terminal: int) -> None:
+def _become(plan: dict[str, Any], terminal: int, terminals: list[int]) -> None:
     try:
         os.setsid()
         if terminal >= 0:
             fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
-            for fd in (0, 1, 2):
-                os.dup2(terminal, fd)
+        for fd in terminals:
+            os.dup2(terminal, fd)
         os.closerange(3, 4096)
         _give_up(plan["uid"])
         os.chdir(plan["cwd"])
@@ -124,21 +134,26 @@ def _filter(program: bytes) -> None:
         raise OSError(ctypes.get_errno(), "cannot install the system call filter")
 
 
-def _relay(controller: int, child: int) -> int:
-    """Between the operator's terminal, in raw mode, and the command's own; ends with the command."""
+def _relay(controller: int, child: int, screen: int) -> int:
+    """Between the operator's terminal, in raw mode, and the command's own; ends with the command.
+
+    What the operator has redirected is no terminal, and the command holds it itself.
+    """
+    signal.signal(signal.SIGWINCH, lambda *_: _copy_size(controller, screen))
+    _copy_size(controller, screen)
+    if not os.isatty(0):
+        _copy({controller: screen}, controller)
+        return _code(os.waitpid(child, 0)[1])
     before = termios.tcgetattr(0)
-    signal.signal(signal.SIGWINCH, lambda *_: _copy_size(controller))
-    _copy_size(controller)
     try:
         tty.setraw(0, termios.TCSADRAIN)
-        _copy(controller)
+        _copy({0: controller, controller: screen}, controller)
     finally:
         termios.tcsetattr(0, termios.TCSADRAIN, before)
     return _code(os.waitpid(child, 0)[1])
 
 
-def _copy(controller: int) -> None:
-    sources = {0: controller, controller: 1}
+def _copy(sources: dict[int, int], controller: int) -> None:
     while True:
         for fd in select.select(list(sources), [], [])[0]:
             try:
@@ -146,16 +161,21 @@ def _copy(controller: int) -> None:
             except OSError:
                 data = b""  # the other side of a terminal is gone
             if data:
-                os.write(sources[fd], data)
+                _write(sources[fd], data)
             elif fd == controller:
                 return
             else:
                 del sources[fd]
 
 
-def _copy_size(controller: int) -> None:
+def _write(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+def _copy_size(controller: int, screen: int) -> None:
     with contextlib.suppress(OSError):
-        fcntl.ioctl(controller, termios.TIOCSWINSZ, fcntl.ioctl(1, termios.TIOCGWINSZ, bytes(8)))
+        fcntl.ioctl(controller, termios.TIOCSWINSZ, fcntl.ioctl(screen, termios.TIOCGWINSZ, bytes(8)))
 
 
 def _code(status: int) -> int:

@@ -154,7 +154,7 @@ class Runtime:
             raise FaultError(
                 FaultKind.WRONG_STATE, f"cannot enter container {name!r}: it does not run; start it first"
             )
-        return self.backend.enter_argv(running.record.init.pid, argv, env=env, cwd=cwd)
+        return self.backend.enter_argv(running.record.init, argv, env=env, cwd=cwd)
 
     async def logs(self, name: str, *, lines: int = 200) -> list[str]:
         """The last lines it wrote, at most 5000, also of a container that has ended. Hostile text."""

@@ -440,7 +440,9 @@ async def a_container_whose_log_cannot_be_kept_runs_on(ground: Ground) -> None:
 
 
 async def a_mount_call_is_refused_that_is_younger_than_the_filters_library(ground: Ground) -> None:
-    program = "import ctypes; c = ctypes.CDLL(None, use_errno=True); print(c.syscall(467, 0, 0, 0), ctypes.get_errno())"
+    program = (
+        "import ctypes; c = ctypes.CDLL(None, use_errno=True); print(c.syscall(467, 0, 0, 0), ctypes.get_errno())"
+    )
     _, lines = await output(ground, ground.spec("-c", program))
     assert lines == ["-1 1"], lines  # EPERM
 
@@ -462,6 +464,34 @@ async def a_command_can_be_run_inside_by_the_operator(ground: Ground) -> None:
         done = await run(argv, timeout=20, check=False)
         assert done.status == 9, done
         assert done.text().split() == ["1000", "probe", "1", "CapEff:", "0000000000000000"], done
+
+
+async def the_operators_terminal_is_never_what_a_command_inside_holds(ground: Ground) -> None:
+    controller, terminal = os.openpty()
+    try:
+        async with hive(ground) as runtime:
+            await runtime.start(ground.spec("/bin/sleep", "1000"))
+            argv = runtime.enter_argv(
+                "probe", ["stat", "-Lc", "%F %Hr:%Lr", "/dev/stdout"], env={"PATH": "/usr/bin:/bin"}, cwd="/"
+            )
+            child = await asyncio.create_subprocess_exec(*argv, stdin=asyncio.subprocess.DEVNULL, stdout=terminal)
+            assert await child.wait() == 0
+            shown = (await asyncio.to_thread(os.read, controller, 200)).decode().strip()
+            number = os.fstat(terminal).st_rdev
+            assert shown.startswith("character special file"), shown
+            assert not shown.endswith(f" {os.major(number)}:{os.minor(number)}"), shown
+    finally:
+        os.close(controller)
+        os.close(terminal)
+
+
+async def another_process_with_the_number_of_the_first_one_is_not_entered(ground: Ground) -> None:
+    async with hive(ground) as runtime:
+        init = (await runtime.start(ground.spec("/bin/sleep", "1000"))).record.init
+        assert init is not None
+        earlier = pidfd.Process(pid=init.pid, start=init.start - 1)
+        argv = runtime.backend.enter_argv(earlier, ["true"], env={"PATH": "/usr/bin:/bin"}, cwd="/")
+        assert (await run(argv, timeout=20, check=False)).status == 126
 
 
 async def logs_are_followed_as_they_are_written(ground: Ground) -> None:
@@ -505,6 +535,8 @@ CASES: Final[Mapping[str, Callable[[Ground], Awaitable[None]]]] = {
         a_mount_call_is_refused_that_is_younger_than_the_filters_library,
         a_link_is_a_link_inside_and_shows_nothing_that_lies_beside_it,
         a_command_can_be_run_inside_by_the_operator,
+        the_operators_terminal_is_never_what_a_command_inside_holds,
+        another_process_with_the_number_of_the_first_one_is_not_entered,
         logs_are_followed_as_they_are_written,
     )
 }

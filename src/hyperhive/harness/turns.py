@@ -154,7 +154,7 @@ class Turns:
             TurnStart(
                 turn=turn.id,
                 sender=first.sender,
-                body=first.body,
+                body=first.body[:MAX_SHOWN],
                 unread=received.unread,
                 messages=turn.messages[:],
                 attempt=max(m.attempt for m in received.messages),

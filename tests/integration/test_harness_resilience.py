@@ -17,7 +17,7 @@ from hyperhive.protocol import agent
 from hyperhive.protocol.agent import Hello
 from hyperhive.protocol.events import Note, Outcome, Stream, TokenUsageChanged, ToolCall, TurnEnd
 from hyperhive.protocol.rpc import Peer
-from hyperhive.protocol.settings import AgentSettings
+from hyperhive.protocol.settings import AgentSettings, McpServer
 from hyperhive.rehearsal.script import Call, Fail, Gate, Say, Usage, on
 
 pytestmark = pytest.mark.claude
@@ -38,6 +38,21 @@ for line in claude.stdout:
     sys.stdout.buffer.flush()
 """
 """A claude that says much that the SDK cannot read."""
+
+
+UNLUCKY = """
+import os, pathlib, signal, sys
+killed = pathlib.Path("{root}/killed")
+children = pathlib.Path(f"/proc/{{os.getppid()}}/task/{{os.getppid()}}/children")
+while not killed.exists():
+    for pid in children.read_text().split():
+        if b"harness.worker" in pathlib.Path(f"/proc/{{pid}}/cmdline").read_bytes():
+            os.kill(int(pid), signal.SIGKILL)
+            killed.touch()
+            sys.exit(1)
+os.execv("{claude}", ["{claude}", *sys.argv[1:]])
+"""
+"""A claude that loses its worker at the first start, and cannot do without."""
 
 
 def _write_program(path: Path, text: str) -> None:
@@ -130,6 +145,44 @@ def test_a_conversation_that_cannot_be_resumed_gives_way_to_a_new_one() -> None:
             await r.hive.until(lambda: r.hive.state_of(message) == "acked" and r.hive.events(TurnEnd))
             assert any("could not be resumed" in note.text for note in r.hive.events(Note))
             assert not (r.state / "hyperhive-session").read_text().startswith("11111111")
+
+    asyncio.run(main())
+
+
+def test_a_conversation_outlives_a_worker_that_was_lost_while_it_was_resumed() -> None:
+    async def main() -> None:
+        async with rig(start=False) as r:
+            r.model.script("a", on("", Say("Yes.")))
+            await r.start()
+            r.hive.mail("the first thing")
+            await r.hive.until(lambda: r.hive.events(TurnEnd))
+            await r.stop()
+            session = (r.state / "hyperhive-session").read_text()
+            real, r.env["HYPERHIVE_CLAUDE"] = r.env["HYPERHIVE_CLAUDE"], str(r.root / "unlucky")
+            await asyncio.to_thread(_write_program, r.root / "unlucky", UNLUCKY.format(claude=real, root=r.root))
+            await r.start()
+            r.hive.mail("the second thing")
+            await r.hive.until(lambda: len(r.hive.events(TurnEnd)) == 2)
+            assert (r.root / "killed").exists()
+            assert (r.state / "hyperhive-session").read_text() == session
+            assert "the first thing" in r.model.requests("a")[-1].request.body.decode()
+
+    asyncio.run(main())
+
+
+def test_secrets_and_the_prompt_are_on_no_command_line_and_in_no_file_of_others() -> None:
+    async def main() -> None:
+        server = McpServer(command="/bin/false", env={"TOKEN": "of-the-database"})
+        async with rig(AgentSettings(mcp_servers={"db": server}, system_prompt="x" * 60_000)) as r:
+            r.model.script("a", on("", Say("Yes.")))
+            r.hive.mail("one")
+            (end,) = await r.hive.until(lambda: r.hive.events(TurnEnd))
+            assert end.ok
+            for pid in await r.below(""):
+                assert b"of-the-database" not in await asyncio.to_thread(Path(f"/proc/{pid}/cmdline").read_bytes)
+            kept = [file for file in (r.root / "tmp").rglob("*") if file.is_file() and file.name == "mcp.json"]
+            assert [file.stat().st_mode & 0o777 for file in kept] == [0o600]
+            assert "of-the-database" in kept[0].read_text()
 
     asyncio.run(main())
 

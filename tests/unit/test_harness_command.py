@@ -5,7 +5,7 @@ from typing import Any
 import claude_agent_sdk as sdk
 from claude_agent_sdk._internal.transport.subprocess_cli import SubprocessCLITransport
 
-from hyperhive.harness.command import allowed_tools, claude_argv, claude_env, denied_tools, mcp_servers
+from hyperhive.harness.command import allowed_tools, claude_argv, claude_env, denied_tools
 from hyperhive.harness.surroundings import Surroundings
 from hyperhive.protocol.agent import MAX_WAIT_S
 from hyperhive.protocol.settings import AgentSettings, McpServer, Tools
@@ -25,22 +25,24 @@ PLACE = Surroundings.from_env(
 
 
 def test_claude_is_started_as_the_sdk_would_start_it() -> None:
-    servers: dict[str, Any] = mcp_servers(SETTINGS)
     options = sdk.ClaudeAgentOptions(
-        system_prompt="You are.",
+        system_prompt={"type": "file", "path": "/tmp/prompt"},
         tools=list(SETTINGS.tools.built_in),
         allowed_tools=allowed_tools(SETTINGS),
         disallowed_tools=denied_tools(SETTINGS),
         model="haiku",
         permission_mode="bypassPermissions",
         resume="11111111-2222",
-        mcp_servers=servers,
+        mcp_servers=Path("/tmp/mcp.json"),
         include_partial_messages=True,
         strict_mcp_config=True,
         setting_sources=[],
         cli_path="/claude",
     )
-    ours = claude_argv("/claude", SETTINGS, system_prompt="You are.", model="haiku", session_id="11111111-2222")
+    ours = claude_argv(
+        "/claude", SETTINGS, system_prompt_file=Path("/tmp/prompt"), mcp_config_file=Path("/tmp/mcp.json"),
+        model="haiku", session_id="11111111-2222",
+    )  # fmt: skip
     assert ours == SubprocessCLITransport(prompt=_nothing(), options=options)._build_command()
 
 

@@ -21,12 +21,18 @@ R = TypeVar("R")
 CONNECT_S: Final = 90.0
 ANSWER_S: Final = 30.0
 CLOSE_S: Final = 4.0
+STATUS_S: Final = 1.0
+"""How long the exit status of a claude that said no more may take."""
 FOLLOW_S: Final = 5.0
 """How long the worker may outlive claude."""
 
 
 class ClaudeError(Exception):
     """Claude or its worker could not be started, or is gone."""
+
+
+class GaveUpError(ClaudeError):
+    """Claude itself ended with an error before it was ready."""
 
 
 class Claude:
@@ -51,6 +57,10 @@ class Claude:
         claude = await cls._launch(children, command, serve)
         try:
             await claude._call(wire.CONNECT, Connect(system_prompt=system_prompt), CONNECT_S)
+        except ClaudeError as error:
+            gave_up = await claude._gave_up()
+            await claude.kill()
+            raise (GaveUpError(str(error)) if gave_up else error) from error
         except BaseException:
             await claude.kill()
             raise
@@ -77,6 +87,12 @@ class Claude:
         ours.setblocking(False)
         _, peer = await asyncio.get_running_loop().create_unix_connection(lambda: _peer(serve), sock=ours)
         return cls(children, claude, worker, peer)
+
+    async def _gave_up(self) -> bool:
+        """Whether it was claude that ended, by itself and with an error, rather than the worker or by a signal."""
+        await asyncio.wait([self._claude.ended], timeout=STATUS_S)
+        worker_lost = self._worker.ended.done() and self._worker.ended.result() < 0
+        return self._claude.ended.done() and self._claude.ended.result() > 0 and not worker_lost
 
     async def prompt(self, uuid: str, text: str) -> None:
         await self._call(wire.PROMPT, Prompt(uuid=uuid, text=text), ANSWER_S)

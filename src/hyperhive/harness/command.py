@@ -1,8 +1,10 @@
 """How claude is started: its arguments and its environment, made from nothing."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hyperhive.harness.guard import HIVE_SERVER
@@ -36,21 +38,42 @@ def denied_tools(settings: AgentSettings) -> list[str]:
     return [f"Bash({pattern})" for pattern in settings.tools.bash_deny]
 
 
+def put_private(path: Path, text: str) -> Path:
+    """A file for claude alone, in the place of the one before it: arguments can be read by every process of the host
+    and are bounded in size. Raises OSError.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as file:  # noqa: PTH123
+        file.write(text)
+    return path
+
+
+def mcp_config(settings: AgentSettings) -> str:
+    return json.dumps({"mcpServers": mcp_servers(settings)})
+
+
 def claude_argv(
-    claude: str, settings: AgentSettings, *, system_prompt: str, model: str, session_id: str | None
+    claude: str,
+    settings: AgentSettings,
+    *,
+    system_prompt_file: Path,
+    mcp_config_file: Path,
+    model: str,
+    session_id: str | None,
 ) -> list[str]:
     """The command that the SDK would build for the same options."""
     denied = denied_tools(settings)
     return [
         claude, "--output-format", "stream-json", "--verbose",
-        "--system-prompt", system_prompt,
+        "--system-prompt-file", str(system_prompt_file),
         "--tools", ",".join(settings.tools.built_in),
         "--allowedTools", ",".join(allowed_tools(settings)),
         *(["--disallowedTools", ",".join(denied)] if denied else []),
         "--model", model,
         "--permission-mode", "bypassPermissions",
         *([f"--resume={session_id}"] if session_id else []),
-        "--mcp-config", json.dumps({"mcpServers": mcp_servers(settings)}),
+        "--mcp-config", str(mcp_config_file),
         "--include-partial-messages", "--strict-mcp-config", "--setting-sources=",
         "--input-format", "stream-json",
     ]  # fmt: skip

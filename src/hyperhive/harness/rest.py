@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
-from hyperhive.harness.claude import Claude, ClaudeError
-from hyperhive.harness.command import ClaudeCommand, claude_argv, claude_env
+from hyperhive.harness.claude import Claude, ClaudeError, GaveUpError
+from hyperhive.harness.command import ClaudeCommand, claude_argv, claude_env, mcp_config, put_private
 from hyperhive.harness.condition import Condition
 from hyperhive.harness.init import Children
 from hyperhive.harness.journal import Journal
@@ -134,21 +134,36 @@ class Rest:
 
     async def _start(self, system_prompt: str) -> Claude:
         resume = self._session.id
+        if resume is None:
+            return await self._launch(system_prompt, None)
         try:
-            return await self._launch(system_prompt, resume)
-        except ClaudeError as error:
-            if resume is None:
-                raise
+            return await self._resume(system_prompt, resume)
+        except GaveUpError as error:
             claude = await self._launch(system_prompt, None)
             self._session.forget()
             text = f"the conversation {resume} could not be resumed ({error}): a new one begins"
             self._journal.record(Note(text=text, level="warning"))
             return claude
 
+    async def _resume(self, system_prompt: str, session_id: str) -> Claude:
+        """A claude or a worker that was lost on the way says nothing about the conversation: once more."""
+        try:
+            return await self._launch(system_prompt, session_id)
+        except GaveUpError:
+            raise
+        except ClaudeError:
+            return await self._launch(system_prompt, session_id)
+
     async def _launch(self, system_prompt: str, resume: str | None) -> Claude:
+        folder = self._place.claude_tmp
+        try:
+            prompt_file = await asyncio.to_thread(put_private, folder / "system-prompt", system_prompt)
+            mcp_file = await asyncio.to_thread(put_private, folder / "mcp.json", mcp_config(self._settings))
+        except OSError as error:
+            raise ClaudeError(f"cannot start claude: {error.filename}: {error.strerror}") from error
         argv = claude_argv(
-            str(self._place.claude), self._settings,
-            system_prompt=system_prompt, model=self._model.current, session_id=resume,
+            str(self._place.claude), self._settings, system_prompt_file=prompt_file, mcp_config_file=mcp_file,
+            model=self._model.current, session_id=resume,
         )  # fmt: skip
         env = claude_env(self._place, self._settings, proxy_port=self.proxy_port, rehearsal_port=self.rehearsal_port)
         command = ClaudeCommand(argv=argv, env=env)

@@ -30,6 +30,10 @@ INTERRUPT_S: Final = 1.0
 """How long claude may take to heed an interrupt before it is told again; in the end it is killed."""
 
 
+MAX_SHOWN: Final = 32 * 1024
+"""Characters of a message in its turn's event, which takes them escaped; the mailbox has the whole."""
+
+
 @dataclass
 class Turn:
     id: str = field(default_factory=lambda: os.urandom(8).hex())

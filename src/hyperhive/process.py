@@ -20,6 +20,7 @@ PLAIN_ENV: Final[Mapping[str, str]] = {"PATH": PATH, "LANG": "C.UTF-8"}
 
 MAX_OUTPUT: Final = 1 << 20
 TERM_GRACE_S: Final = 2.0
+KILL_GRACE_S: Final = 2.0
 _CHUNK: Final = 1 << 16
 
 
@@ -129,7 +130,12 @@ async def _end(child: asyncio.subprocess.Process, grace_s: float) -> None:
             async with asyncio.timeout(grace_s):
                 await _reap(child)
     _signal_group(child.pid, signal.SIGKILL)
-    await asyncio.shield(_reap(child))
+    try:
+        async with asyncio.timeout(KILL_GRACE_S):
+            await _reap(child)
+    except TimeoutError:
+        # One that left the group may hold our pipes as long as it likes; asyncio has no public way to let go.
+        child._transport.close()  # type: ignore[attr-defined]
 
 
 async def _reap(child: asyncio.subprocess.Process) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -104,3 +105,17 @@ print([fd for fd, still_open in links.items() if fd > 2 and still_open])
 def test_death_by_signal_is_told_by_name() -> None:
     assert explain(-9) == "was killed by SIGKILL"
     assert "not found" in explain(127)
+
+
+def test_a_grandchild_that_left_the_group_does_not_hold_the_caller(tmp_path: Path) -> None:
+    script = f"setsid sleep 1000 & echo $! > {tmp_path}/pid; exit 0"
+
+    async def scene() -> None:
+        async with asyncio.timeout(30):
+            with pytest.raises(CommandFailed, match="took longer"):
+                await run(["sh", "-c", script], timeout=0.5)
+
+    try:
+        asyncio.run(scene())
+    finally:
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)

@@ -19,8 +19,8 @@ def test_dashes_in_keys_mean_underscores() -> None:
 
 
 def test_tables_are_read() -> None:
-    settings = agent_toml.parse('model = "opus"\n[network]\nallow = ["pypi.org"]\n[limits]\nmemory = "1G"')
-    assert (settings.model, settings.network.allow, settings.limits.memory) == ("opus", ["pypi.org"], "1G")
+    settings = agent_toml.parse('model = "opus"\n[network]\nallow = ["example.org"]\n[limits]\nmemory = "1G"')
+    assert (settings.model, settings.network.allow, settings.limits.memory) == ("opus", ["example.org"], "1G")
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ from hyperhive.containers.egress_process import Refusals
 from hyperhive.containers.egress_rules import Allowed, is_public, parse_target, refusal
 from hyperhive.protocol.faults import FaultError
 
-LIST = (Allowed.parse("api.anthropic.com"), Allowed.parse("*.pypi.org"), Allowed.parse("Git.Example:8443"))
+LIST = (Allowed.parse("api.anthropic.com"), Allowed.parse("*.example.org"), Allowed.parse("Git.Example:8443"))
 
 
 @pytest.mark.parametrize(
     ("host", "port"),
-    [("api.anthropic.com", 443), ("files.pypi.org", 443), ("a.b.pypi.org", 443), ("git.example", 8443)],
+    [("api.anthropic.com", 443), ("files.example.org", 443), ("a.b.example.org", 443), ("git.example", 8443)],
 )
 def test_a_name_on_the_list_may_be_reached(host: str, port: int) -> None:
     assert refusal(host, port, LIST) == ""
@@ -24,8 +24,8 @@ def test_a_name_on_the_list_may_be_reached(host: str, port: int) -> None:
         ("api.anthropic.com", 80),
         ("xapi.anthropic.com", 443),
         ("api.anthropic.com.evil.example", 443),
-        ("pypi.org", 443),
-        ("evilpypi.org", 443),
+        ("example.org", 443),
+        ("evilexample.org", 443),
         ("git.example", 443),
     ],
 )

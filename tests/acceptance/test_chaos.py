@@ -127,7 +127,9 @@ def runner(path: Path, ledger: Ledger, name: str) -> None:
     def serve(client: Outsider) -> None:
         welcome = client.call("hello", boot_id=f"boot-of-{name}")
         epoch = welcome["epoch"]
-        take([message for message in welcome.get("held", []) if message["id"] not in taken])
+        unseen = [number for number in welcome.get("held", []) if number not in taken]  # the answer was lost
+        if unseen:
+            client.call("release", epoch=epoch, ids=unseen, failed=False)
         while True:
             settle(client, epoch)
             received = client.call("recv", epoch=epoch, wait_seconds=0.5, max=8)

@@ -13,6 +13,7 @@ import pytest
 
 import needs
 from hyperhive.protocol import host
+from hyperhive.protocol.events import HiveEvent
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.host import LifecycleScope
 from hyperhive.rehearsal.script import Call, Gate, Say, on
@@ -140,13 +141,26 @@ def is_kind(kind: str) -> Callable[[Any], bool]:
     return lambda event: event.kind == kind
 
 
+def nth(kind: str, number: int) -> Callable[[HiveEvent], bool]:
+    """The end of a wait for that many events of the kind."""
+    seen: list[HiveEvent] = []
+
+    def reached(event: HiveEvent) -> bool:
+        if event.kind == kind:
+            seen.append(event)
+        return len(seen) == number
+
+    return reached
+
+
 @pytest.mark.chaos  # the delays before each new start add up to 40 s
 def test_a_container_that_dies_again_and_again_is_given_up_loudly_and_start_tries_again(hive: HiveProcess) -> None:
     at_rest(hive)
     for death in range(RESTARTS + 1):
         os.kill(first_process(hive), signal.SIGKILL)
+        deaths = hive.events("a", until=nth("container_crash", death + 1))
+        assert b"SIGKILL" in bytes(deaths[-1].payload)
         if death < RESTARTS:
-            hive.until("a", lambda row: not row.running and row.failure == "killed by SIGKILL")
             hive.until("a", lambda row: row.running)
     given_up = hive.until("a", lambda row: row.failed)
     assert "SIGKILL" in str(given_up.failure)

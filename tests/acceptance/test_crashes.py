@@ -165,6 +165,7 @@ def test_a_container_that_dies_again_and_again_is_given_up_loudly_and_start_trie
     given_up = hive.until("a", lambda row: row.failed)
     assert "SIGKILL" in str(given_up.failure)
     assert not given_up.running
+    eventually(lambda: bool(hive.ask(host.Inbox()).inbox))
     (told,) = hive.ask(host.Inbox()).inbox or []
     assert told.sender == "system"
     assert "hive start a" in told.body

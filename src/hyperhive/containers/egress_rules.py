@@ -38,7 +38,7 @@ class Allowed:
         if not _HOST.fullmatch(host) or len(host) > _MAX_HOST or not 0 < number < 65536 or text.endswith(":"):
             raise FaultError(
                 FaultKind.BAD_CONFIG,
-                f"cannot allow {text[:80]!r}: write a host name such as example.org, *.example.org or example.org:8443; "
+                f"cannot allow {text[:80]!r}: write a host name such as example.org, *.example.org or a.example:8443; "
                 "addresses are not possible",
             )
         return cls(host=host, port=number)

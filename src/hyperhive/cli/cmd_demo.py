@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import shlex
+import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -171,9 +173,15 @@ def _tell_what_next(paths: Paths, scenario: "Script") -> None:
     first = scenario.agents[0].name
     say(
         "\nThe hive goes on until you press Ctrl-C. In another terminal:\n"
+        + _path_line(Path(sys.executable).parent, shutil.which("hive"))
         + "".join(f"  export {name}={shlex.quote(value)}\n" for name, value in paths.environment().items())
         + "  hive list                       who there is\n"
         "  hive watch                      see them think\n"
         "  hive inbox --all                your mail\n"
         f"  hive send {first} 'hello' --wait   write to one of them\n"
     )
+
+
+def _path_line(programs: Path, found: str | None) -> str:
+    """What puts the commands on the path where they are not, as after `make demo` in a bare clone."""
+    return "" if found else f"  export PATH={shlex.quote(str(programs))}:$PATH\n"

@@ -90,8 +90,14 @@ class Paths:
     def agent_claude(self, name: str) -> Path:
         return self.agent(name) / "claude"
 
+    @property
+    def proposed(self) -> Path:
+        """The config repositories that the manager writes, apart from everything else: it sees them as /agents."""
+        return self.state_dir / "proposed"
+
     def agent_config(self, name: str) -> Path:
-        return self.agent(name) / "config"
+        """The agent's proposed repository; `agents/NAME/config` is a link to it."""
+        return self.proposed / name / "config"
 
     def applied(self, name: str) -> Path:
         return self.state_dir / "applied" / name

@@ -188,6 +188,7 @@ class Colleague(Struct, frozen=True, kw_only=True):
     state: str
     status_text: str = ""
     description: str = ""
+    parent: str = ""  #: the agent that steers it
 
 
 class Colleagues(Struct, frozen=True, kw_only=True):
@@ -198,6 +199,8 @@ class Whoami(Struct, frozen=True, kw_only=True):
     agent: str
     role: str
     unread: int
+    parent: str = ""
+    tool_groups: list[str] = []
 
 
 class Report(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -219,6 +222,152 @@ class EventsSeen(Struct, frozen=True, kw_only=True):
     seq: int  #: everything up to here is stored by the hive
 
 
+# questions, reminders and what is open
+
+MAX_TTL_S: Final = 6 * 3600
+MAX_REMINDER: Final = 4096
+"""Bytes of a reminder's text."""
+MAX_REMINDERS: Final = 50
+"""Pending ones of one agent."""
+Summary = Annotated[str, Meta(max_length=2000)]
+
+
+class Ask(Struct, frozen=True, kw_only=True):
+    """A question to the operator (no `to`) or to another agent. The answer arrives as a message. `mid` as in Send."""
+
+    mid: MessageKey
+    question: Annotated[str, Meta(min_length=1, max_length=4096)]
+    options: Annotated[list[Annotated[str, Meta(min_length=1, max_length=200)]], Meta(max_length=20)] = []
+    multi: bool = False  #: more than one option may be picked
+    ttl_seconds: Annotated[int, Meta(ge=1, le=MAX_TTL_S)] | None = None
+    to: AnyName | None = None
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    id: int
+
+
+class AnswerTo(Struct, frozen=True, kw_only=True):
+    """Answer a question that was put to the caller."""
+
+    id: int
+    answer: Annotated[str, Meta(min_length=1, max_length=8192)]
+
+
+class Remind(Struct, frozen=True, kw_only=True):
+    """A message to oneself, after `delay_seconds` or at the Unix time `at`: one of the two. `mid` as in Send."""
+
+    mid: MessageKey
+    message: Annotated[str, Meta(min_length=1, max_length=MAX_REMINDER)]
+    delay_seconds: Annotated[float, Meta(ge=0, le=366 * 86400)] | None = None
+    at: Annotated[float, Meta(ge=0, le=2**40)] | None = None
+
+
+class ReminderSet(Struct, frozen=True, kw_only=True):
+    id: int
+    due_at: float  #: Unix seconds
+
+
+class LooseEndKind(StrEnum):
+    QUESTION = "question"
+    REMINDER = "reminder"
+    APPROVAL = "approval"
+
+
+class LooseEnd(Struct, frozen=True, kw_only=True):
+    """Something of the caller's that is not finished. Times are Unix seconds."""
+
+    kind: str
+    id: int
+    text: str
+    asker: str = ""  #: of a question
+    target: str = ""  #: who has to answer it; of an approval: the agent that it is about
+    since: float = 0
+    due_at: float | None = None  #: when a reminder comes or a question expires
+
+
+class LooseEnds(Struct, frozen=True, kw_only=True):
+    ends: list[LooseEnd]
+
+
+class CancelLooseEnd(Struct, frozen=True, kw_only=True):
+    """A question that the caller asked, a reminder of its own, an approval that it asked for."""
+
+    kind: LooseEndKind
+    id: int
+
+
+# what only agents with tool groups may call
+
+
+class Subject(Struct, frozen=True, kw_only=True):
+    """The agent to act on."""
+
+    name: AnyName
+
+
+class JobAnswer(Struct, frozen=True, kw_only=True):
+    """The job that carries it out, as it is now: done, failed, or still under way."""
+
+    job: int
+    state: str
+    error: str = ""
+
+
+class RequestSpawn(Struct, frozen=True, kw_only=True):
+    mid: MessageKey
+    name: AnyName
+    description: Annotated[str, Meta(max_length=500)] = ""
+
+
+class RequestApplyCommit(Struct, frozen=True, kw_only=True):
+    """Propose a commit of the agent's config repository: 7 to 40 hex digits, never a name of a branch or tag."""
+
+    mid: MessageKey
+    agent: AnyName
+    commit_ref: Annotated[str, Meta(max_length=128)]
+    description: Summary = ""
+
+
+class Requested(Struct, frozen=True, kw_only=True):
+    """What waits for the operator now."""
+
+    approval: int
+    sha: str = ""  #: the commit that is pinned
+    warnings: list[str] = []  #: what the operator will be warned of
+
+
+class GetLogs(Struct, frozen=True, kw_only=True):
+    agent: AnyName
+    lines: Annotated[int, Meta(ge=1, le=500)] = 50
+
+
+class LogLines(Struct, frozen=True, kw_only=True):
+    lines: list[str]
+
+
+class GetApprovals(Struct, frozen=True, kw_only=True):
+    limit: Annotated[int, Meta(ge=1, le=100)] = 20
+
+
+class ApprovalInfo(Struct, frozen=True, kw_only=True):
+    """An approval as an agent sees it. Times are Unix seconds."""
+
+    id: int
+    agent: str
+    kind: str
+    status: str
+    sha: str = ""
+    description: str = ""
+    note: str = ""  #: the reason of a denial, the error of a failure
+    requested_at: float = 0
+    resolved_at: float | None = None
+
+
+class ApprovalList(Struct, frozen=True, kw_only=True):
+    approvals: list[ApprovalInfo]  #: newest first
+
+
 HELLO: Final = Method("hello", Hello, Welcome)
 RECV: Final = Method("recv", Recv, Received)
 READ: Final = Method("read", Read, Settled)
@@ -232,9 +381,32 @@ LIST_AGENTS: Final = Method("list_agents", Nothing, Colleagues)
 WHOAMI: Final = Method("whoami", Nothing, Whoami)
 REPORT: Final = Method("report", Report, Nothing)
 EVENTS: Final = Method("events", Events, EventsSeen)
+ASK: Final = Method("ask", Ask, Asked)
+ANSWER: Final = Method("answer", AnswerTo, Nothing)
+REMIND: Final = Method("remind", Remind, ReminderSet)
+GET_LOOSE_ENDS: Final = Method("get_loose_ends", Nothing, LooseEnds)
+CANCEL_LOOSE_END: Final = Method("cancel_loose_end", CancelLooseEnd, Nothing)
+KILL: Final = Method("kill", Subject, JobAnswer)
+START: Final = Method("start", Subject, JobAnswer)
+RESTART: Final = Method("restart", Subject, JobAnswer)
+UPDATE: Final = Method("update", Subject, JobAnswer)
+REQUEST_SPAWN: Final = Method("request_spawn", RequestSpawn, Requested)
+REQUEST_INIT_CONFIG: Final = Method("request_init_config", RequestSpawn, Requested)
+REQUEST_APPLY_COMMIT: Final = Method("request_apply_commit", RequestApplyCommit, Requested)
+GET_LOGS: Final = Method("get_logs", GetLogs, LogLines)
+GET_APPROVALS: Final = Method("get_approvals", GetApprovals, ApprovalList)
+
+GROUP_METHODS: Final[dict[str, tuple[Method[Any, Any], ...]]] = {
+    "lifecycle": (KILL, START, RESTART, UPDATE),
+    "approvals": (REQUEST_SPAWN, REQUEST_INIT_CONFIG, REQUEST_APPLY_COMMIT, GET_APPROVALS),
+    "diagnostics": (GET_LOGS,),
+}
+"""The methods of each tool group; whoever does not have the group is refused."""
 
 HIVE_METHODS: Final[tuple[Method[Any, Any], ...]] = (
     HELLO, RECV, READ, ACK, RELEASE, HEARTBEAT, SEND, RECEIPT, SET_STATUS, LIST_AGENTS, WHOAMI, REPORT, EVENTS,
+    ASK, ANSWER, REMIND, GET_LOOSE_ENDS, CANCEL_LOOSE_END,
+    KILL, START, RESTART, UPDATE, REQUEST_SPAWN, REQUEST_INIT_CONFIG, REQUEST_APPLY_COMMIT, GET_LOGS, GET_APPROVALS,
 )  # fmt: skip
 
 

@@ -17,6 +17,9 @@ class FaultKind(StrEnum):
     UNKNOWN_RECIPIENT = "unknown_recipient"
     UNKNOWN_MESSAGE = "unknown_message"
     UNKNOWN_APPROVAL = "unknown_approval"
+    UNKNOWN_JOB = "unknown_job"
+    UNKNOWN_QUESTION = "unknown_question"
+    UNKNOWN_REMINDER = "unknown_reminder"
     NOT_ALLOWED = "not_allowed"  #: the caller may never do this
     WRONG_STATE = "wrong_state"  #: possible, but not in the state that the object is in now
     BODY_TOO_LONG = "body_too_long"
@@ -24,6 +27,8 @@ class FaultKind(StrEnum):
     TOO_FAST = "too_fast"  #: the sender's rate; wait as long as the text says
     STALE_EPOCH = "stale_epoch"  #: a newer harness of this agent has taken over
     BAD_CONFIG = "bad_config"  #: agent.toml or the hive's own settings; the text lists every fault
+    BAD_COMMIT = "bad_commit"  #: a config repository or a commit in it that the hive does not take; the text says why
+    SHA_MISMATCH = "sha_mismatch"  #: what is decided on is not what was shown; look at it again
     STORAGE = "storage"  #: the disk or the database refused; nothing was stored
     UNAVAILABLE = "unavailable"  #: the other side is gone or shutting down; try again
     BACKEND = "backend"  #: the container could not be made, started or stopped

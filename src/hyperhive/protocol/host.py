@@ -3,18 +3,21 @@
 Version 1 as operators' existing clients speak it; everything of ours beyond it is a new verb or an optional field.
 """
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from hyperhive.protocol.agent import Receipt
+from hyperhive.protocol.agent import MAX_TTL_S, Receipt
 from hyperhive.protocol.events import HiveEvent
 from hyperhive.protocol.ids import AnyName
+from hyperhive.protocol.settings import AgentDocument
 
 HOST_SOCK_VERSION: Final = 1
 
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Sha = Annotated[str, Meta(max_length=64)]
+Description = Annotated[str, Meta(max_length=2000)]
 
 
 def _snake(name: str) -> str:
@@ -74,7 +77,10 @@ class Pending(Request, frozen=True): ...
 
 
 class Approve(Request, frozen=True):
+    """Decide for it and wait until it is carried out. `sha` is the commit that was shown; another one is refused."""
+
     id: Int64
+    sha: Sha | None = None
 
 
 class Deny(Request, frozen=True):
@@ -206,10 +212,136 @@ class Tombstones(Request, frozen=True):
     """Destroyed agents whose state was kept."""
 
 
+class Revive(Request, frozen=True):
+    """Spawn an agent again from its tombstone: its config, login and notes are as they were."""
+
+    name: AnyName
+
+
+class Purge(Request, frozen=True):
+    """Delete a tombstone for good; refused while an agent of the name lives."""
+
+    name: AnyName
+
+
+class RequestInitConfig(Request, frozen=True):
+    """Queue the making of a config repository for an agent that is not there yet."""
+
+    name: AnyName
+    description: Annotated[str, Meta(max_length=500)] = ""
+
+
+class RequestApplyCommit(Request, frozen=True):
+    """Propose a commit of the agent's config repository; without `commit_ref` what its HEAD is now."""
+
+    name: AnyName
+    commit_ref: Annotated[str, Meta(max_length=128)] = ""
+    description: Description = ""
+
+
+class EditConfig(Request, frozen=True):
+    """Propose the deployed config with this text as its agent.toml. `base`: the deployed commit it was made from."""
+
+    name: AnyName
+    text: Annotated[str, Meta(max_length=262144)]
+    base: Sha | None = None
+    description: Description = ""
+
+
+class Diff(Request, frozen=True):
+    """What an approval would change, in one or more answers, whole."""
+
+    id: Int64
+    base: Literal["deployed", "approved", "queued"] = "deployed"
+
+
+class Rollback(Request, frozen=True):
+    """Deploy an earlier deployment again; without `to` the one before the current. Waits until it is done."""
+
+    name: AnyName
+    to: Int64 | None = None  #: number of the deployment: the <id> of its tag deployed/<id>
+
+
+class Deployments(Request, frozen=True):
+    """The agent's deployments, newest first."""
+
+    name: AnyName
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 50
+
+
+class Config(Request, frozen=True):
+    """The agent's settings as they are in effect, and where each comes from."""
+
+    name: AnyName
+
+
+class UpdateAll(Request, frozen=True):
+    """Rebuild every agent whose container is older than what it would be made from now."""
+
+
+class Jobs(Request, frozen=True):
+    """Jobs, newest first. With `follow` the connection stays and every job that changes is told."""
+
+    name: AnyName | None = None
+    limit: Annotated[int, Meta(ge=1, le=500)] = 30
+    follow: bool = False
+
+
+class JobLog(Request, frozen=True):
+    """The lines of a job's log; with `follow` until it has ended. The last answer has the job itself."""
+
+    id: Int64
+    follow: bool = False
+
+
+class CancelJob(Request, frozen=True):
+    id: Int64
+
+
+class Questions(Request, frozen=True):
+    """Questions, newest first: the unanswered ones, or all."""
+
+    all: bool = False
+    limit: Annotated[int, Meta(ge=1, le=500)] = 100
+
+
+class Ask(Request, frozen=True):
+    """A question of the operator's to an agent; the answer comes to the operator's inbox."""
+
+    to: AnyName
+    question: Annotated[str, Meta(min_length=1, max_length=4096)]
+    options: Annotated[list[Annotated[str, Meta(min_length=1, max_length=200)]], Meta(max_length=20)] = []
+    multi: bool = False
+    ttl_seconds: Annotated[int, Meta(ge=1, le=MAX_TTL_S)] | None = None
+
+
+class Answer(Request, frozen=True):
+    """Answer a question, also one that was put to an agent."""
+
+    id: Int64
+    answer: Annotated[str, Meta(min_length=1, max_length=8192)]
+
+
+class CancelQuestion(Request, frozen=True):
+    id: Int64
+
+
+class Reminders(Request, frozen=True):
+    """What agents have set for themselves and what is not due yet, soonest first."""
+
+    name: AnyName | None = None
+
+
+class CancelReminder(Request, frozen=True):
+    id: Int64
+
+
 AnyRequest = (
     List | AgentStatus | SubscribeAgentStatus | Urls | SetPaused | Start | Stop | Restart | Pending | Approve | Deny
     | Spawn | RequestSpawn | Kill | Destroy | Rebuild | Hello | Send | WaitReply | Inbox | InboxHandled | ReceiptFor
     | DeadLetters | Requeue | Drop | Watch | Logs | SetModel | Cancel | NewSession | Shell | Tombstones
+    | Revive | Purge | RequestInitConfig | RequestApplyCommit | EditConfig | Diff | Rollback | Deployments | Config
+    | UpdateAll | Jobs | JobLog | CancelJob | Questions | Ask | Answer | CancelQuestion | Reminders | CancelReminder
 )  # fmt: skip
 
 
@@ -264,6 +396,109 @@ class Approval(Struct, frozen=True, kw_only=True):
     resolved_at: str | UnsetType = UNSET
     note: str | UnsetType = UNSET
     description: str | UnsetType = UNSET
+    # ours
+    requester: str | UnsetType = UNSET
+    warnings: list[str] | UnsetType = UNSET  #: what is risky about it
+    tag: str | UnsetType = UNSET  #: the latest of its tags, such as deployed/7
+
+
+class Job(Struct, frozen=True, kw_only=True):
+    """One piece of container work. Times are RFC 3339 in UTC."""
+
+    id: int
+    agent: str  #: empty: all of them
+    kind: str
+    state: str  #: queued, running, done, failed, cancelled
+    source: str  #: approval, operator, manager, startup, update
+    created_at: str
+    requester: str = ""
+    reason: str = ""
+    approval: int | UnsetType = UNSET
+    parent: int | UnsetType = UNSET  #: the job that queued it
+    started_at: str | UnsetType = UNSET
+    ended_at: str | UnsetType = UNSET
+    attempt: int = 1  #: over 1: the hive ended while it ran
+    progress: str = ""  #: what it is at, in words
+    error: str | UnsetType = UNSET
+
+
+class DiffFile(Struct, frozen=True, kw_only=True):
+    """A changed file, or a part of one: the parts of a long diff follow each other under the same path."""
+
+    path: str
+    change: str  #: added, modified, deleted
+    added: int = 0  #: lines, of the whole file
+    removed: int = 0
+    binary: bool = False  #: it is not text; there are no lines
+    lines: list[str] = []  #: unified diff, without the file headers
+
+
+class ApprovalDiff(Struct, frozen=True, kw_only=True):
+    """A part of the difference between an approval's commit and a base; all parts together are all of it."""
+
+    id: int
+    agent: str
+    kind: str
+    sha: str = ""
+    base: str = ""
+    base_sha: str = ""  #: empty: there is nothing to compare with
+    files: list[DiffFile] = []
+    warnings: list[str] = []
+    requester: str = ""
+    description: str = ""
+    status: str = ""
+
+
+class Deployment(Struct, frozen=True, kw_only=True):
+    id: int  #: of its approval; 0: the first
+    agent: str
+    sha: str
+    tag: str
+    deployed_at: str
+    current: bool = False
+    description: str = ""
+
+
+class Setting(Struct, frozen=True, kw_only=True):
+    """One value that is in effect."""
+
+    key: str  #: with dots, as in the reference of agent.toml
+    value: str  #: as TOML
+    source: str  #: default, agent.toml, choice (of a model), hive
+    line: int | UnsetType = UNSET  #: of agent.toml
+
+
+class AgentConfig(Struct, frozen=True, kw_only=True):
+    name: str
+    sha: str  #: the deployed commit
+    tag: str
+    text: str  #: the deployed agent.toml
+    settings: list[Setting]
+    document: AgentDocument  #: agent.json
+
+
+class Question(Struct, frozen=True, kw_only=True):
+    """Times are RFC 3339 in UTC."""
+
+    id: int
+    asker: str
+    target: str  #: `operator` or an agent
+    question: str
+    options: list[str] = []
+    multi: bool = False
+    asked_at: str
+    deadline_at: str | UnsetType = UNSET
+    answered_at: str | UnsetType = UNSET
+    answer: str | UnsetType = UNSET
+    answerer: str | UnsetType = UNSET
+
+
+class Reminder(Struct, frozen=True, kw_only=True):
+    id: int
+    agent: str
+    message: str
+    due_at: str
+    created_at: str
 
 
 class InboxRow(Struct, frozen=True, kw_only=True):
@@ -325,6 +560,13 @@ class Response(Struct, frozen=True, kw_only=True):
     done: bool | UnsetType = UNSET
     shell: ShellCommand | UnsetType = UNSET
     tombstones: list[Tombstone] | UnsetType = UNSET
+    queued_dags: list[int] | UnsetType = UNSET  #: ids of the jobs that carried it out, or will
+    jobs: list[Job] | UnsetType = UNSET
+    diff: ApprovalDiff | UnsetType = UNSET
+    deployments: list[Deployment] | UnsetType = UNSET
+    config: AgentConfig | UnsetType = UNSET
+    questions: list[Question] | UnsetType = UNSET
+    reminders: list[Reminder] | UnsetType = UNSET
 
 
 REQUESTS: Final[tuple[type[Any], ...]] = AnyRequest.__args__

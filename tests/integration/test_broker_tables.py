@@ -70,7 +70,7 @@ def test_an_unknown_agent_or_column_is_refused(tmp_path: Path) -> None:
 def test_an_approval_is_decided_exactly_once(tmp_path: Path) -> None:
     async def scene(database: Database, clock: HandClock) -> None:
         approvals = Approvals(database, clock)
-        asked = await approvals.queue(agent="scout", kind="spawn", description="to look around")
+        asked, _ = await approvals.queue(agent="scout", kind="spawn", description="to look around")
         assert await approvals.pending() == [asked]
         outcomes = await asyncio.gather(
             approvals.resolve(asked.id, ApprovalStatus.APPROVED),
@@ -93,8 +93,8 @@ def test_an_approval_is_decided_exactly_once(tmp_path: Path) -> None:
 def test_what_was_approved_may_fail_and_what_is_pending_may_be_cancelled(tmp_path: Path) -> None:
     async def scene(database: Database, clock: HandClock) -> None:
         approvals = Approvals(database, clock)
-        first = await approvals.queue(agent="scout", kind="apply_commit", commit_ref="abc", fetched_sha="abcdef")
-        second = await approvals.queue(agent="scout", kind="apply_commit", commit_ref="def")
+        first, _ = await approvals.queue(agent="scout", kind="apply_commit", commit_ref="abc", fetched_sha="abcdef")
+        second, _ = await approvals.queue(agent="scout", kind="apply_commit", commit_ref="def")
         await approvals.resolve(first.id, ApprovalStatus.APPROVED)
         failed = await approvals.fail(first.id, "the build broke")
         (cancelled,) = await approvals.cancel_of("scout", "destroyed")
@@ -107,10 +107,10 @@ def test_what_was_approved_may_fail_and_what_is_pending_may_be_cancelled(tmp_pat
 
 def test_an_approval_on_the_wire_leaves_out_what_is_not_there(tmp_path: Path) -> None:
     async def scene(database: Database, clock: HandClock) -> None:
-        asked = await Approvals(database, clock).queue(agent="scout", kind="spawn")
+        asked, _ = await Approvals(database, clock).queue(agent="scout", kind="spawn")
         assert msgspec.to_builtins(asked.on_wire()) == {
             "id": 1, "agent": "scout", "kind": "spawn", "commit_ref": "",
-            "requested_at": "2023-11-14T22:13:20.000Z", "status": "pending",
+            "requested_at": "2023-11-14T22:13:20.000Z", "status": "pending", "requester": "operator",
         }  # fmt: skip
 
     play(tmp_path, scene)

@@ -1,20 +1,25 @@
 """The approval queue: what waits for the operator, and what was decided. Rows are kept for ever."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+import msgspec
 from msgspec import UNSET
 
 from hyperhive.broker.clock import Clock, SystemClock
 from hyperhive.broker.database import Connection, Database
 from hyperhive.broker.inbox import rfc3339
-from hyperhive.broker.sql import Queries
+from hyperhive.broker.sql import Queries, storable
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.host import Approval
+from hyperhive.protocol.ids import OPERATOR
 
 _SQL: Final = Queries("approvals")
+_strings: Final = msgspec.json.Decoder(tuple[str, ...])
+MAX_PENDING: Final = 100
+"""Requests of one agent that may wait for the operator."""
 
 
 class ApprovalStatus(StrEnum):
@@ -39,6 +44,13 @@ class ApprovalRow:
     resolved_at: float | None
     note: str | None
     description: str | None
+    requester: str
+    mid: str | None
+    warnings: tuple[str, ...]
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> "ApprovalRow":
+        return cls(**{**row, "warnings": _strings.decode(row["warnings"])})
 
     def on_wire(self) -> Approval:
         """As the admin socket shows it: what is not there is left out."""
@@ -49,11 +61,12 @@ class ApprovalRow:
             resolved_at=UNSET if self.resolved_at is None else rfc3339(self.resolved_at),
             note=UNSET if self.note is None else self.note,
             description=UNSET if self.description is None else self.description,
+            requester=self.requester, warnings=list(self.warnings) or UNSET,
         )  # fmt: skip
 
 
 class Approvals:
-    """The `approvals` table."""
+    """The `approvals` table. What changes more than it is decided in `decisions`."""
 
     def __init__(self, database: Database, clock: Clock | None = None) -> None:
         self._database = database
@@ -61,57 +74,120 @@ class Approvals:
 
     async def queue(
         self, *, agent: str, kind: str, commit_ref: str = "", fetched_sha: str | None = None,
-        description: str | None = None,
-    ) -> ApprovalRow:  # fmt: skip
-        """A new pending one."""
-        values = {
-            "agent": agent, "kind": kind, "commit_ref": commit_ref, "fetched_sha": fetched_sha,
-            "description": description, "now": self._clock.now(),
-        }  # fmt: skip
-        return await self._database.write(lambda connection: _rows(connection, "queue", values)[0])
+        description: str | None = None, requester: str = OPERATOR, mid: str | None = None,
+        warnings: Sequence[str] = (),
+    ) -> tuple[ApprovalRow, bool]:  # fmt: skip
+        """A new pending one, and whether it is new: the same (requester, mid) again gives the first.
+
+        Raises FaultError (`wrong_state`) when too much that an agent asked for waits already.
+        """
+        values = fields(
+            agent=agent, kind=kind, commit_ref=commit_ref, fetched_sha=fetched_sha, description=description,
+            requester=requester, mid=mid, warnings=warnings, now=self._clock.now(),
+        )  # fmt: skip
+        return await self._database.write(lambda connection: _queue(connection, values))
 
     async def get(self, id: int) -> ApprovalRow | None:
-        found = await self._database.read(lambda connection: _rows(connection, "get", {"id": id}))
+        found = await self._read("get", {"id": id})
         return found[0] if found else None
 
     async def pending(self) -> list[ApprovalRow]:
         """What waits for a decision, oldest first."""
-        return await self._database.read(lambda connection: _rows(connection, "pending", {}))
+        return await self._read("pending", {})
 
-    async def newest(self, limit: int = 100) -> list[ApprovalRow]:
-        """The history, newest first."""
-        return await self._database.read(lambda connection: _rows(connection, "newest", {"limit": limit}))
+    async def newest(self, limit: int = 100, agent: str | None = None) -> list[ApprovalRow]:
+        """The history, newest first: of one agent, or all."""
+        query = "newest" if agent is None else "newest_of"
+        return await self._read(query, {"limit": limit, "agent": agent})
+
+    async def of(self, agent: str) -> list[ApprovalRow]:
+        """All that there ever was about the agent's name, oldest first."""
+        return await self._read("of", {"agent": agent})
+
+    async def previous_queued(self, row: ApprovalRow) -> ApprovalRow | None:
+        """The commit of the same agent that was proposed just before this one, whatever became of it."""
+        found = await self._read("previous_queued", {"agent": row.agent, "before": row.id})
+        return found[0] if found else None
+
+    async def last_approved(self, agent: str, before_id: int) -> ApprovalRow | None:
+        """The newest commit of the agent before this approval that was approved and has not failed."""
+        found = await self._read("last_approved", {"agent": agent, "before": before_id})
+        return found[0] if found else None
 
     async def resolve(self, id: int, status: ApprovalStatus, note: str | None = None) -> ApprovalRow:
         """Decide a pending one. Of two who decide, one gets FaultError (`wrong_state`, naming what was decided).
 
         Raises `unknown_approval` when there is none.
         """
-        values = {"id": id, "status": status.value, "note": note, "now": self._clock.now()}
-        return await self._database.write(lambda connection: _changed(connection, "resolve", values))
+        return await self._change("resolve", {"id": id, "status": status.value, "note": note})
 
     async def fail(self, id: int, note: str) -> ApprovalRow:
-        """What was approved could not be done. Raises as `resolve` does."""
-        values = {"id": id, "note": note, "now": self._clock.now()}
-        return await self._database.write(lambda connection: _changed(connection, "fail", values))
+        """What is pending can never be done, or what was approved could not be. Raises as `resolve` does."""
+        return await self._change("fail", {"id": id, "note": note})
 
     async def cancel_of(self, agent: str, note: str) -> list[ApprovalRow]:
         """Cancel all that is pending for a destroyed agent."""
         values = {"agent": agent, "note": note, "now": self._clock.now()}
-        return await self._database.write(lambda connection: _rows(connection, "cancel_of", values))
+        return await self._database.write(lambda connection: rows(connection, "cancel_of", values))
+
+    async def _read(self, query: str, values: Mapping[str, Any]) -> list[ApprovalRow]:
+        return await self._database.read(lambda connection: rows(connection, query, values))
+
+    async def _change(self, query: str, values: Mapping[str, Any]) -> ApprovalRow:
+        now = self._clock.now()
+        return await self._database.write(lambda connection: change(connection, query, {**values, "now": now}))
 
 
-def _changed(connection: Connection, query: str, values: Mapping[str, Any]) -> ApprovalRow | FaultError:
-    if found := _rows(connection, query, values):
-        return found[0]
-    number = values["id"]
-    there = _rows(connection, "get", {"id": number})
+# within a transaction of others
+
+
+def fields(
+    *, agent: str, kind: str, commit_ref: str, fetched_sha: str | None, description: str | None, requester: str,
+    mid: str | None, warnings: Sequence[str], now: float,
+) -> dict[str, Any]:  # fmt: skip
+    """The columns of a new row."""
+    return {
+        "agent": agent, "kind": kind, "commit_ref": storable(commit_ref), "fetched_sha": fetched_sha,
+        "description": None if description is None else storable(description), "requester": requester, "mid": mid,
+        "warnings": msgspec.json.encode([storable(warning) for warning in warnings]).decode(), "now": now,
+    }  # fmt: skip
+
+
+def rows(connection: Connection, query: str, values: Mapping[str, Any]) -> list[ApprovalRow]:
+    return [ApprovalRow.from_row(row) for row in _SQL.rows(connection, query, values)]
+
+
+def change(connection: Connection, query: str, values: Mapping[str, Any]) -> ApprovalRow | FaultError:
+    """What the transition made of the approval `id`, or why it is not possible; then nothing was changed."""
+    note = values.get("note")
+    found = rows(connection, query, values if note is None else {**values, "note": storable(note)})
+    return found[0] if found else _refusal(connection, values)
+
+
+def _refusal(connection: Connection, values: Mapping[str, Any]) -> FaultError:
+    number, sha = values["id"], values.get("sha")
+    there = rows(connection, "get", {"id": number})
     if not there:
         return FaultError(FaultKind.UNKNOWN_APPROVAL, f"cannot decide approval {number}: there is none with this id")
-    return FaultError(FaultKind.WRONG_STATE, f"cannot decide approval {number}: it is {there[0].status} already")
+    row = there[0]
+    if row.status == ApprovalStatus.PENDING and sha is not None:
+        return FaultError(
+            FaultKind.SHA_MISMATCH,
+            f"cannot approve {number} at {sha[:64]!r}: what it asks for is "
+            f"{row.fetched_sha or 'not a commit'}; look at it again, and say that sha or none",
+        )
+    return FaultError(FaultKind.WRONG_STATE, f"cannot decide approval {number}: it is {row.status} already")
 
 
-def _rows(connection: Connection, query: str, values: Mapping[str, Any]) -> list[ApprovalRow]:
-    cursor = connection.execute(_SQL[query], values)
-    names = [column[0] for column in cursor.description]
-    return [ApprovalRow(**dict(zip(names, row, strict=True))) for row in cursor.fetchall()]
+def _queue(connection: Connection, values: Mapping[str, Any]) -> tuple[ApprovalRow, bool] | FaultError:
+    if first := rows(connection, "first", values):
+        return first[0], False
+    requester = values["requester"]
+    waiting = _SQL.rows(connection, "count_pending", values)[0]["pending"]
+    if requester != OPERATOR and waiting >= MAX_PENDING:
+        return FaultError(
+            FaultKind.WRONG_STATE,
+            f"cannot ask for more: {waiting} requests of {requester!r} wait for the operator; "
+            "wait for a decision, or cancel some",
+        )
+    return rows(connection, "queue", values)[0], True

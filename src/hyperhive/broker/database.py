@@ -134,13 +134,16 @@ class Database:
         """Whether `close` was called: nothing is written or read any more."""
         return self._closing
 
-    def write(self, function: Callable[[Connection], T | FaultError]) -> "asyncio.Future[T]":
+    def write(
+        self, function: Callable[[Connection], T | FaultError], then: Callable[[T], None] | None = None
+    ) -> "asyncio.Future[T]":
         """Run the function in a transaction; the future is its result, after the commit.
 
         What it raises comes back and nothing of it is stored. It may be run again when a neighbour in its group fails.
+        `then` is called with the result after the commit, also when nobody waits for the future any more.
         """
         future: asyncio.Future[T] = self._loop.create_future()
-        self.submit(_SINGLE, function, settling(future))
+        self.submit(_SINGLE, function, settling(future, then))
         return future
 
     def submit(self, change: Change[A, T], item: A, settle: Callable[[T | Exception], None], size: int = 0) -> None:
@@ -291,16 +294,18 @@ class Database:
             connection.close()
 
 
-def settling(future: "asyncio.Future[T]") -> Callable[[T | Exception], None]:
-    """A `settle` that ends the future."""
+def settling(future: "asyncio.Future[T]", then: Callable[[T], None] | None = None) -> Callable[[T | Exception], None]:
+    """A `settle` that ends the future, and calls `then` with a result, even if the future was cancelled."""
 
     def settle(result: T | Exception) -> None:
-        if future.done():
-            return
         if isinstance(result, Exception):
-            future.set_exception(result)
-        else:
+            if not future.done():
+                future.set_exception(result)
+            return
+        if not future.done():
             future.set_result(result)
+        if then is not None:
+            then(result)
 
     return settle
 

@@ -81,6 +81,11 @@ class Mailbox:
         """The agents that can receive, in the order of their names."""
         return self._boxes.agents
 
+    def incarnation(self, name: str) -> int | None:
+        """Of the one who receives under the name now; None where nobody does. The operator's is 0."""
+        box = self._boxes.get(name)
+        return None if box is None else box.incarnation
+
     async def register(self, agent: str, incarnation: int) -> None:
         """From now on the agent can receive. Mail to an earlier incarnation dies and is bounced. Harmless again."""
         box = self._boxes.get(agent)

@@ -36,6 +36,8 @@ class AgentRow:
     failure: str  #: why it is failed, in words; empty when it is not
     asleep: bool
     deployed_sha: str
+    parent: str  #: the agent that steers it; empty: the operator alone
+    built_with: str  #: what its container was made from, in the hive's own words
     session_id: str
     context_tokens: int
     status_text: str
@@ -67,12 +69,12 @@ class Roster:
 
     async def add(
         self, name: str, *, role: str = "agent", uid: int | None = None, wanted: Wanted = Wanted.UP,
-        description: str = "", model: str = "",
+        description: str = "", model: str = "", parent: str = "",
     ) -> AgentRow:  # fmt: skip
         """A new agent under a name that no living one has; raises FaultError (`name_taken`)."""
         values = {
             "name": name, "role": role, "uid": uid, "wanted": wanted.value, "description": description, "model": model,
-            "created_at": self._clock.now(),
+            "parent": parent, "created_at": self._clock.now(),
         }  # fmt: skip
 
         def insert(connection: Connection) -> AgentRow | FaultError:
@@ -93,12 +95,10 @@ class Roster:
 
     async def update(self, name: str, **values: str | int | float | bool | None) -> AgentRow:
         """Set columns of a living agent (see CHANGEABLE); raises FaultError (`unknown_agent`)."""
-        if unknown := values.keys() - CHANGEABLE:
-            raise TypeError(f"no such column: {', '.join(sorted(unknown))}")
+        check_columns(values)
 
         def set_all(connection: Connection) -> AgentRow | FaultError:
-            for column, value in values.items():
-                connection.execute(_UPDATES[column], {"name": name, column: value})
+            set_columns(connection, name, values)
             found = _rows(connection, "get", {"name": name})
             return found[0] if found else _unknown(connection, name)
 
@@ -124,10 +124,20 @@ class Roster:
         return await self._database.read(lambda connection: _rows(connection, "living", {}))
 
 
+def check_columns(values: Mapping[str, object]) -> None:
+    """Raises TypeError for what is not in CHANGEABLE."""
+    if unknown := values.keys() - CHANGEABLE:
+        raise TypeError(f"no such column: {', '.join(sorted(unknown))}")
+
+
+def set_columns(connection: Connection, name: str, values: Mapping[str, str | int | float | bool | None]) -> None:
+    """Set columns (see CHANGEABLE) of the living agent of that name, if there is one, in a transaction of others."""
+    for column, value in values.items():
+        connection.execute(_UPDATES[column], {"name": name, column: value})
+
+
 def _rows(connection: Connection, query: str, values: Mapping[str, Any]) -> list[AgentRow]:
-    cursor = connection.execute(_SQL[query], values)
-    names = [column[0] for column in cursor.description]
-    return [AgentRow.from_row(dict(zip(names, row, strict=True))) for row in cursor.fetchall()]
+    return [AgentRow.from_row(row) for row in _SQL.rows(connection, query, values)]
 
 
 def _unknown(connection: Connection, name: str) -> FaultError:

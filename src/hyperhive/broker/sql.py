@@ -1,8 +1,10 @@
 """Named SQL: each statement stands in a `.sql` file under `-- name: …`, and is fetched by that name."""
 
 import re
+import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 _FOLDER: Final = Path(__file__).parent / "queries"
 _NAME: Final = re.compile(r"^-- name: (\w+).*$", re.MULTILINE)
@@ -17,3 +19,14 @@ class Queries:
 
     def __getitem__(self, name: str) -> str:
         return self._texts[name]
+
+    def rows(self, connection: sqlite3.Connection, name: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Run the statement; each row that it gives, by the names of its columns."""
+        cursor = connection.execute(self[name], values)
+        columns = [column[0] for column in cursor.description or ()]
+        return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
+
+
+def storable(text: str) -> str:
+    """The text as sqlite can keep it: half of a surrogate pair becomes a question mark."""
+    return text.encode("utf-8", "replace").decode()

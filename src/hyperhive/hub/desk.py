@@ -108,7 +108,7 @@ class Desk:
         checked = agent_name(name)
         if checked in self.fleet.names():
             raise FaultError(FaultKind.NAME_TAKEN, f"cannot ask for {name!r}: there is an agent of that name")
-        row = await self.approvals.queue(agent=checked, kind="spawn", description=description or None)
+        row, _ = await self.approvals.queue(agent=checked, kind="spawn", description=description or None)
         self.chronicle.note(checked, "approval_added", {"id": row.id, "approval_kind": row.kind})
         return row.id
 

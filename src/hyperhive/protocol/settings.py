@@ -11,71 +11,167 @@ DEFAULT_MODEL: Final = "haiku"
 BUILT_IN_TOOLS: Final = ("Bash", "Edit", "Glob", "Grep", "Read", "Write")
 
 Seconds = Annotated[int, Meta(ge=0, le=365 * 86400)]
-Host = Annotated[str, Meta(min_length=1, max_length=253, pattern=r"^[a-z0-9.*-]+(:[0-9]{1,5})?$")]
-PackageName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9+.-]{1,63}$")]
+Host = Annotated[
+    str, Meta(min_length=1, max_length=253, pattern=r"^[a-z0-9.*-]+(:[0-9]{1,5})?$", title="a host or host:port")
+]
+PackageName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9+.-]{1,63}$", title="the name of a Debian package")]
+ToolName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$", title="the name of a tool, such as Bash")]
 ToolGroup = Literal["lifecycle", "approvals", "diagnostics"]
 TOOL_GROUPS: Final[tuple[ToolGroup, ...]] = ("lifecycle", "approvals", "diagnostics")
 """Of the manager's tools: run state of others, requests for the operator, others' logs."""
-EnvName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128)]
+EnvName = Annotated[
+    str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128, title="letters, digits and _, no digit first")
+]
+EntryName = Annotated[
+    str,
+    Meta(pattern=r"^[A-Za-z0-9]([_-]?[A-Za-z0-9]){0,31}$", title="letters, digits, and single - or _ between them"),
+]
+"""Of an MCP server or a schedule. No double underscore: it parts server and tool in the names of tools."""
 
 
 class Tools(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    built_in: tuple[str, ...] = BUILT_IN_TOOLS
-    bash_allow: list[str] = []  #: patterns such as "git *"; empty allows every command
-    bash_deny: list[str] = []
+    built_in: Annotated[
+        tuple[ToolName, ...], Meta(max_length=64, description="claude's own tools that exist for the agent")
+    ] = BUILT_IN_TOOLS
+    bash_allow: Annotated[
+        list[str],
+        Meta(
+            description="patterns of commands; empty allows all. Each command of a line is judged by itself; `git *` "
+            "also stands for a bare `git`; commands inside others (`$(...)`) are then refused"
+        ),
+    ] = []
+    bash_deny: Annotated[
+        list[str],
+        Meta(
+            description="patterns of commands that are refused. A guard rail for claude, no wall: the container is "
+            "the wall"
+        ),
+    ] = []
 
 
 class McpServer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    command: str
-    args: list[str] = []
-    env: dict[EnvName, str] = {}
-    allowed_tools: tuple[str, ...] = ("*",)
+    command: Annotated[
+        str, Meta(min_length=1, description="program of an MCP server that claude starts in the container")
+    ]
+    args: Annotated[list[str], Meta(description="its arguments")] = []
+    env: Annotated[dict[EnvName, str], Meta(description="its environment")] = {}
+    allowed_tools: Annotated[tuple[str, ...], Meta(description="patterns of its tools that may be used")] = ("*",)
 
 
 class NetworkSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    mode: Literal["none", "allowlist", "host"] = "allowlist"
-    allow: list[Host] = []  #: hosts beyond those claude itself needs, `host` (port 443) or `host:port`
+    mode: Annotated[
+        Literal["none", "allowlist", "host"],
+        Meta(
+            description="`none`; `allowlist`: through the hive's proxy to named hosts only; `host`: the host's own "
+            "network, its loopback services included"
+        ),
+    ] = "allowlist"
+    allow: Annotated[
+        list[Host],
+        Meta(description="hosts beyond those that claude needs: `host` (port 443), `*.host` or `host:port`"),
+    ] = []
 
 
 class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Sizes take a number of bytes or a number with K, M, G; cpu a percentage of one core."""
 
-    memory: str = "4G"
-    cpu: str = "200%"
-    pids: Annotated[int, Meta(ge=16, le=65536)] = 1024
-    tmp: str = "64M"
+    memory: Annotated[
+        str, Meta(description="at most so much; a number of bytes, or with K, M, G, T. At least 32M")
+    ] = "4G"
+    cpu: Annotated[str, Meta(description="percentage of one core")] = "200%"
+    pids: Annotated[int, Meta(ge=16, le=65536, description="processes and threads, 16 to 65536")] = 1024
+    tmp: Annotated[
+        str, Meta(description="of each file system in memory: `/tmp`, the home directory, `/dev/shm`. At least 1M")
+    ] = "64M"
 
 
 class Packages(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    apt: list[PackageName] = []  #: Debian packages in the container; on backends that can install them
+    apt: Annotated[
+        list[PackageName],
+        Meta(description="Debian packages in the container. Only the nspawn backend can install them"),
+    ] = []
 
 
 class Schedule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A message to the agent at set times: `every` so many seconds, or by `cron` in `timezone`."""
 
-    message: Annotated[str, Meta(min_length=1, max_length=4096)]
-    every: Annotated[int, Meta(ge=60, le=365 * 86400)] | None = None
-    cron: Annotated[str, Meta(max_length=100)] | None = None
-    timezone: Annotated[str, Meta(max_length=64)] = "UTC"
+    message: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=4096,
+            description="a message that the agent gets at set times. Not carried out yet: a config with a schedule "
+            "is refused",
+        ),
+    ]
+    every: Annotated[int, Meta(ge=60, le=365 * 86400, description="seconds from one to the next")] | None = None
+    cron: Annotated[str, Meta(max_length=100, description="or the times, as cron writes them")] | None = None
+    timezone: Annotated[str, Meta(max_length=64, description="of `cron`")] = "UTC"
 
 
 class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    model: Annotated[str, Meta(min_length=1, max_length=200)] = DEFAULT_MODEL
-    system_prompt: Annotated[str, Meta(max_length=65536)] = ""  #: added to the hive's own
-    description: Annotated[str, Meta(max_length=500)] = ""  #: what the agent is for, shown to the others
-    role: Literal["agent", "manager"] = "agent"  #: a manager has all tool groups
-    parent: Annotated[str, Meta(max_length=31)] = ""  #: the agent that steers this one; empty: the manager
-    tool_groups: list[ToolGroup] = []  #: manager's tools it may use, on the agents whose parent it is
-    allowed_recipients: list[str] = []  #: empty: everyone
+    model: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=200,
+            description="the model it begins with; `hive model` chooses another, and that choice is kept in the "
+            "agent's state",
+        ),
+    ] = DEFAULT_MODEL
+    system_prompt: Annotated[str, Meta(max_length=65536, description="your instructions, added to the hive's own")] = (
+        ""
+    )
+    description: Annotated[str, Meta(max_length=500, description="what the agent is for; the other agents see it")] = (
+        ""
+    )
+    role: Annotated[
+        Literal["agent", "manager"],
+        Meta(
+            description="`agent` or `manager`: messages of a manager are marked as such, and it has all tool groups, "
+            "for every agent"
+        ),
+    ] = "agent"
+    parent: Annotated[str, Meta(max_length=31, description="the agent that steers this one; empty: the manager")] = ""
+    tool_groups: Annotated[
+        list[ToolGroup],
+        Meta(
+            description="tools of the manager's that it may use, on agents whose `parent` it is: `lifecycle`, "
+            "`approvals`, `diagnostics`"
+        ),
+    ] = []
+    allowed_recipients: Annotated[
+        list[str],
+        Meta(
+            description="whom it may write to; empty: everyone. The manager can always be written to, `operator` "
+            "only when listed. The hive enforces it"
+        ),
+    ] = []
     tools: Tools = Tools()
-    mcp_servers: dict[str, McpServer] = {}
-    env: dict[EnvName, str] = {}
+    mcp_servers: dict[EntryName, McpServer] = {}
+    env: Annotated[
+        dict[EnvName, str],
+        Meta(
+            description="variables of claude and what it starts. They are readable in the container; so is a secret "
+            "among them"
+        ),
+    ] = {}
     network: NetworkSettings = NetworkSettings()
     limits: LimitSettings = LimitSettings()
     packages: Packages = Packages()
-    schedule: dict[str, Schedule] = {}
-    sleep_after: Seconds = 300  #: seconds without work until claude is released
-    deep_sleep_after: Seconds = 0  #: seconds of dozing until the container is stopped; 0: never
+    schedule: dict[EntryName, Schedule] = {}
+    sleep_after: Annotated[
+        Seconds,
+        Meta(
+            description="seconds without work until claude is released; the runner stays and the next message wakes it"
+        ),
+    ] = 300
+    deep_sleep_after: Annotated[
+        Seconds,
+        Meta(
+            description="seconds of dozing until the container is stopped, too; 0: never. The next message starts it"
+        ),
+    ] = 0
 
 
 class AgentDocument(Struct, frozen=True, kw_only=True):

@@ -1,0 +1,191 @@
+"""What a change of settings makes possible that was not before: warnings for the operator who decides on it."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Final
+
+from hyperhive.containers.egress_rules import Allowed
+from hyperhive.containers.spec import Limits
+from hyperhive.protocol.faults import FaultError
+from hyperhive.protocol.settings import TOOL_GROUPS, AgentSettings, LimitSettings, McpServer
+
+_NAMED: Final = 12
+_SHOWN: Final = 100
+_WIDTH: Final = {"none": 0, "allowlist": 1, "host": 2}
+_SECRET_NAME = re.compile(r"key|token|secret|passw|passphrase|credential|cookie|auth|_pat$|^pat$", re.IGNORECASE)
+_SECRET_VALUE = re.compile(
+    r"sk-|gh[pousr]_|github_pat_|glpat-|xox[a-z]-|AKIA|ASIA|AIza|eyJ|-----BEGIN|[a-z]+://[^/\s:@]*:[^/\s@]+@"
+)
+_LONG_WORD = re.compile(r"[A-Za-z0-9+/_=-]{24,}")
+
+
+def warnings(before: AgentSettings | None, after: AgentSettings, *, other_files: Sequence[str] = ()) -> list[str]:
+    """One line each, the gravest first; `before` None compares with the defaults, `other_files` are paths beside
+    agent.toml that the change touches. No value that looks like a secret is in them.
+    """
+    old = before or AgentSettings()
+    return [
+        *_of_network(old, after),
+        *_of_rank(old, after),
+        *_of_recipients(old.allowed_recipients, after.allowed_recipients),
+        *_of_servers(old.mcp_servers, after.mcp_servers),
+        *_of_tools(old, after),
+        *_of_secrets(old, after),
+        *_of_limits(old.limits, after.limits),
+        *_gained("installs packages", old.packages.apt, after.packages.apt),
+        *_of_prompt(old.system_prompt, after.system_prompt),
+        *_of_files(other_files),
+    ]
+
+
+def _of_network(old: AgentSettings, new: AgentSettings) -> Iterator[str]:
+    before, after = old.network.mode, new.network.mode
+    if _WIDTH[after] > _WIDTH[before]:
+        reach = "all that the host reaches, its own services included" if after == "host" else "named hosts"
+        yield f"network wider: {before} → {after}, which reaches {reach}"
+    if after == "allowlist":
+        known = old.network.allow if before == "allowlist" else []
+        hosts = [host for host in new.network.allow if before != "host" and not _is_reached(host, known)]
+        yield from _gained("may reach new hosts", (), hosts)
+
+
+def _is_reached(host: str, known: Iterable[str]) -> bool:
+    try:
+        entry = Allowed.parse(host)
+        return any(one == entry or one.covers(entry.host, entry.port) for one in map(Allowed.parse, known))
+    except FaultError:
+        return host in known
+
+
+def _of_rank(old: AgentSettings, new: AgentSettings) -> Iterator[str]:
+    if new.role != old.role and new.role == "manager":
+        yield "becomes a manager: it may steer every agent and propose changes to them"
+    had = TOOL_GROUPS if old.role == "manager" else old.tool_groups
+    yield from _gained("gains tool groups", had, new.tool_groups)
+    if new.parent != old.parent:
+        yield f"is steered by {_quoted(new.parent or 'manager')}, before by {_quoted(old.parent or 'manager')}"
+
+
+def _of_recipients(old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
+    if old and not new:
+        yield f"may write to everyone, before only to {_listed(old)}"
+    elif old:
+        yield from _gained("may write to more", old, new)
+
+
+def _of_servers(old: dict[str, McpServer], new: dict[str, McpServer]) -> Iterator[str]:
+    for name, server in new.items():
+        before = old.get(name)
+        command = _command(server)
+        if before is None:
+            yield f"new MCP server {_quoted(name)} runs {command}, tools {_listed(server.allowed_tools)}"
+            continue
+        if (before.command, before.args) != (server.command, server.args):
+            yield f"MCP server {_quoted(name)} runs {command}, before {_command(before)}"
+        if before.env != server.env:
+            changed = [key for key in {**before.env, **server.env} if before.env.get(key) != server.env.get(key)]
+            yield f"MCP server {_quoted(name)} has another environment: {_listed(changed)}"
+        if "*" not in before.allowed_tools:
+            yield from _gained(
+                f"MCP server {_quoted(name)} offers more tools", before.allowed_tools, server.allowed_tools
+            )
+
+
+def _command(server: McpServer) -> str:
+    """The command line; words that look like secrets are left out."""
+    words = ["…" if _looks_secret(word) else word for word in (server.command, *server.args)]
+    return _quoted(" ".join(words))
+
+
+def _of_tools(old: AgentSettings, new: AgentSettings) -> Iterator[str]:
+    yield from _gained("gains claude's own tools", old.tools.built_in, new.tools.built_in)
+    allowed, allows = old.tools.bash_allow, new.tools.bash_allow
+    if allowed and not allows:
+        yield f"may run every command, before only {_listed(allowed)}"
+    elif allowed:
+        yield from _gained("may run more commands", allowed, allows)
+    yield from _gained("commands no longer denied", new.tools.bash_deny, old.tools.bash_deny)
+
+
+def _of_secrets(old: AgentSettings, new: AgentSettings) -> Iterator[str]:
+    names = [name for name, value in new.env.items() if old.env.get(name) != value and _is_secret(name, value)]
+    for server, entry in new.mcp_servers.items():
+        before = old.mcp_servers.get(server, McpServer(command="-"))
+        for name, value in entry.env.items():
+            if before.env.get(name) != value and _is_secret(name, value):
+                names.append(f"{server}.{name}")
+        if any(_looks_secret(word) and word not in before.args for word in entry.args):
+            names.append(f"{server}.args")
+    if names:
+        yield f"looks like a secret, which stays in the config's history: {_listed(names)}"
+
+
+def _is_secret(name: str, value: str) -> bool:
+    return bool(value) and (bool(_SECRET_NAME.search(name)) or _looks_secret(value))
+
+
+def _looks_secret(value: str) -> bool:
+    """Whether it begins as known keys do, or has a long word of letters and digits that no human made."""
+    if _SECRET_VALUE.search(value):
+        return True
+    words = _LONG_WORD.findall(value)
+    return any(re.search(r"\d", word) and re.search(r"[A-Za-z]", word) and "/" not in word for word in words)
+
+
+def _of_limits(old: LimitSettings, new: LimitSettings) -> Iterator[str]:
+    for name, read in _LIMITS.items():
+        before, after = getattr(old, name), getattr(new, name)
+        if before != after and read(new) > read(old):
+            yield f"limit raised: {name} {before} → {after}"
+
+
+def _limit(field: str, measure: Callable[[Limits], int]) -> Callable[[LimitSettings], float]:
+    """How much the limit is; what cannot be read is more than anything."""
+
+    def read(settings: LimitSettings) -> float:
+        try:
+            return measure(Limits.from_settings(LimitSettings(**{field: getattr(settings, field)})))
+        except FaultError:
+            return float("inf")
+
+    return read
+
+
+_LIMITS: Final = {
+    "memory": _limit("memory", lambda limits: limits.memory_bytes),
+    "cpu": _limit("cpu", lambda limits: limits.cpu_percent),
+    "pids": _limit("pids", lambda limits: limits.pids),
+    "tmp": _limit("tmp", lambda limits: limits.tmp_bytes),
+}
+
+
+def _of_prompt(old: str, new: str) -> Iterator[str]:
+    """Counts lines without regard to their order: a real diff of hostile texts can take minutes."""
+    if old != new:
+        before, after = Counter(old.splitlines()), Counter(new.splitlines())
+        yield f"system prompt changed: {(after - before).total()} lines new, {(before - after).total()} gone"
+
+
+def _of_files(paths: Sequence[str]) -> Iterator[str]:
+    code = [path for path in paths if path.endswith(".nix")]
+    if code:
+        yield f"changes what is code: {_listed(code)}"
+    yield from _gained("changes files beside agent.toml", code, paths)
+
+
+def _gained(what: str, old: Collection[str], new: Iterable[str]) -> Iterator[str]:
+    if more := [one for one in new if one not in old]:
+        yield f"{what}: {_listed(more)}"
+
+
+def _listed(words: Sequence[str]) -> str:
+    shown = ", ".join(map(_quoted, words[:_NAMED]))
+    return f"{shown} and {len(words) - _NAMED} more" if len(words) > _NAMED else shown
+
+
+def _quoted(text: str) -> str:
+    """On one line and short, whatever is in it; as it is when nothing could be mistaken."""
+    cut = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    return cut if re.fullmatch(r"[\w@./:*+-]+…?", cut, re.ASCII) else json.dumps(cut)

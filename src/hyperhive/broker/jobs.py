@@ -252,9 +252,13 @@ def _refusal(connection: Connection, number: int, what: str) -> FaultError:
     if not there:
         return FaultError(FaultKind.UNKNOWN_JOB, f"cannot {what} job {number}: there is none with this id")
     row = there[0]
-    state = "not the agent's turn" if row.state is JobState.QUEUED and what == "begin" else row.state.value
-    hint = "; let it end, or stop the agent" if row.state is JobState.RUNNING else ""
-    return FaultError(FaultKind.WRONG_STATE, f"cannot {what} job {number} ({row.kind}): it is {state}{hint}")
+    if what == "begin" and row.state is JobState.QUEUED:
+        reason = "another job of its agent runs; it comes when that has ended"
+    elif what == "cancel" and row.state is JobState.RUNNING:
+        reason = "it is running, and only what waits can be cancelled"
+    else:
+        reason = f"it is {row.state}"
+    return FaultError(FaultKind.WRONG_STATE, f"cannot {what} job {number} ({row.kind}): {reason}")
 
 
 def _same_queued(connection: Connection, draft: JobDraft) -> JobRow | None:

@@ -1,10 +1,11 @@
 """Named SQL: each statement stands in a `.sql` file under `-- name: …`, and is fetched by that name."""
 
 import re
-import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
+
+from hyperhive.broker.database import Connection
 
 _FOLDER: Final = Path(__file__).parent / "queries"
 _NAME: Final = re.compile(r"^-- name: (\w+).*$", re.MULTILINE)
@@ -20,7 +21,7 @@ class Queries:
     def __getitem__(self, name: str) -> str:
         return self._texts[name]
 
-    def rows(self, connection: sqlite3.Connection, name: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def rows(self, connection: Connection, name: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Run the statement; each row that it gives, by the names of its columns."""
         cursor = connection.execute(self[name], values)
         columns = [column[0] for column in cursor.description or ()]

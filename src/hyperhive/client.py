@@ -16,8 +16,8 @@ from hyperhive.protocol.framing import MAX_LINE
 
 CONNECT_S: Final = 5.0
 QUICK_S: Final = 30.0
-CONTAINER_S: Final = 900.0
-"""For what makes, starts or stops containers: a graceful stop waits for a turn, a build takes minutes."""
+CONTAINER_S: Final = 7200.0
+"""For what makes, starts or stops containers: it waits in the queue of jobs, for a turn to end, for a build."""
 GRACE_S: Final = 15.0
 """What a wait on the daemon's side may run over."""
 FIRST_RETRY_S: Final = 0.1
@@ -25,6 +25,7 @@ LAST_RETRY_S: Final = 2.0
 
 _SLOW: Final = (
     host.Start, host.Stop, host.Restart, host.Spawn, host.Kill, host.Destroy, host.Rebuild, host.Approve,
+    host.Rollback, host.Revive, host.Purge, host.UpdateAll, host.RequestApplyCommit, host.EditConfig,
 )  # fmt: skip
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -126,7 +127,7 @@ def patience(request: host.AnyRequest) -> float | None:
     """Seconds after which an answer to the request is no longer expected; None for what may stay silent for ever."""
     if isinstance(request, host.WaitReply):
         return request.timeout_seconds + GRACE_S
-    if isinstance(request, host.Watch | host.Logs) and request.follow:
+    if isinstance(request, host.Watch | host.Logs | host.Jobs | host.JobLog) and request.follow:
         return None
     return CONTAINER_S if isinstance(request, _SLOW) else QUICK_S
 

@@ -21,7 +21,9 @@ from hyperhive.cli.options import complete_agents
 from hyperhive.protocol import host
 from hyperhive.protocol.events import Note
 from hyperhive.protocol.faults import FaultError, FaultKind
-from hyperhive.testing.fake_host import NOON, FakeHive, FakeHost, agent_row, letter_row
+from hyperhive.protocol.settings import AgentDocument, AgentSettings
+from hyperhive.testing.fake_host import FakeHive, FakeHost, agent_row, letter_row
+from hyperhive.testing.fake_shape import COMMIT, NOON, approval_row, job_row
 
 
 @pytest.fixture
@@ -31,8 +33,26 @@ def hive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHive]:
     monkeypatch.setenv("HYPERHIVE_STATE_DIR", str(tmp_path))
     with FakeHost(tmp_path / "host.sock") as fake:
         fake.hive.agents["alpha"] = agent_row("alpha", model="haiku")
-        fake.hive.approvals[7] = host.Approval(
-            id=7, agent="beta", kind="spawn", commit_ref="", requested_at=NOON, status="pending", description="please"
+        fake.hive.approvals[7] = approval_row(7, "beta", "spawn", description="please")
+        fake.hive.approvals[8] = approval_row(8, "alpha", description="more memory")
+        fake.hive.diffs[8] = [
+            host.ApprovalDiff(id=8, agent="alpha", kind="apply_commit", sha=COMMIT, base_sha=40 * "1")
+        ]
+        fake.hive.configs["alpha"] = host.AgentConfig(
+            name="alpha", sha=40 * "1", tag="deployed/0", text='model = "haiku"\n',
+            settings=[host.Setting(key="model", value='"haiku"', source="agent.toml", line=1)],
+            document=AgentDocument(name="alpha", settings=AgentSettings()),
+        )  # fmt: skip
+        fake.hive.deployments["alpha"] = [
+            host.Deployment(id=5, agent="alpha", sha=40 * "1", tag="deployed/5", deployed_at=NOON, current=True),
+            host.Deployment(id=0, agent="alpha", sha=40 * "2", tag="deployed/0", deployed_at=NOON),
+        ]
+        fake.hive.work(job_row(3, "alpha", "rebuild"), "making the container")
+        fake.hive.questions[2] = host.Question(
+            id=2, asker="alpha", target="operator", question="Which colour?", options=["red", "blue"], asked_at=NOON
+        )
+        fake.hive.reminders[4] = host.Reminder(
+            id=4, agent="alpha", message="look at the oven", due_at=NOON, created_at=NOON
         )
         fake.hive.inbox.append(letter_row(1, "Good morning"))
         fake.hive.dead[5] = letter_row(5, "lost", state="dead")
@@ -60,6 +80,8 @@ COMMANDS: dict[str, list[str]] = {
     "rebuild": ["alpha"],
     "destroy": ["alpha", "--purge", "--yes"],
     "tombstones": [],
+    "revive": ["old"],
+    "purge": ["old", "--yes"],
     "send": ["alpha", "hello", "there", "--reply-to", "1"],
     "inbox": ["--all"],
     "receipt": ["3"],
@@ -74,9 +96,26 @@ COMMANDS: dict[str, list[str]] = {
     "cancel": ["alpha"],
     "new-session": ["alpha", "--yes"],
     "shell": ["alpha"],
+    "questions": [],
+    "question cancel": ["2"],
+    "ask": ["alpha", "how", "far?", "--option", "far", "--ttl", "1h"],
+    "answer": ["2", "blue"],
+    "reminders": [],
+    "reminder cancel": ["4"],
     "pending": [],
-    "approve": ["7"],
+    "diff": ["8"],
+    "approve": ["7", "--yes"],
     "deny": ["7", "--reason", "no"],
+    "config": ["alpha"],
+    "edit": ["alpha", "--file", os.devnull, "--yes"],
+    "propose": ["alpha", "c0ffee0", "-m", "more memory"],
+    "deployments": ["alpha"],
+    "rollback": ["alpha", "--yes"],
+    "request-spawn": ["gamma", "-d", "counts"],
+    "init-config": ["gamma"],
+    "jobs": [],
+    "job log": ["3"],
+    "job cancel": ["3"],
 }
 WITHOUT_A_CLIENT = {"serve", "demo"}
 
@@ -249,7 +288,7 @@ def test_a_letter_cannot_pass_for_another(hive: FakeHive, capsys: pytest.Capture
 def test_pending_shows_what_is_undecided_and_with_all_the_rest(
     hive: FakeHive, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    hive.approvals[8] = msgspec.structs.replace(hive.approvals[7], id=8, status="denied", agent="gamma")
+    hive.approvals[9] = msgspec.structs.replace(hive.approvals[7], id=9, status="denied", agent="gamma")
     run("pending")
     assert "gamma" not in capsys.readouterr().out
     run("pending", "--all")
@@ -421,7 +460,7 @@ def test_the_older_names_ask_for_the_same(hive: FakeHive, argv: list[str], reque
 def test_the_older_list_prints_plain_names(hive: FakeHive, capsys: pytest.CaptureFixture[str]) -> None:
     core("list")
     core("pending")
-    assert capsys.readouterr().out == "alpha\n7 beta spawn\n"
+    assert capsys.readouterr().out == "alpha\n7 beta spawn\n8 alpha apply_commit HEAD\n"
 
 
 def test_following_the_inbox_shows_each_message_once_and_as_it_comes(hive: FakeHive) -> None:

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from hyperhive.cli import cmd_approve, cmd_deny, cmd_destroy, cmd_rebuild, cmd_serve, cmd_spawn
+from hyperhive.cli import cmd_destroy, cmd_rebuild, cmd_serve, cmd_spawn
 from hyperhive.cli.hive import ask, tell
 from hyperhive.cli.main import run
-from hyperhive.cli.options import Agent, Json
+from hyperhive.cli.options import Agent, ApprovalId, Json
 from hyperhive.cli.output import put, put_json
 from hyperhive.protocol import host
 
@@ -25,11 +25,11 @@ def make_app() -> typer.Typer:
     app.command("spawn")(cmd_spawn.run)
     app.command("request-spawn")(request_spawn)
     app.command("kill")(kill)
-    app.command("rebuild")(cmd_rebuild.run)
+    app.command("rebuild")(rebuild)
     app.command("list")(list_agents)
     app.command("pending")(pending)
-    app.command("approve")(cmd_approve.run)
-    app.command("deny")(cmd_deny.run)
+    app.command("approve")(approve)
+    app.command("deny")(deny)
     app.command("destroy")(destroy)
     return app
 
@@ -42,6 +42,11 @@ def request_spawn(name: str, json: Json = False) -> None:
 def kill(name: Agent, json: Json = False) -> None:
     """Stop an agent."""
     tell(ask(host.Kill(name=name), doing=f"stopping {name}"), f"stopped {name}", json=json)
+
+
+def rebuild(name: Agent, json: Json = False) -> None:
+    """Make an agent's container anew from what is deployed; its state stays."""
+    cmd_rebuild.run([name], json=json)
 
 
 def list_agents(json: Json = False) -> None:
@@ -63,6 +68,26 @@ def pending(json: Json = False) -> None:
     for row in answer.approvals or []:
         if row.status == "pending":
             put(f"{row.id} {row.agent} {row.kind} {row.commit_ref}".rstrip())
+
+
+def approve(
+    approval: ApprovalId,
+    sha: Annotated[
+        str | None, typer.Option(metavar="SHA", help="The whole commit that you mean; another one is refused.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Approve what was pinned, without asking; what was asked for is done at once."""
+    tell(ask(host.Approve(id=approval, sha=sha), doing=f"carrying out {approval}"), f"approved {approval}", json=json)
+
+
+def deny(
+    approval: ApprovalId,
+    reason: Annotated[str, typer.Option(help="Why; who asked for it is told.")] = "",
+    json: Json = False,
+) -> None:
+    """Deny; nothing is changed."""
+    tell(ask(host.Deny(id=approval, reason=reason)), f"denied {approval}", json=json)
 
 
 def destroy(

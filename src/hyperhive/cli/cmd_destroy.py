@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from hyperhive.cli.hive import ask, tell
+from hyperhive.cli.carrying_out import carry_out
+from hyperhive.cli.hive import tell
 from hyperhive.cli.options import Agent, Json, Yes
 from hyperhive.cli.output import confirm
 from hyperhive.protocol import host
@@ -18,7 +19,7 @@ def run(
 ) -> None:
     """Remove an agent. Its config, login and notes are kept unless --purge is given."""
     confirm(loss_of(name, purge=purge), yes=yes)
-    answer = ask(host.Destroy(name=name, purge=purge), doing=f"destroying {name}")
+    answer = carry_out(host.Destroy(name=name, purge=purge), [name], doing=f"destroying {name}")
     tell(answer, done(name, purge=purge), json=json)
 
 

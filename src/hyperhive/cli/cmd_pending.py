@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from hyperhive.cli.ages import age
+from hyperhive.cli.diff_rows import SHORT
 from hyperhive.cli.hive import ask
 from hyperhive.cli.options import Json
 from hyperhive.cli.output import put_json, put_table, say
@@ -23,9 +25,19 @@ def run(
     elif not rows:
         say("nothing waits for a decision")
     else:
-        put_table(("ID", "AGENT", "WHAT", "COMMIT", "STATUS", "SINCE", "WHY"), [_cells(row) for row in rows])
+        put_table(("ID", "AGENT", "WHAT", "COMMIT", "BY", "AGE", "STATUS", "WARNINGS", "WHY"), list(map(_cells, rows)))
+        say("`hive diff ID` shows what it changes, `hive approve ID` and `hive deny ID` decide")
 
 
 def _cells(row: host.Approval) -> tuple[str, ...]:
-    why = row.note or row.description or ""
-    return (str(row.id), row.agent, row.kind, row.commit_ref[:12], row.status, row.requested_at, one_line(why, 80))
+    return (
+        str(row.id),
+        row.agent,
+        row.kind,
+        (row.fetched_sha or row.commit_ref)[:SHORT],
+        row.requester or "",
+        age(row.requested_at),
+        row.status,
+        str(len(row.warnings or []) or ""),
+        one_line(row.note or row.description or "", 80),
+    )

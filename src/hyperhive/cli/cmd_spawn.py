@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from hyperhive.cli.hive import ask, tell
+from hyperhive.cli.carrying_out import carry_out
+from hyperhive.cli.hive import tell
 from hyperhive.cli.options import Json
 from hyperhive.protocol import host
 
@@ -17,5 +18,5 @@ def run(
 ) -> None:
     """Make an agent and start it."""
     request = host.Spawn(name=name, model=model, description=description)
-    answer = ask(request, doing=f"spawning {name}")
+    answer = carry_out(request, [name], doing=f"spawning {name}")
     tell(answer, f"{name} is up; `hive send {name} TEXT` gives it work, `hive watch {name}` shows it", json=json)

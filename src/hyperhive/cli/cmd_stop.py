@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from hyperhive.cli.hive import ask, tell
+from hyperhive.cli.carrying_out import carry_out
+from hyperhive.cli.hive import tell
 from hyperhive.cli.options import Agents, Everyone, Json
 from hyperhive.cli.scope import scope_of, spoken
 from hyperhive.protocol import host
@@ -18,5 +19,5 @@ def run(
 ) -> None:
     """Stop agents. Their mail is held until they are started again."""
     request = host.Stop(scope=scope_of(names, everyone=everyone), graceful=graceful)
-    answer = ask(request, doing=f"stopping {spoken(names)}")
+    answer = carry_out(request, names or [], doing=f"stopping {spoken(names)}")
     tell(answer, f"stopped {spoken(names)}", json=json)

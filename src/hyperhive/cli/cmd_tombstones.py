@@ -1,5 +1,6 @@
 """`hive tombstones`: destroyed agents whose state was kept."""
 
+from hyperhive.cli.ages import age
 from hyperhive.cli.hive import ask
 from hyperhive.cli.options import Json
 from hyperhive.cli.output import put_json, put_table, say
@@ -14,11 +15,12 @@ def run(json: Json = False) -> None:
     elif not answer.tombstones:
         say("no kept state")
     else:
-        put_table(("NAME", "SIZE", "LAST CHANGED", "LOGIN"), [_cells(stone) for stone in answer.tombstones])
+        put_table(("NAME", "SIZE", "AGE", "LOGIN"), [_cells(stone) for stone in answer.tombstones])
+        say("`hive revive NAME` brings one back, `hive purge NAME` deletes it for good")
 
 
 def _cells(stone: host.Tombstone) -> tuple[str, ...]:
-    return (stone.name, size(stone.size_bytes), stone.last_modified, "kept" if stone.has_credentials else "none")
+    return (stone.name, size(stone.size_bytes), age(stone.last_modified), "kept" if stone.has_credentials else "none")
 
 
 def size(count: int) -> str:

@@ -3,29 +3,48 @@
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import typer
 
 from hyperhive.cli import (
+    cmd_answer,
     cmd_approve,
+    cmd_ask,
     cmd_cancel,
+    cmd_config,
     cmd_dead,
     cmd_demo,
     cmd_deny,
+    cmd_deployments,
     cmd_destroy,
+    cmd_diff,
     cmd_doctor,
+    cmd_edit,
     cmd_inbox,
+    cmd_init_config,
+    cmd_job,
+    cmd_jobs,
     cmd_list,
     cmd_logs,
     cmd_model,
     cmd_new_session,
     cmd_pause,
     cmd_pending,
+    cmd_propose,
+    cmd_purge,
+    cmd_question,
+    cmd_questions,
     cmd_rebuild,
     cmd_receipt,
+    cmd_reminder,
+    cmd_reminders,
+    cmd_request_spawn,
     cmd_restart,
     cmd_resume,
+    cmd_revive,
+    cmd_rollback,
     cmd_send,
     cmd_serve,
     cmd_shell,
@@ -46,6 +65,17 @@ NO_DAEMON: Final = 3
 INTERRUPTED: Final = 130
 TRACEBACK_VARIABLE: Final = "HYPERHIVE_TRACEBACK"
 
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Commands of two words."""
+
+    name: str
+    panel: str
+    summary: str
+    commands: dict[str, Callable[..., Any]]
+
+
 COMMANDS: Final[dict[str, dict[str, Callable[..., Any]]]] = {
     "The hive": {
         "demo": cmd_demo.run,
@@ -62,11 +92,17 @@ COMMANDS: Final[dict[str, dict[str, Callable[..., Any]]]] = {
         "rebuild": cmd_rebuild.run,
         "destroy": cmd_destroy.run,
         "tombstones": cmd_tombstones.run,
+        "revive": cmd_revive.run,
+        "purge": cmd_purge.run,
     },
     "Mail": {
         "send": cmd_send.run,
         "inbox": cmd_inbox.run,
         "receipt": cmd_receipt.run,
+        "questions": cmd_questions.run,
+        "ask": cmd_ask.run,
+        "answer": cmd_answer.run,
+        "reminders": cmd_reminders.run,
     },
     "Watching and steering": {
         "watch": cmd_watch.run,
@@ -80,15 +116,41 @@ COMMANDS: Final[dict[str, dict[str, Callable[..., Any]]]] = {
     },
     "Decisions": {
         "pending": cmd_pending.run,
+        "diff": cmd_diff.run,
         "approve": cmd_approve.run,
         "deny": cmd_deny.run,
+        "config": cmd_config.run,
+        "edit": cmd_edit.run,
+        "propose": cmd_propose.run,
+        "deployments": cmd_deployments.run,
+        "rollback": cmd_rollback.run,
+        "request-spawn": cmd_request_spawn.run,
+        "init-config": cmd_init_config.run,
+    },
+    "Jobs": {
+        "jobs": cmd_jobs.run,
     },
 }
-DEAD: Final[dict[str, Callable[..., Any]]] = {
-    "list": cmd_dead.list_dead,
-    "requeue": cmd_dead.requeue,
-    "drop": cmd_dead.drop,
-}
+GROUPS: Final[tuple[Group, ...]] = (
+    Group(
+        name="dead",
+        panel="Mail",
+        summary="Messages that were given up after several attempts.",
+        commands={"list": cmd_dead.list_dead, "requeue": cmd_dead.requeue, "drop": cmd_dead.drop},
+    ),
+    Group(
+        name="question", panel="Mail", summary="One question, of `hive questions`.",
+        commands={"cancel": cmd_question.cancel},
+    ),
+    Group(
+        name="reminder", panel="Mail", summary="One reminder, of `hive reminders`.",
+        commands={"cancel": cmd_reminder.cancel},
+    ),
+    Group(
+        name="job", panel="Jobs", summary="One job, of `hive jobs`.",
+        commands={"log": cmd_job.log, "cancel": cmd_job.cancel},
+    ),
+)  # fmt: skip
 
 
 def main() -> int:
@@ -101,10 +163,11 @@ def make_app() -> typer.Typer:
     for panel, commands in COMMANDS.items():
         for name, command in commands.items():
             app.command(name, rich_help_panel=panel)(command)
-    dead = _typer("Messages that were given up after several attempts.")
-    for name, command in DEAD.items():
-        dead.command(name)(command)
-    app.add_typer(dead, name="dead", rich_help_panel="Mail")
+    for group in GROUPS:
+        words = _typer(group.summary)
+        for name, command in group.commands.items():
+            words.command(name)(command)
+        app.add_typer(words, name=group.name, rich_help_panel=group.panel)
     return app
 
 

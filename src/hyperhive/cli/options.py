@@ -28,4 +28,5 @@ Agent = Annotated[str, typer.Argument(help="An agent.", metavar="NAME", autocomp
 Agents = Annotated[
     list[str] | None, typer.Argument(help="Agents.", metavar="[NAME]...", autocompletion=complete_agents)
 ]
+ApprovalId = Annotated[int, typer.Argument(metavar="ID", help="As `hive pending` shows it.")]
 Everyone = Annotated[bool, typer.Option("--all", help="Every agent.")]

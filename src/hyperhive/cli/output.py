@@ -2,12 +2,13 @@
 
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from hyperhive.cli.row import Row
 from hyperhive.cli.safe import clean, clean_json
 
 if TYPE_CHECKING:
@@ -89,6 +90,23 @@ def confirm(loss: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise CliError(f"{loss}; nobody is here to ask: say --yes to do it")
-    print(clean(f"{loss}. Go on? [y/N] "), end="", file=sys.stderr, flush=True)  # noqa: T201 (this is the door)
-    if sys.stdin.readline(100).strip().lower() not in ("y", "yes"):
+    if not agreed(f"{loss}. Go on?"):
         raise CliError("nothing was changed")
+
+
+def agreed(question: str) -> bool:
+    """Whether the operator says yes; anything else is no."""
+    return asked(f"{question} [y/N]").lower() in ("y", "yes")
+
+
+def asked(question: str) -> str:
+    """The line that the operator types; empty when the input has ended."""
+    print(clean(f"{question} "), end="", file=sys.stderr, flush=True)  # noqa: T201 (this is the door)
+    return sys.stdin.readline(4096).strip()
+
+
+def put_rows(rows: Iterable[Row], *, stderr: bool = False) -> None:
+    """Rows as they are, one under the other; in colour on a terminal."""
+    out = console(stderr=stderr)
+    for row in rows:
+        out.out(row.text, style=row.style or None, highlight=False)

@@ -8,6 +8,12 @@ _MOVERS = "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
 _UNSAFE: Final = re.compile(rf"[\x00-\x08\x0b-\x1f\x7f-\x9f{_MOVERS}\ud800-\udfff]")
 _UNSAFE_IN_JSON: Final = re.compile(rf"[\x00-\x09\x0b-\x1f\x7f-\x9f{_MOVERS}\ud800-\udfff]")
 
+_UNSEEN: Final = re.compile(
+    "[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2060-\u2065\u206a-\u206f\u2800\u3164"
+    "\ufe00-\ufe0f\uffa0\ufff0-\ufffb\U000e0000-\U000e0fff]"
+)
+"""Characters that take no ink, in which a text could hide another from its reader."""
+
 
 def clean(text: str) -> str:
     """The text with visible marks in place of control characters; lines stay lines."""
@@ -18,6 +24,11 @@ def one_line(text: str, limit: int = 120) -> str:
     """The text on one line of at most so many characters."""
     joined = " ".join(clean(text[: limit * 8]).split())
     return joined if len(joined) <= limit else joined[: limit - 1] + "…"
+
+
+def exact(text: str) -> str:
+    """The whole text on one line with a mark for each character that would not be seen: for what is decided on."""
+    return _UNSEEN.sub(_mark, clean(text)).replace("\n", "␊")
 
 
 def headline(text: str, limit: int = 120) -> str:

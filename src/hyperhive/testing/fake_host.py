@@ -1,7 +1,8 @@
 """A hive in memory behind a real `host.sock`, for tests of clients.
 
-Limits: no containers, mail is never delivered or answered, nothing outlives it, names and bounds are not checked, and
-`approve` only marks the row. What it does is the wire: the verbs, their answers, refusals, and streams that break.
+Limits: no containers, mail is never delivered or answered, nothing outlives it, names and bounds are not checked; what
+is decided is only marked (see `fake_shape`). What it does is the wire: the verbs, their answers, refusals, and streams
+that break.
 """
 
 import socketserver
@@ -21,21 +22,19 @@ from hyperhive.protocol.events import AnyLiveEvent, HiveEvent, record
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.framing import MAX_LINE
 from hyperhive.protocol.host import Response
+from hyperhive.testing.fake_shape import NOON, FakeShape
 
-NOON: Final = "2026-01-02T12:00:00Z"
 NOON_UNIX: Final = 1767355200.0
 
 
-@dataclass
-class FakeHive:
+@dataclass(kw_only=True)
+class FakeHive(FakeShape):
     """What there is; a test may change any of it while the server runs."""
 
     agents: dict[str, host.AgentStatusRow] = field(default_factory=dict)
-    approvals: dict[int, host.Approval] = field(default_factory=dict)
     inbox: list[host.InboxRow] = field(default_factory=list)
     dead: dict[int, host.InboxRow] = field(default_factory=dict)
     replies: dict[int, host.InboxRow] = field(default_factory=dict)  #: by the id of the message they answer
-    tombstones: list[host.Tombstone] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
     events: list[HiveEvent] = field(default_factory=list)
     shell_argv: list[str] = field(default_factory=lambda: ["/bin/true"])
@@ -43,9 +42,7 @@ class FakeHive:
     refusal: FaultError | None = None  #: of every request, while it is set
     sent: int = 0
     on_send: Callable[[host.Send], None] = lambda _: None
-    news: threading.Condition = field(default_factory=threading.Condition)
     watchers: int = 0
-    connection: int = 0  #: rises when the streams of now are to break
 
     def happen(self, agent: str, event: AnyLiveEvent) -> None:
         """Add an event and tell those who watch."""
@@ -88,7 +85,7 @@ class FakeHive:
                 yield Response()
                 yield from (Response(agent_statuses=[row]) for row in self.agents.values())
             case _:
-                yield self._answer(request)
+                yield from self.streams(request) or [self.decide(request) or self._answer(request)]
 
     def _watch(self, request: host.Watch) -> Iterator[Response]:
         connection = self.connection
@@ -121,10 +118,6 @@ class FakeHive:
                 return self._change(request)
             case host.Start() | host.Stop():
                 return self._lifecycle(request)
-            case host.Pending():
-                return Response(approvals=list(self.approvals.values()))
-            case host.Approve() | host.Deny():
-                return self._decide(request)
             case host.Send():
                 self.sent += 1
                 self.on_send(request)
@@ -159,8 +152,6 @@ class FakeHive:
             case host.Shell():
                 self._known(request.name)
                 return Response(shell=host.ShellCommand(argv=self.shell_argv))
-            case host.Tombstones():
-                return Response(tombstones=self.tombstones)
             case _:
                 return Response()
 
@@ -191,14 +182,6 @@ class FakeHive:
         for name in names:
             row = self._known(name)
             self.agents[name] = msgspec.structs.replace(row, running=isinstance(request, host.Start))
-        return Response()
-
-    def _decide(self, request: host.Approve | host.Deny) -> Response:
-        row = self.approvals.get(request.id)
-        if row is None or row.status != "pending":
-            raise FaultError(FaultKind.UNKNOWN_APPROVAL, f"nothing pending has the id {request.id}")
-        status = "approved" if isinstance(request, host.Approve) else "denied"
-        self.approvals[request.id] = msgspec.structs.replace(row, status=status)
         return Response()
 
     def _receipt(self, message: int) -> Receipt:

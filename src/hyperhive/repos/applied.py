@@ -1,0 +1,194 @@
+"""The hive's own repository of one agent's config."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import pygit2
+from pygit2.enums import ObjectType
+
+from hyperhive.config import trees
+from hyperhive.protocol.faults import FaultError, FaultKind
+from hyperhive.protocol.host import DiffFile
+from hyperhive.repos import commits, diffs, working_tree
+from hyperhive.repos.contents import Contents, collect
+from hyperhive.repos.diffs import Version
+from hyperhive.repos.layout import WITH_FILES, lay_out
+from hyperhive.repos.libgit2 import fetch_from, open_repository, signature
+from hyperhive.repos.limits import RepoLimits
+from hyperhive.repos.objects import LINK, SHA, identity, parse_commit
+from hyperhive.repos.pinned import Pinned
+
+_MAIN: Final = "refs/heads/main"
+_TAGS: Final = "refs/tags/"
+_KINDS: Final = {"commit": ObjectType.COMMIT, "tree": ObjectType.TREE, "blob": ObjectType.BLOB}
+_DEFAULT: Final = RepoLimits()
+
+
+class Applied:
+    """`.git`, tags, `main`, and a working tree that shows main. Every object in it was verified or made by us.
+
+    One thread at a time may change it; each call opens the repository anew, and what it changed is on the disk.
+    Methods that name a commit raise FaultError (`bad_commit`) when it is not there, unless they say otherwise.
+    """
+
+    def __init__(self, path: Path, limits: RepoLimits = _DEFAULT) -> None:
+        self.path = path
+        self._git = path / ".git"
+        self._limits = limits
+
+    def create(self, files: Mapping[str, bytes], message: str) -> str:
+        """The first commit, as main and as deployed/0; an existing repository is kept. Returns main's sha."""
+        if found := self.main():
+            return found
+        fresh = self.path / ".git-fresh"
+        self.path.mkdir(parents=True, exist_ok=True)
+        trees.remove(fresh)
+        lay_out(fresh, WITH_FILES)
+        repository = open_repository(fresh)
+        entries = {path: commits.blob(repository, path.rpartition("/")[2], text) for path, text in files.items()}
+        sha = commits.commit(repository, None, entries, message=message)
+        collect(sha, fetch_from(repository), self._limits)
+        for name in (_MAIN, f"{_TAGS}deployed/0"):
+            repository.references.create(name, pygit2.Oid(hex=sha))
+        trees.remove(self._git)
+        fresh.rename(self._git)
+        self.set_main(sha)
+        return sha
+
+    def exists(self) -> bool:
+        return self.main() is not None
+
+    def main(self) -> str | None:
+        """The sha of what is deployed; None when there is no repository, or one that was never finished."""
+        try:
+            return str(self._open().references[_MAIN].target)
+        except (KeyError, pygit2.GitError):
+            return None
+
+    def store(self, pinned: Pinned) -> None:
+        """Keeps the commit under its own sha, with all beneath it and without its ancestors."""
+        repository = self._open()
+        for kind, data in reversed(pinned.objects):  # the commit last: when it is there, all of it is
+            if identity(kind, data) not in repository.odb:
+                repository.write(_KINDS[kind], data)
+        parents = parse_commit(pinned.objects[0][1]).parents
+        if any(parent not in repository.odb for parent in parents):
+            self._cut_off(pinned.sha)
+
+    def has(self, sha: str) -> bool:
+        """Whether the commit and all beneath it are there and whole."""
+        try:
+            self._contents(sha)
+        except FaultError:
+            return False
+        return True
+
+    def text(self, sha: str, path: str = "agent.toml") -> str | None:
+        """None when the commit has no such file; raises FaultError (`bad_config`) when it is no text."""
+        version = self._versions(sha).get(path)
+        if version is None:
+            return None
+        if version.mode == LINK:
+            raise FaultError(FaultKind.BAD_CONFIG, f"{path} is a link; put the file itself in its place")
+        try:
+            return version.content.decode()
+        except UnicodeDecodeError as error:
+            raise FaultError(
+                FaultKind.BAD_CONFIG, f"{path} is not UTF-8 at byte {error.start}; save it as UTF-8"
+            ) from None
+
+    def paths(self, sha: str) -> list[str]:
+        return sorted(self._contents(sha).files)
+
+    def edit(self, base: str, files: Mapping[str, bytes | None], *, message: str, author: str) -> str:
+        """A commit on top of `base` with these files instead of what it has; None removes one. Moves no branch.
+
+        Raises FaultError (`bad_commit`) when the result is not what the hive takes.
+        """
+        repository = self._open()
+        entries = dict(self._contents(base).files)
+        for path, content in files.items():
+            old = entries.pop(path, None)
+            if content is not None:
+                mode = {} if old is None or old.mode == LINK else {"mode": old.mode}
+                entries[path] = commits.blob(repository, path.rpartition("/")[2], content, **mode)
+        sha = commits.commit(repository, base, entries, message=message, author=author)
+        self._contents(sha)
+        return sha
+
+    def tag(self, name: str, sha: str, message: str | None = None) -> None:
+        """Harmless when it is there already; raises FaultError (`wrong_state`) when it points elsewhere.
+
+        With a message it is an annotated tag that carries it.
+        """
+        repository = self._open()
+        self._contents(sha)
+        found = self.tags().get(name)
+        if found == sha:
+            return
+        if found is not None:
+            raise FaultError(FaultKind.WRONG_STATE, f"cannot tag {sha} as {name}: that tag is on {found} and stays")
+        if message is None:
+            repository.references.create(_TAGS + name, pygit2.Oid(hex=sha))
+        else:
+            text = message.replace("\0", "�")
+            repository.create_tag(name, pygit2.Oid(hex=sha), ObjectType.COMMIT, signature(), text)
+
+    def tags(self) -> dict[str, str]:
+        """The commit of each."""
+        references = self._open().references
+        names = [name for name in references if name.startswith(_TAGS)]
+        return {name.removeprefix(_TAGS): str(references[name].peel(pygit2.Commit).id) for name in sorted(names)}
+
+    def set_main(self, sha: str) -> None:
+        """Moves main, then makes the working tree equal to it; cut off at any point, a repetition completes it."""
+        files = self._versions(sha)
+        repository = self._open()
+        repository.references.create(_MAIN, pygit2.Oid(hex=sha), force=True)
+        working_tree.replace(self.path, files)
+        repository.index.read_tree(pygit2.Oid(hex=self._contents(sha).commit.tree))
+        repository.index.write()
+
+    def diff(self, base: str | None, sha: str) -> list[DiffFile]:
+        """What `sha` has otherwise than `base`, by path, whole."""
+        old, new = self._versions(base) if base else {}, self._versions(sha)
+        changed = sorted(path for path in {*old, *new} if old.get(path) != new.get(path))
+        return [diffs.diff(path, old.get(path), new.get(path)) for path in changed]
+
+    def resolve(self, prefix: str) -> str | None:
+        """The one commit whose sha begins so; None when there is none, or several."""
+        repository = self._open()
+        try:
+            sha = str(repository.expand_id(prefix)) if len(prefix) < 40 else prefix
+        except (ValueError, KeyError, pygit2.GitError):
+            return None
+        return sha if SHA.fullmatch(sha) and self.has(sha) else None
+
+    def _open(self) -> pygit2.Repository:
+        return open_repository(self._git)
+
+    def _contents(self, sha: str) -> Contents:
+        return collect(sha, fetch_from(self._open()), self._limits)
+
+    def _versions(self, sha: str) -> dict[str, Version]:
+        contents = self._contents(sha)
+        return {
+            path: Version(mode=entry.mode, content=contents.objects[entry.sha][1])
+            for path, entry in contents.files.items()
+        }
+
+    def _cut_off(self, sha: str) -> None:
+        """Tells git that the history ends here."""
+        shallow = self._git / "shallow"
+        known = set(shallow.read_text().split()) if shallow.exists() else set()
+        if sha in known:
+            return
+        fresh = self._git / "shallow.new"
+        with fresh.open("w") as file:
+            file.write("".join(f"{one}\n" for one in sorted({*known, sha})))
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.chmod(0o644)
+        fresh.replace(shallow)

@@ -1,0 +1,56 @@
+"""What a commit changes, file by file, from the bytes alone: no attribute or config has a say in it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import pygit2
+from pygit2.enums import DiffOption
+
+from hyperhive.protocol.host import DiffFile
+from hyperhive.repos.objects import FILE
+
+_LOOKED_AT: Final = 8000
+"""Bytes in which a NUL makes a file binary, as in git."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """A file as one commit has it."""
+
+    mode: str
+    content: bytes
+
+
+def diff(path: str, old: Version | None, new: Version | None) -> DiffFile:
+    """One of the two is there, and they differ."""
+    modes = list(_modes(old, new))
+    change = "added" if old is None else "deleted" if new is None else "modified"
+    before, after = old.content if old else b"", new.content if new else b""
+    if _is_binary(before) or _is_binary(after):
+        return DiffFile(path=path, change=change, binary=True, lines=modes)
+    # Bytes, not blobs: libgit2 asks the attributes of a repository only for what it has from one.
+    patch = pygit2.Patch.create_from(before, after, flag=DiffOption.FORCE_TEXT | DiffOption.INDENT_HEURISTIC)
+    _, added, removed = patch.line_stats
+    return DiffFile(path=path, change=change, added=added, removed=removed, lines=[*modes, *_hunks(patch.data)])
+
+
+def _modes(old: Version | None, new: Version | None) -> Iterator[str]:
+    """git's own lines about modes, where there is something to say."""
+    if old and new and old.mode != new.mode:
+        yield from (f"old mode {old.mode}", f"new mode {new.mode}")
+    elif new and not old and new.mode != FILE:
+        yield f"new file mode {new.mode}"
+
+
+def _hunks(patch: bytes) -> list[str]:
+    start = patch.find(b"\n@@ ") + 1
+    return patch[start:].decode().removesuffix("\n").split("\n") if start else []
+
+
+def _is_binary(content: bytes) -> bool:
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return True
+    return b"\0" in content[:_LOOKED_AT]

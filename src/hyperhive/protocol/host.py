@@ -76,7 +76,7 @@ class Restart(Request, frozen=True):
 class Pending(Request, frozen=True): ...
 
 
-class Approve(Request, frozen=True):
+class Approve(Request, frozen=True, omit_defaults=True):
     """Decide for it and wait until it is carried out. `sha` is the commit that was shown; another one is refused."""
 
     id: Int64

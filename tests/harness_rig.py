@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import msgspec
 import needs
 from hyperhive.harness import runner_argv
 from hyperhive.harness.init import descendants
-from hyperhive.protocol.settings import AgentDocument, AgentSettings
+from hyperhive.protocol.settings import TOOL_GROUPS, AgentDocument, AgentSettings
 from hyperhive.testing.fake_hive import FakeHive
 from hyperhive.testing.model import ScriptedModel
 
@@ -83,7 +83,11 @@ def command_of(pid: int) -> str:
 
 @contextlib.asynccontextmanager
 async def rig(
-    settings: AgentSettings | None = None, *, env: Mapping[str, str] | None = None, start: bool = True
+    settings: AgentSettings | None = None,
+    *,
+    env: Mapping[str, str] | None = None,
+    start: bool = True,
+    tool_groups: Sequence[str] = (),
 ) -> AsyncIterator[Rig]:
     claude = needs.claude()
     async with contextlib.AsyncExitStack() as stack:
@@ -93,9 +97,11 @@ async def rig(
         stack.push_async_callback(asyncio.to_thread, model.__exit__, None, None, None)
         for folder in ("state", "home", "tmp"):
             (root / folder).mkdir()
-        document = AgentDocument(name="a", settings=settings or AgentSettings())
+        document = AgentDocument(name="a", settings=settings or AgentSettings(), tool_groups=[*tool_groups])
+        role = document.settings.role
+        allowed = TOOL_GROUPS if role == "manager" else tool_groups
         (root / "agent.json").write_bytes(msgspec.json.encode(document))
-        async with FakeHive(root / "mcp.sock").serving() as hive:
+        async with FakeHive(root / "mcp.sock", role=role, tool_groups=allowed).serving() as hive:
             one = Rig(root, hive, model, {**_environment(root, claude), **(env or {})})
             if start:
                 await one.start()

@@ -28,7 +28,7 @@ def test_claude_is_started_as_the_sdk_would_start_it() -> None:
     options = sdk.ClaudeAgentOptions(
         system_prompt={"type": "file", "path": "/tmp/prompt"},
         tools=list(SETTINGS.tools.built_in),
-        allowed_tools=allowed_tools(SETTINGS),
+        allowed_tools=allowed_tools(SETTINGS, ["send", "ask"]),
         disallowed_tools=denied_tools(SETTINGS),
         model="haiku",
         permission_mode="bypassPermissions",
@@ -41,7 +41,7 @@ def test_claude_is_started_as_the_sdk_would_start_it() -> None:
     )
     ours = claude_argv(
         "/claude", SETTINGS, system_prompt_file=Path("/tmp/prompt"), mcp_config_file=Path("/tmp/mcp.json"),
-        model="haiku", session_id="11111111-2222",
+        model="haiku", session_id="11111111-2222", hive_tools=["send", "ask"],
     )  # fmt: skip
     assert ours == SubprocessCLITransport(prompt=_nothing(), options=options)._build_command()
 
@@ -52,7 +52,7 @@ async def _nothing() -> Any:
 
 
 def test_claudes_environment_is_made_from_nothing() -> None:
-    env = claude_env(PLACE, SETTINGS, proxy_port=1, rehearsal_port=2)
+    env = claude_env(PLACE, SETTINGS, agent="scout", proxy_port=1, rehearsal_port=2)
     assert env["COLOUR"] == "green"
     assert env["ANTHROPIC_API_KEY"] == "given"
     assert env["CLAUDE_CONFIG_DIR"] == "/home/agent/.claude"
@@ -62,7 +62,7 @@ def test_claudes_environment_is_made_from_nothing() -> None:
 def test_a_rehearsal_keeps_real_credentials_out() -> None:
     place = dataclasses.replace(PLACE, rehearsal_socket=Path("/run/rehearsal/model.sock"))
     settings = AgentSettings(env={"ANTHROPIC_BASE_URL": "https://elsewhere", "CLAUDE_CODE_OAUTH_TOKEN": "real"})
-    env = claude_env(place, settings, proxy_port=1, rehearsal_port=2)
+    env = claude_env(place, settings, agent="scout", proxy_port=1, rehearsal_port=2)
     assert env["ANTHROPIC_BASE_URL"] == "http://127.0.0.1:2"
     assert env["ANTHROPIC_API_KEY"] == "rehearsal"
     assert env["CLAUDE_CODE_OAUTH_TOKEN"] == ""
@@ -70,12 +70,34 @@ def test_a_rehearsal_keeps_real_credentials_out() -> None:
 
 def test_with_a_proxy_claude_and_its_tools_go_through_it() -> None:
     env = claude_env(
-        dataclasses.replace(PLACE, proxy_socket=Path("/run/hive/proxy.sock")), SETTINGS, proxy_port=1, rehearsal_port=2
+        dataclasses.replace(PLACE, proxy_socket=Path("/run/hive/proxy.sock")),
+        SETTINGS,
+        agent="scout",
+        proxy_port=1,
+        rehearsal_port=2,
     )
     assert env["HTTPS_PROXY"] == env["https_proxy"] == "http://127.0.0.1:1"
 
 
 def test_a_call_of_a_server_that_hangs_comes_to_an_end_and_the_agents_config_may_say_when() -> None:
-    assert int(claude_env(PLACE, SETTINGS, proxy_port=1, rehearsal_port=2)["MCP_TOOL_TIMEOUT"]) > 1000 * MAX_WAIT_S
+    assert (
+        int(claude_env(PLACE, SETTINGS, agent="scout", proxy_port=1, rehearsal_port=2)["MCP_TOOL_TIMEOUT"])
+        > 1000 * MAX_WAIT_S
+    )
     settings = AgentSettings(env={"MCP_TOOL_TIMEOUT": "5"})
-    assert claude_env(PLACE, settings, proxy_port=1, rehearsal_port=2)["MCP_TOOL_TIMEOUT"] == "5"
+    assert claude_env(PLACE, settings, agent="scout", proxy_port=1, rehearsal_port=2)["MCP_TOOL_TIMEOUT"] == "5"
+
+
+def test_claude_may_use_the_hives_tools_that_the_agent_has_one_by_one() -> None:
+    allowed = allowed_tools(SETTINGS, ["send", "kill"])
+    assert [tool for tool in allowed if tool.startswith("mcp__")] == [
+        "mcp__db", "mcp__hyperhive__send", "mcp__hyperhive__kill",
+    ]  # fmt: skip
+
+
+def test_commits_are_the_agents_unless_its_config_says_otherwise() -> None:
+    env = claude_env(PLACE, SETTINGS, agent="scout", proxy_port=1, rehearsal_port=2)
+    assert (env["GIT_AUTHOR_NAME"], env["GIT_COMMITTER_EMAIL"]) == ("scout", "scout@hyperhive")
+    settings = AgentSettings(env={"GIT_AUTHOR_NAME": "Somebody"})
+    env = claude_env(PLACE, settings, agent="scout", proxy_port=1, rehearsal_port=2)
+    assert (env["GIT_AUTHOR_NAME"], env["GIT_COMMITTER_NAME"]) == ("Somebody", "scout")

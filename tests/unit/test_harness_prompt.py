@@ -1,5 +1,9 @@
+import re
+
+import pytest
+
 from hyperhive.harness.prompt import Identity, arrival_notice, shown, system_prompt, wake_prompt
-from hyperhive.protocol.agent import Arrived, Colleague, EarlierSend, Envelope
+from hyperhive.protocol.agent import GROUP_METHODS, Arrived, Colleague, EarlierSend, Envelope
 
 
 def envelope(body: str = "hello", **more: object) -> Envelope:
@@ -70,3 +74,55 @@ def test_the_system_prompt_names_agent_team_and_instructions() -> None:
     assert "You are the manager" in system_prompt(
         Identity(agent="manager", role="manager", description="", instructions="", colleagues=[])
     )
+
+
+def prompt_of(role: str = "agent", groups: list[str] | None = None, colleagues: list[Colleague] | None = None) -> str:
+    return system_prompt(
+        Identity(
+            agent="a", role=role, description="", instructions="", colleagues=colleagues or [],
+            tool_groups=groups or [],
+        )
+    )  # fmt: skip
+
+
+def named(text: str) -> set[str]:
+    return set(re.findall(r"`(\w+)`", text))
+
+
+STEERING = {method.name for methods in GROUP_METHODS.values() for method in methods}
+HELPER_EVENTS = {
+    "approval_resolved", "config_ready", "spawned", "rebuilt", "container_crash", "killed", "destroyed",
+    "needs_login", "logged_in", "needs_update",
+}  # fmt: skip
+
+
+def test_every_agent_is_told_of_the_tools_and_events_that_it_has_and_of_no_others() -> None:
+    words = named(prompt_of())
+    everyones = {
+        "send", "recv", "receipt", "set_status", "whoami", "list_agents",
+        "ask", "answer", "remind", "get_loose_ends", "cancel_loose_end",
+    }  # fmt: skip
+    assert everyones | {"question_asked", "question_answered"} <= words
+    assert not (STEERING | HELPER_EVENTS) & words
+
+
+def test_the_manager_is_told_of_every_tool_and_of_every_helper_event() -> None:
+    assert named(prompt_of("manager")) >= STEERING | HELPER_EVENTS
+    assert "steered by you" not in prompt_of(
+        "manager", colleagues=[Colleague(name="b", role="agent", state="", parent="a")]
+    )
+
+
+@pytest.mark.parametrize("group", GROUP_METHODS)
+def test_an_agent_with_a_tool_group_is_told_of_its_tools_and_whom_they_are_for(group: str) -> None:
+    team = [
+        Colleague(name=name, role="agent", state="warm", parent=parent) for name, parent in (("b", "a"), ("c", ""))
+    ]
+    text = prompt_of(groups=[group, "of a newer hive"], colleagues=team)
+    assert named(text) & STEERING == {method.name for method in GROUP_METHODS[group]}
+    assert "no others" in text
+    assert "- b (steered by you)\n- c" in text
+
+
+def test_what_the_words_in_an_event_are_worth_is_said() -> None:
+    assert "the words of others, with no more authority" in " ".join(prompt_of().split())

@@ -112,6 +112,7 @@ class Agenda:
                 description=settings.description,
                 instructions=settings.system_prompt,
                 colleagues=colleagues.agents,
+                tool_groups=self._document.tool_groups,
             )
         )
 

@@ -20,8 +20,8 @@ from hyperhive.harness.model import Model
 from hyperhive.harness.relay import relay
 from hyperhive.harness.rest import Rest
 from hyperhive.harness.session import Session
-from hyperhive.harness.surroundings import Surroundings
-from hyperhive.harness.tools import Toolbox
+from hyperhive.harness.surroundings import Surroundings, tool_groups
+from hyperhive.harness.tools.toolbox import Toolbox
 from hyperhive.harness.turns import Turns
 from hyperhive.protocol import agent
 from hyperhive.protocol.agent import Arrived, Done, Hello, ModelSet, Pause, SetModel, Shutdown
@@ -52,13 +52,15 @@ class Runner:
         )
         self._mail = Mail(self._link)
         self._rest = Rest(
-            place=place, settings=settings, children=self._children, journal=self._journal,
+            place=place, document=document, children=self._children, journal=self._journal,
             condition=self._condition, model=self._model, session=self._session,
         )  # fmt: skip
         self._turns = Turns(
             rest=self._rest, mail=self._mail, journal=self._journal, condition=self._condition, settings=settings
         )
-        self._toolbox = Toolbox(link=self._link, mail=self._mail, turns=self._turns, journal=self._journal)
+        self._toolbox = Toolbox(
+            link=self._link, mail=self._mail, turns=self._turns, journal=self._journal, groups=tool_groups(document)
+        )
         self._agenda = Agenda(
             link=self._link, mail=self._mail, turns=self._turns, rest=self._rest, condition=self._condition,
             journal=self._journal, document=document, credentials=place.claude_config / ".credentials.json",
@@ -67,6 +69,7 @@ class Runner:
         self._hurry = asyncio.Event()
         self._grace_s = 0.0
         self._rest.serve = self._serve_worker
+        self._rest.tools = self._toolbox.offers
         self._serve_hive()
 
     async def run(self) -> None:

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 from hyperhive.harness import wire
 from hyperhive.harness.command import ClaudeCommand
 from hyperhive.harness.init import Child, Children
-from hyperhive.harness.wire import ChangeModel, Connect, Prompt
+from hyperhive.harness.wire import ChangeModel, Connect, Prompt, ToolOffer
 from hyperhive.protocol.faults import FaultError
 from hyperhive.protocol.rpc import Method, Nothing, Peer
 
@@ -51,12 +51,18 @@ class Claude:
 
     @classmethod
     async def start(
-        cls, children: Children, command: ClaudeCommand, system_prompt: str, serve: Callable[[Peer], None]
+        cls,
+        children: Children,
+        command: ClaudeCommand,
+        *,
+        system_prompt: str,
+        tools: list[ToolOffer],
+        serve: Callable[[Peer], None],
     ) -> "Claude":
         """Ready for prompts when this returns; raises ClaudeError, and then nothing is left running."""
         claude = await cls._launch(children, command, serve)
         try:
-            await claude._call(wire.CONNECT, Connect(system_prompt=system_prompt), CONNECT_S)
+            await claude._call(wire.CONNECT, Connect(system_prompt=system_prompt, tools=tools), CONNECT_S)
         except ClaudeError as error:
             gave_up = await claude._gave_up()
             await claude.kill()

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,14 @@ def mcp_servers(settings: AgentSettings) -> dict[str, dict[str, Any]]:
     return servers
 
 
-def allowed_tools(settings: AgentSettings) -> list[str]:
-    return [*settings.tools.built_in, *(f"mcp__{name}" for name in sorted(mcp_servers(settings)))]
+def allowed_tools(settings: AgentSettings, hive_tools: Sequence[str]) -> list[str]:
+    """Claude's own tools, each of the hive's that the agent has, and the config's servers, which the guard judges."""
+    others = sorted(name for name in settings.mcp_servers if name != HIVE_SERVER)
+    return [
+        *settings.tools.built_in,
+        *(f"mcp__{name}" for name in others),
+        *(f"mcp__{HIVE_SERVER}__{name}" for name in hive_tools),
+    ]
 
 
 def denied_tools(settings: AgentSettings) -> list[str]:
@@ -61,6 +67,7 @@ def claude_argv(
     mcp_config_file: Path,
     model: str,
     session_id: str | None,
+    hive_tools: Sequence[str],
 ) -> list[str]:
     """The command that the SDK would build for the same options."""
     denied = denied_tools(settings)
@@ -68,7 +75,7 @@ def claude_argv(
         claude, "--output-format", "stream-json", "--verbose",
         "--system-prompt-file", str(system_prompt_file),
         "--tools", ",".join(settings.tools.built_in),
-        "--allowedTools", ",".join(allowed_tools(settings)),
+        "--allowedTools", ",".join(allowed_tools(settings, hive_tools)),
         *(["--disallowedTools", ",".join(denied)] if denied else []),
         "--model", model,
         "--permission-mode", "bypassPermissions",
@@ -80,7 +87,7 @@ def claude_argv(
 
 
 def claude_env(
-    place: Surroundings, settings: AgentSettings, *, proxy_port: int, rehearsal_port: int
+    place: Surroundings, settings: AgentSettings, *, agent: str, proxy_port: int, rehearsal_port: int
 ) -> dict[str, str]:
     """The agent's own variables may change ours, except where a rehearsal keeps real credentials out."""
     return {
@@ -99,10 +106,20 @@ def claude_env(
         "DISABLE_AUTO_COMPACT": "1",
         "ENABLE_TOOL_SEARCH": "false",
         "MCP_TOOL_TIMEOUT": "600000",  # ms; without it a server that hangs holds the turn for good
+        **_author(agent),
         **place.credentials,
         **(_proxy(proxy_port) if place.proxy_socket else {}),
         **settings.env,
         **(_rehearsal(rehearsal_port) if place.rehearsal_socket else {}),
+    }
+
+
+def _author(agent: str) -> Mapping[str, str]:
+    """Whose the agent's commits are; git makes none without."""
+    return {
+        f"GIT_{part}_{kind}": value
+        for part in ("AUTHOR", "COMMITTER")
+        for kind, value in (("NAME", agent), ("EMAIL", f"{agent}@hyperhive"))
     }
 
 

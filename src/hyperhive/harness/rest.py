@@ -12,10 +12,11 @@ from hyperhive.harness.journal import Journal
 from hyperhive.harness.model import Model
 from hyperhive.harness.session import Session
 from hyperhive.harness.surroundings import Surroundings
+from hyperhive.harness.wire import ToolOffer
 from hyperhive.protocol import events
 from hyperhive.protocol.events import Note
 from hyperhive.protocol.rpc import Peer
-from hyperhive.protocol.settings import AgentSettings
+from hyperhive.protocol.settings import AgentDocument
 
 AFTERMATH_S: Final = 5.0
 """How long claude may take to begin a turn of its own when work in its background has ended."""
@@ -28,7 +29,7 @@ class Rest:
         self,
         *,
         place: Surroundings,
-        settings: AgentSettings,
+        document: AgentDocument,
         children: Children,
         journal: Journal,
         condition: Condition,
@@ -36,7 +37,8 @@ class Rest:
         session: Session,
     ) -> None:
         self._place = place
-        self._settings = settings
+        self._name = document.name
+        self._settings = document.settings
         self._children = children
         self._journal = journal
         self._condition = condition
@@ -53,6 +55,8 @@ class Rest:
         self.rehearsal_port = place.rehearsal_port
         self.serve: Callable[[Peer], None] = lambda _: None
         """Gives a new worker what it may call."""
+        self.tools: list[ToolOffer] = []
+        """The hive's, as a new claude is told of them."""
         self.on_release: Callable[[], None] = lambda: None
         """Called when claude has been released or has gone."""
 
@@ -163,11 +167,16 @@ class Rest:
             raise ClaudeError(f"cannot start claude: {error.filename}: {error.strerror}") from error
         argv = claude_argv(
             str(self._place.claude), self._settings, system_prompt_file=prompt_file, mcp_config_file=mcp_file,
-            model=self._model.current, session_id=resume,
+            model=self._model.current, session_id=resume, hive_tools=[tool.name for tool in self.tools],
         )  # fmt: skip
-        env = claude_env(self._place, self._settings, proxy_port=self.proxy_port, rehearsal_port=self.rehearsal_port)
+        env = claude_env(
+            self._place, self._settings,
+            agent=self._name, proxy_port=self.proxy_port, rehearsal_port=self.rehearsal_port,
+        )  # fmt: skip
         command = ClaudeCommand(argv=argv, env=env)
-        return await Claude.start(self._children, command, system_prompt, self.serve)
+        return await Claude.start(
+            self._children, command, system_prompt=system_prompt, tools=self.tools, serve=self.serve
+        )
 
     async def _release(self) -> None:
         claude, self._claude = self._claude, None

@@ -1,14 +1,14 @@
 """Where the runner is: the paths and variables that it was started with."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from hyperhive.protocol.settings import AgentDocument
+from hyperhive.protocol.settings import TOOL_GROUPS, AgentDocument
 
 MAX_DOCUMENT: Final = 1 << 20
 """Bytes of `agent.json`."""
@@ -112,3 +112,8 @@ def read_document(path: Path) -> AgentDocument:
         raise UnusableError(f"cannot read the agent's settings {path}: {error.strerror}") from error
     except msgspec.DecodeError as error:
         raise UnusableError(f"cannot use the agent's settings {path}: {error}") from error
+
+
+def tool_groups(document: AgentDocument) -> Sequence[str]:
+    """The groups of the hive's tools that the agent has beside those of everyone."""
+    return TOOL_GROUPS if document.settings.role == "manager" else document.tool_groups

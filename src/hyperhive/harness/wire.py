@@ -13,10 +13,19 @@ CLAUDE_SOCKET: Final = 4
 MAX_LINE: Final = 8 << 20
 
 
+class ToolOffer(Struct, frozen=True, kw_only=True):
+    """One of the hive's tools as claude is told of it."""
+
+    name: str
+    description: str
+    schema: Raw  #: of its parameters, as JSON schema
+
+
 class Connect(Struct, frozen=True, kw_only=True):
     """Attach to the claude that was started beside the worker. First call; the worker ends when claude does."""
 
     system_prompt: str
+    tools: list[ToolOffer]
 
 
 class Connected(Struct, frozen=True, kw_only=True):

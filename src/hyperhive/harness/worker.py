@@ -19,8 +19,7 @@ from msgspec import Raw
 from hyperhive.harness import wire
 from hyperhive.harness.guard import HIVE_SERVER
 from hyperhive.harness.payload import clean
-from hyperhive.harness.tools import SCHEMAS
-from hyperhive.harness.wire import ChangeModel, Connect, Connected, HiveToolCall, Prompt, Said, ToolRequest
+from hyperhive.harness.wire import ChangeModel, Connect, Connected, HiveToolCall, Prompt, Said, ToolOffer, ToolRequest
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.framing import LineSplitter, Overlong
 from hyperhive.protocol.rpc import Method, Nothing, Peer
@@ -200,7 +199,7 @@ class Worker:
 
     def _options(self, connect: Connect) -> sdk.ClaudeAgentOptions:
         """What the SDK does itself; the rest is in the command that claude was started with."""
-        server = sdk.create_sdk_mcp_server(HIVE_SERVER, tools=[self._tool(name) for name in SCHEMAS])
+        server = sdk.create_sdk_mcp_server(HIVE_SERVER, tools=[*map(self._tool, connect.tools)])
         before = sdk.HookMatcher(hooks=[self._before_tool], timeout=HOOK_S, on_failure="block")
         after = sdk.HookMatcher(hooks=[self._after_tool], timeout=HOOK_S)
         return sdk.ClaudeAgentOptions(
@@ -210,15 +209,14 @@ class Worker:
             verbatim_prompts=True,
         )
 
-    def _tool(self, name: str) -> sdk.SdkMcpTool[Any]:
-        description, schema = SCHEMAS[name]
-
+    def _tool(self, offer: ToolOffer) -> sdk.SdkMcpTool[Any]:
         async def use(arguments: dict[str, Any]) -> dict[str, Any]:
             given = Raw(msgspec.json.encode(arguments))
-            result = await self._peer.call(wire.HIVE_TOOL, HiveToolCall(name=name, arguments=given))
+            result = await self._peer.call(wire.HIVE_TOOL, HiveToolCall(name=offer.name, arguments=given))
             return {"content": [{"type": "text", "text": result.text}], "is_error": result.is_error}
 
-        return sdk.SdkMcpTool(name=name, description=description, input_schema=schema, handler=use)
+        schema = msgspec.json.decode(offer.schema)
+        return sdk.SdkMcpTool(name=offer.name, description=offer.description, input_schema=schema, handler=use)
 
     async def _before_tool(self, given: Any, tool_use_id: str | None, _: sdk.HookContext) -> sdk.HookJSONOutput:
         tool, tool_input = given["tool_name"], given["tool_input"]

@@ -1,9 +1,9 @@
 """A hive for the harness's tests: one agent's socket, in memory.
 
 It keeps epochs, leases, reads, acks, releases, attempts, deduplication by `mid` and the order of events as the real
-one promises. Limits: one agent; nobody else's inbox is kept, what is sent is only recorded; no deadlines (a lease ends
-with its epoch), no back-off, no dead letters, no rate or size limits; nothing survives the object, but everything
-survives `down` and `up`.
+one promises; questions, reminders, requests and jobs are on its `desk`. Limits: one agent; nobody else's inbox is
+kept, what is sent is only recorded; no deadlines (a lease ends with its epoch), no back-off, no dead letters, no rate
+or size limits; nothing survives the object, but everything survives `down` and `up`.
 """
 
 import asyncio
@@ -45,6 +45,7 @@ from hyperhive.protocol.agent import (
 from hyperhive.protocol.events import AnyLiveEvent, EventRecord, live_event
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.rpc import Handler, Method, Nothing, Peer
+from hyperhive.testing.fake_desk import FakeDesk
 
 T = TypeVar("T")
 E = TypeVar("E")
@@ -64,8 +65,18 @@ class Mailed:
 class FakeHive:
     """Made inside the loop. `up` serves; everything is there to be looked at, and `until` waits for it."""
 
-    def __init__(self, socket: Path, *, name: str = "a", colleagues: Iterable[Colleague] = ()) -> None:
+    def __init__(
+        self,
+        socket: Path,
+        *,
+        name: str = "a",
+        role: str = "agent",
+        tool_groups: Iterable[str] = (),
+        colleagues: Iterable[Colleague] = (),
+    ) -> None:
         self.name = name
+        self.role = role
+        self.desk = FakeDesk(name, self._tell, tuple(tool_groups))
         self.socket = socket
         self.colleagues = list(colleagues)
         self.inbox: dict[int, Mailed] = {}
@@ -82,6 +93,7 @@ class FakeHive:
         self.unanswered: list[Any] = []  #: the parameters of calls that wait for that
         self.refused: set[Method[Any, Any]] = set()  #: answered with a fault that may pass
         self.refusals = 0
+        self.lost: set[Method[Any, Any]] = set()  #: carried out once more, and the connection ends before the answer
         self._boot_id = ""
         self._mids: dict[str, Sent] = {}
         self._next_id = 1
@@ -160,10 +172,10 @@ class FakeHive:
     def _peer(self) -> Peer:
         peer = Peer(on_connect=self._peers.append)
         for method, handler in self._methods():
-            peer.serve(method, self._as_told(method, handler))
+            peer.serve(method, self._as_told(peer, method, handler))
         return peer
 
-    def _as_told(self, method: Method[Any, Any], handler: Handler) -> Handler:
+    def _as_told(self, peer: Peer, method: Method[Any, Any], handler: Handler) -> Handler:
         async def later(params: Any) -> Any:
             self.unanswered.append(params)
             self._tell()
@@ -177,6 +189,9 @@ class FakeHive:
                 self.refusals += 1
                 self._tell()
                 raise FaultError(FaultKind.INTERNAL, "not now")
+            if method in self.lost:
+                self.lost.remove(method)
+                peer.close()
             return later(params) if method in self.silent else handler(params)
 
         return handle
@@ -193,9 +208,10 @@ class FakeHive:
             (agent.RECEIPT, self._receipt),
             (agent.SET_STATUS, self._set_status),
             (agent.LIST_AGENTS, lambda _: Colleagues(agents=self.colleagues)),
-            (agent.WHOAMI, lambda _: Whoami(agent=self.name, role="agent", unread=len(self._queued()))),
+            (agent.WHOAMI, self._whoami),
             (agent.REPORT, self._report),
             (agent.EVENTS, self._events),
+            *self.desk.methods(),
         )
 
     def _hello(self, hello: Hello) -> Welcome:
@@ -208,7 +224,7 @@ class FakeHive:
         self._tell()
         return Welcome(
             agent=self.name,
-            role="agent",
+            role=self.role,
             epoch=self.epoch,
             paused=self.paused,
             events_seen=self.events_seen,
@@ -267,6 +283,10 @@ class FakeHive:
         self.status = status.text
         self._tell()
         return Nothing()
+
+    def _whoami(self, _: Nothing) -> Whoami:
+        groups = list(self.desk.groups)
+        return Whoami(agent=self.name, role=self.role, unread=len(self._queued()), tool_groups=groups)
 
     def _report(self, report: Report) -> Nothing:
         self.reports.append(report)

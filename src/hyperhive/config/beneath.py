@@ -10,7 +10,7 @@ import stat
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 _OPENAT2: Final = 437
 _NO_XDEV, _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x01, 0x02, 0x04, 0x08
@@ -34,34 +34,33 @@ def read_beneath(directory: Path, name: str, max_bytes: int) -> bytes:
     return _content(opened, name, max_bytes)
 
 
-@contextlib.contextmanager
-def directory_beneath(directory: Path, name: str) -> Iterator["Directory"]:
-    """The directory `name` beneath `directory`, opened as `read_beneath` opens a file; closed at the end."""
+def open_directory(directory: Path, name: str) -> "Directory":
+    """The directory `name` beneath `directory`, found as `read_beneath` finds a file; the caller closes it."""
     root = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        opened = Directory(_openat2(root, name, os.O_DIRECTORY))
+        return Directory(_openat2(root, name, os.O_DIRECTORY))
     finally:
         os.close(root)
-    try:
-        yield opened
-    finally:
-        os.close(opened.descriptor)
 
 
 class Directory:
-    """A directory that stays the same one, whatever its names come to mean; raises OSError as `read_beneath` does."""
+    """A directory that stays the same one, whatever its names come to mean; a context manager that closes it.
+
+    Methods raise OSError as `read_beneath` does.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
 
-    @contextlib.contextmanager
-    def directory(self, name: str) -> Iterator["Directory"]:
-        """One beneath it; closed at the end."""
-        opened = Directory(_openat2(self.descriptor, name, os.O_DIRECTORY))
-        try:
-            yield opened
-        finally:
-            os.close(opened.descriptor)
+    def __enter__(self) -> "Directory":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.descriptor)
+
+    def directory(self, name: str) -> "Directory":
+        """One beneath it; the caller closes it."""
+        return Directory(_openat2(self.descriptor, name, os.O_DIRECTORY))
 
     def names(self, most: int) -> list[str]:
         """Raises OSError (EFBIG) when it has more than `most`."""
@@ -75,16 +74,35 @@ class Directory:
         """The content of the regular file `name` beneath it."""
         return _content(_openat2(self.descriptor, name), name, max_bytes)
 
+    def copy(self, name: str, target: Path, max_bytes: int) -> int:
+        """Copies the regular file `name` beneath it into the new file `target`; returns its bytes.
+
+        Whoever writes to it meanwhile cannot make it longer than `max_bytes`.
+        """
+        with _regular(_openat2(self.descriptor, name), name) as source, target.open("xb") as copy:
+            copied = 0
+            while chunk := source.read(1 << 20):
+                copied += len(chunk)
+                if copied > max_bytes:
+                    raise OSError(errno.EFBIG, f"larger than {max_bytes} bytes", name)
+                copy.write(chunk)
+        return copied
+
 
 def _content(opened: int, name: str, max_bytes: int) -> bytes:
-    with open(opened, "rb") as file:
-        found = os.fstat(opened)
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", name)
+    with _regular(opened, name) as file:
         content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
         raise OSError(errno.EFBIG, f"larger than {max_bytes} bytes", name)
     return content
+
+
+@contextlib.contextmanager
+def _regular(opened: int, name: str) -> Iterator[BinaryIO]:
+    with open(opened, "rb") as file:
+        if not stat.S_ISREG(os.fstat(opened).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", name)
+        yield file
 
 
 def _openat2(root: int, name: str, flags: int = 0) -> int:

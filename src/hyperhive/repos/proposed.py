@@ -10,7 +10,7 @@ from typing import Final
 import pygit2
 
 from hyperhive.config import trees
-from hyperhive.config.beneath import Directory, directory_beneath
+from hyperhive.config.beneath import Directory, open_directory
 from hyperhive.repos import commits, working_tree
 from hyperhive.repos.diffs import Version
 from hyperhive.repos.layout import WITH_FILES, lay_out
@@ -72,7 +72,7 @@ def _put(fresh: Path, proposed: Path, name: str) -> bool:
     with contextlib.suppress(FileExistsError):
         (proposed / name).mkdir(mode=0o755)
     try:
-        with directory_beneath(proposed, name) as place:
+        with open_directory(proposed, name) as place:
             return _rename(fresh, place)
     except OSError as error:
         if error.errno in _IN_THE_WAY:

@@ -1,0 +1,106 @@
+"""How a commit of a hostile config repository comes to the daemon: copied, read in a container, verified."""
+
+import asyncio
+import os
+import sys
+from collections import defaultdict
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from hyperhive.config import trees
+from hyperhive.config.beneath import read_beneath
+from hyperhive.config.paths import Paths
+from hyperhive.containers.confined import run_confined
+from hyperhive.containers.runtime import Exit, Runtime
+from hyperhive.containers.spec import ContainerSpec, Limits, Mount, Network
+from hyperhive.hub.directories import LAST_UID
+from hyperhive.hub.plan import PATH, Tooling
+from hyperhive.protocol.faults import FaultError, FaultKind
+from hyperhive.protocol.ids import AgentName
+from hyperhive.repos import snapshot
+from hyperhive.repos.limits import RepoLimits
+from hyperhive.repos.pinned import Pinned, decode
+
+READER_UID: Final = LAST_UID + 1
+"""No agent has it: what reads one agent's repository can touch nothing of another's."""
+TIMEOUT_S: Final = 30.0
+
+_BOUNDS: Final = Limits(memory_bytes=512 << 20, cpu_percent=100, pids=16, tmp_bytes=1 << 20)
+_REPOSITORY: Final = "/run/reader/repository"
+_OUT: Final = "/run/reader/out"
+
+
+class ConfigReader:
+    """Reads proposed repositories, one at a time of an agent's."""
+
+    def __init__(self, *, paths: Paths, tooling: Tooling, runtime: Runtime, per_agent_uids: bool) -> None:
+        self._directory = paths.state_dir / "reading"
+        self._proposed = paths.proposed
+        self._tooling = tooling
+        self._runtime = runtime
+        self._uid = READER_UID if per_agent_uids else None
+        self._limits = RepoLimits()
+        self._locks: defaultdict[AgentName, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def read(self, name: AgentName, ref: str) -> Pinned:
+        """The commit `ref` (7 to 40 hex digits, or HEAD) of the agent's proposed repository, as it is now.
+
+        Raises FaultError: `bad_commit` says what the hive does not take, `backend` that no container could be made.
+        """
+        async with self._locks[name]:
+            place = self._directory / name
+            try:
+                await asyncio.to_thread(self._prepare, name, place)
+                outcome = await run_confined(self._runtime, self._spec(name, ref, place), timeout_s=TIMEOUT_S)
+                output = await asyncio.to_thread(self._output, name, place, outcome)
+                return await asyncio.to_thread(decode, output, self._limits)
+            finally:
+                await asyncio.shield(asyncio.to_thread(trees.remove, place))
+
+    def _prepare(self, name: AgentName, place: Path) -> None:
+        trees.remove(place)
+        place.mkdir(parents=True, mode=0o700)
+        snapshot.take(self._proposed, name, place / "repository", self._limits)
+        out = place / "out"
+        out.touch(mode=0o600)
+        if self._uid is not None:
+            os.chown(out, self._uid, self._uid)
+
+    def _spec(self, name: AgentName, ref: str, place: Path) -> ContainerSpec:
+        return ContainerSpec(
+            name=f"read-{name}",
+            argv=(sys.executable, "-I", "-m", "hyperhive.repos.reader", _REPOSITORY, ref, _OUT),
+            env={"PATH": PATH, "LANG": "C.UTF-8"},
+            limits=_BOUNDS,
+            mounts=(
+                Mount(source=place / "repository", target=PurePosixPath(_REPOSITORY)),
+                Mount(source=place / "out", target=PurePosixPath(_OUT), writable=True),
+                *self._tooling.mounts,
+            ),
+            network=Network.NONE,
+            uid=self._uid,
+        )
+
+    def _output(self, name: AgentName, place: Path, outcome: Exit) -> bytes:
+        try:
+            output = read_beneath(place, "out", self._limits.output_bytes)
+        except OSError as error:
+            raise _unread(name, f"what was read of it cannot be used: {error.strerror}") from None
+        if outcome.status != 0 or not output:
+            raise _unread(name, _ending(outcome))
+        return output
+
+
+def _ending(outcome: Exit) -> str:
+    if outcome.oom:
+        return "it takes more memory than the hive gives it"
+    how = f"status {outcome.status}" if outcome.signal is None else f"signal {outcome.signal}"
+    return f"its reader ended with {how} and without an answer"
+
+
+def _unread(name: AgentName, why: str) -> FaultError:
+    return FaultError(
+        FaultKind.BAD_COMMIT,
+        f"cannot read the config repository of {name}: {why}; run `git fsck` and `git gc --prune=now` in it, "
+        "or begin a new one",
+    )

@@ -150,7 +150,7 @@ def _syntax_fault(said: str, *, last_line: int) -> str:
     """What the parser says, with the line in front as in every other fault."""
     place = _PLACE.fullmatch(said)
     if not place:
-        return said
+        return "a number has too many digits"
     if not place["line"]:
         return f"line {last_line}: {place['reason']}"
     return f"line {place['line']}: {place['reason']}, at column {place['column']}"

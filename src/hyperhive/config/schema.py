@@ -1,15 +1,16 @@
 """The types of settings as a schema: their keys, and everything that is wrong with a table beside the first fault."""
 
+import difflib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import NoneType
 from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import Meta, Struct
 
 from hyperhive.config.toml_lines import KeyPath
-from hyperhive.protocol.ids import closest
 from hyperhive.protocol.settings import AgentSettings
 
 _SHOWN: Final = 60
@@ -80,8 +81,7 @@ def faults(value: Any, kind: Any, path: KeyPath = ()) -> Iterator[Fault]:
     if is_struct(inner) and isinstance(value, dict):
         yield from _of_table(value, inner, path)
     elif get_origin(inner) is dict and isinstance(value, dict):
-        key_kind, item_kind = get_args(inner)
-        yield from _of_names(value, key_kind, item_kind, path)
+        yield from _of_names(value, kind, path)
     elif get_origin(inner) in (list, tuple) and isinstance(value, list):
         yield from _of_items(value, kind, path)
     else:
@@ -105,10 +105,8 @@ def toml(value: Any) -> str:
 
 def bare(kind: Any) -> Any:
     """The type without what is said about it, and without its None."""
-    while get_origin(kind) is Annotated:
-        kind = get_args(kind)[0]
-    others = [arg for arg in get_args(kind) if arg is not type(None)]
-    return bare(others[0]) if type(None) in get_args(kind) else kind
+    kind = _some(kind)
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
 def is_struct(kind: Any) -> bool:
@@ -145,42 +143,42 @@ def _of_table(table: dict[str, Any], kind: type[Struct], path: KeyPath) -> Itera
 def _hint(key: str, path: KeyPath, kinds: dict[str, Any]) -> str:
     if path and key in AgentSettings.__struct_fields__:
         return f"`{key}` of the agent itself goes above the first [table]"
-    return closest(key, kinds).replace("'", "`")
+    near = difflib.get_close_matches(key[:_SHOWN], kinds, n=1)
+    return f"did you mean `{near[0]}`?" if near else "there is no such key here"
 
 
-def _of_names(table: dict[str, Any], key_kind: Any, kind: Any, path: KeyPath) -> Iterator[Fault]:
-    for name, value in table.items():
+def _of_names(value: dict[str, Any], kind: Any, path: KeyPath) -> Iterator[Fault]:
+    key_kind, item_kind = get_args(bare(kind))
+    if len(value) > _meta(kind).get("max_length", len(value)):
+        yield Fault(path=path, text=f"{_name(path)}: expected {_expected(kind)}, it has {len(value)}")
+    for name, item in value.items():
         here = (*path, name)
-        if _reason(name, key_kind):
-            yield Fault(path=here, text=f"{_name(path, name)}: expected as its name {_expected(key_kind)}")
-        yield from faults(value, kind, here)
+        if _is_wrong(name, key_kind):
+            yield Fault(path=here, text=f"{_name(here)}: expected as its name {_expected(key_kind)}")
+        yield from faults(item, item_kind, here)
 
 
-def _of_items(values: list[Any], kind: Any, path: KeyPath) -> Iterator[Fault]:
-    item_kind = get_args(bare(kind))[0]
-    before = len(values)
-    for value in values:
-        for fault in faults(value, item_kind, path):
-            before = -1
-            yield fault
-    if before >= 0:
-        yield from _of_value(values, kind, path)
+def _of_items(value: list[Any], kind: Any, path: KeyPath) -> Iterator[Fault]:
+    if len(value) > _meta(kind).get("max_length", len(value)):
+        yield Fault(path=path, text=f"{_name(path)}: expected {_expected(kind)}, it has {len(value)}")
+    for item in value:
+        yield from faults(item, get_args(bare(kind))[0], path)
 
 
 def _of_value(value: Any, kind: Any, path: KeyPath) -> Iterator[Fault]:
     if isinstance(value, str) and "\0" in value:
         yield Fault(path=path, text=f"{_name(path)}: it has a NUL character in it")
-    elif _reason(value, kind):
+    elif _is_wrong(value, kind):
         shown = _kind_of(value) if "env" in path[:-1] else _shown(value)
         yield Fault(path=path, text=f"{_name(path)}: expected {_expected(kind)}, it is {shown}")
 
 
-def _reason(value: Any, kind: Any) -> str:
+def _is_wrong(value: Any, kind: Any) -> bool:
     try:
         msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        return str(error)
-    return ""
+    except msgspec.ValidationError:
+        return True
+    return False
 
 
 def _expected(kind: Any) -> str:
@@ -191,25 +189,25 @@ def _expected(kind: Any) -> str:
     if get_origin(inner) is Literal:
         return f"one of {', '.join(get_args(inner))}"
     if inner is int:
-        return f"a whole number from {meta.get('ge', 0)} to {meta.get('le', 'any')}"
+        return f"a whole number from {meta['ge']} to {meta['le']}"
     if inner is str:
         return (
             f"text of {meta.get('min_length', 0)} to {meta['max_length']} characters"
             if "max_length" in meta
-            else ("text" if not meta.get("min_length") else "text that is not empty")
+            else "text"
         )
-    if get_origin(inner) in (list, tuple):
-        return f"a list of at most {meta['max_length']}" if "max_length" in meta else "a list"
-    return "a table"
+    form = "a list" if get_origin(inner) in (list, tuple) else "a table"
+    return f"{form} of at most {meta['max_length']}" if "max_length" in meta else form
+
+
+def _some(kind: Any) -> Any:
+    arms = get_args(kind)
+    return next(arm for arm in arms if arm is not NoneType) if NoneType in arms else kind
 
 
 def _meta(kind: Any) -> dict[str, Any]:
     """What is said about a type, the outer words over the inner ones."""
-    if get_origin(kind) is not Annotated:
-        return next(
-            (_meta(arg) for arg in get_args(kind) if type(None) in get_args(kind) and arg is not type(None)), {}
-        )
-    said = [note for note in kind.__metadata__ if isinstance(note, Meta)]
+    said = [note for note in getattr(_some(kind), "__metadata__", ()) if isinstance(note, Meta)]
     names = ("title", "description", "ge", "le", "min_length", "max_length")
     return {name: value for note in said for name in names if (value := getattr(note, name)) is not None}
 
@@ -235,10 +233,9 @@ def _name(path: KeyPath, *more: str) -> str:
 
 
 def _kind_of(value: Any) -> str:
-    kinds: dict[type, str] = {bool: "a truth value", int: "a number", float: "a number", str: "text"}
-    return kinds.get(
-        type(value), "a list" if isinstance(value, list) else "a table" if isinstance(value, dict) else "a date"
-    )
+    """In words; what is none of these is a date or a time."""
+    words = {bool: "a truth value", int: "a number", float: "a number", str: "text", list: "a list", dict: "a table"}
+    return words.get(type(value), "a date or time")
 
 
 def _shown(value: Any) -> str:

@@ -1,5 +1,6 @@
 """What a change of settings makes possible that was not before: warnings for the operator who decides on it."""
 
+import contextlib
 import json
 import re
 from collections import Counter
@@ -14,11 +15,15 @@ from hyperhive.protocol.settings import TOOL_GROUPS, AgentSettings, LimitSetting
 _NAMED: Final = 12
 _SHOWN: Final = 100
 _WIDTH: Final = {"none": 0, "allowlist": 1, "host": 2}
-_SECRET_NAME = re.compile(r"key|token|secret|passw|passphrase|credential|cookie|auth|_pat$|^pat$", re.IGNORECASE)
-_SECRET_VALUE = re.compile(
-    r"sk-|gh[pousr]_|github_pat_|glpat-|xox[a-z]-|AKIA|ASIA|AIza|eyJ|-----BEGIN|[a-z]+://[^/\s:@]*:[^/\s@]+@"
+_SECRET_NAME = re.compile(
+    r"(key|token|secret|passw(or)?d|passphrase|credential|cookie|auth|(?<![a-z])(pass|pat|pwd))s?(?=_|\d|$)",
+    re.IGNORECASE,
 )
-_LONG_WORD = re.compile(r"[A-Za-z0-9+/_=-]{24,}")
+_SECRET_VALUE = re.compile(
+    r"(?<![A-Za-z0-9])(sk-|gh[pousr]_|github_pat_|glpat-|xox[a-z]-|A[KS]IA|AIza|eyJ)[A-Za-z0-9_-]{8}"
+    r"|-----BEGIN|://[^/\s:@]*:[^/\s@]+@|(?i:bearer|basic)\s+\S{8}"
+)
+_LONG_WORD = re.compile(r"[A-Za-z0-9+]{20,}")
 
 
 def warnings(before: AgentSettings | None, after: AgentSettings, *, other_files: Sequence[str] = ()) -> list[str]:
@@ -46,17 +51,20 @@ def _of_network(old: AgentSettings, new: AgentSettings) -> Iterator[str]:
         reach = "all that the host reaches, its own services included" if after == "host" else "named hosts"
         yield f"network wider: {before} → {after}, which reaches {reach}"
     if after == "allowlist":
-        known = old.network.allow if before == "allowlist" else []
+        known = [*_entries(old.network.allow)] if before == "allowlist" else []
         hosts = [host for host in new.network.allow if before != "host" and not _is_reached(host, known)]
         yield from _gained("may reach new hosts", (), hosts)
 
 
-def _is_reached(host: str, known: Iterable[str]) -> bool:
-    try:
-        entry = Allowed.parse(host)
-        return any(one == entry or one.covers(entry.host, entry.port) for one in map(Allowed.parse, known))
-    except FaultError:
-        return host in known
+def _entries(hosts: Iterable[str]) -> Iterator[Allowed]:
+    """Those that can be read: the others reach nothing."""
+    for host in hosts:
+        with contextlib.suppress(FaultError):
+            yield Allowed.parse(host)
+
+
+def _is_reached(host: str, known: Sequence[Allowed]) -> bool:
+    return any(old == new or old.covers(new.host, new.port) for new in _entries([host]) for old in known)
 
 
 def _of_rank(old: AgentSettings, new: AgentSettings) -> Iterator[str]:
@@ -84,9 +92,8 @@ def _of_servers(old: dict[str, McpServer], new: dict[str, McpServer]) -> Iterato
             continue
         if (before.command, before.args) != (server.command, server.args):
             yield f"MCP server {_quoted(name)} runs {command}, before {_command(before)}"
-        if before.env != server.env:
-            changed = [key for key in {**before.env, **server.env} if before.env.get(key) != server.env.get(key)]
-            yield f"MCP server {_quoted(name)} has another environment: {_listed(changed)}"
+        changed = [key for key, value in server.env.items() if before.env.get(key) != value]
+        yield from _gained(f"MCP server {_quoted(name)} has another environment", (), changed)
         if "*" not in before.allowed_tools:
             yield from _gained(
                 f"MCP server {_quoted(name)} offers more tools", before.allowed_tools, server.allowed_tools
@@ -95,8 +102,20 @@ def _of_servers(old: dict[str, McpServer], new: dict[str, McpServer]) -> Iterato
 
 def _command(server: McpServer) -> str:
     """The command line; words that look like secrets are left out."""
-    words = ["…" if _looks_secret(word) else word for word in (server.command, *server.args)]
-    return _quoted(" ".join(words))
+    return _quoted(" ".join([server.command, *_masked(server.args)]))
+
+
+def _masked(words: Sequence[str]) -> Iterator[str]:
+    """The words of a command, with … for what looks like a secret by itself or by the option before it."""
+    is_named = False
+    for word in words:
+        name, equals, value = word.partition("=")
+        names_secret = bool(_SECRET_NAME.search(name.replace("-", "_")))
+        if is_named or _looks_secret(word):
+            yield "…"
+        else:
+            yield f"{name}=…" if value and names_secret else word
+        is_named = names_secret and name.startswith("-") and not equals
 
 
 def _of_tools(old: AgentSettings, new: AgentSettings) -> Iterator[str]:
@@ -116,7 +135,7 @@ def _of_secrets(old: AgentSettings, new: AgentSettings) -> Iterator[str]:
         for name, value in entry.env.items():
             if before.env.get(name) != value and _is_secret(name, value):
                 names.append(f"{server}.{name}")
-        if any(_looks_secret(word) and word not in before.args for word in entry.args):
+        if entry.args != before.args and [*_masked(entry.args)] != entry.args:
             names.append(f"{server}.args")
     if names:
         yield f"looks like a secret, which stays in the config's history: {_listed(names)}"
@@ -127,11 +146,11 @@ def _is_secret(name: str, value: str) -> bool:
 
 
 def _looks_secret(value: str) -> bool:
-    """Whether it begins as known keys do, or has a long word of letters and digits that no human made."""
-    if _SECRET_VALUE.search(value):
-        return True
+    """Whether it begins as known keys do, or has a long word of letters and digits mixed."""
     words = _LONG_WORD.findall(value)
-    return any(re.search(r"\d", word) and re.search(r"[A-Za-z]", word) and "/" not in word for word in words)
+    return bool(_SECRET_VALUE.search(value)) or any(
+        re.search(r"\d", word) and re.search(r"\D", word) for word in words
+    )
 
 
 def _of_limits(old: LimitSettings, new: LimitSettings) -> Iterator[str]:
@@ -176,7 +195,8 @@ def _of_files(paths: Sequence[str]) -> Iterator[str]:
 
 
 def _gained(what: str, old: Collection[str], new: Iterable[str]) -> Iterator[str]:
-    if more := [one for one in new if one not in old]:
+    known = frozenset(old)
+    if more := [one for one in new if one not in known]:
         yield f"{what}: {_listed(more)}"
 
 

@@ -36,15 +36,17 @@ class Tools(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     bash_allow: Annotated[
         list[str],
         Meta(
+            max_length=500,
             description="patterns of commands; empty allows all. Each command of a line is judged by itself; `git *` "
-            "also stands for a bare `git`; commands inside others (`$(...)`) are then refused"
+            "also stands for a bare `git`; commands inside others (`$(...)`) are then refused",
         ),
     ] = []
     bash_deny: Annotated[
         list[str],
         Meta(
+            max_length=500,
             description="patterns of commands that are refused. A guard rail for claude, no wall: the container is "
-            "the wall"
+            "the wall",
         ),
     ] = []
 
@@ -53,9 +55,11 @@ class McpServer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     command: Annotated[
         str, Meta(min_length=1, description="program of an MCP server that claude starts in the container")
     ]
-    args: Annotated[list[str], Meta(description="its arguments")] = []
-    env: Annotated[dict[EnvName, str], Meta(description="its environment")] = {}
-    allowed_tools: Annotated[tuple[str, ...], Meta(description="patterns of its tools that may be used")] = ("*",)
+    args: Annotated[list[str], Meta(max_length=500, description="its arguments")] = []
+    env: Annotated[dict[EnvName, str], Meta(max_length=200, description="its environment")] = {}
+    allowed_tools: Annotated[
+        tuple[str, ...], Meta(max_length=200, description="patterns of its tools that may be used")
+    ] = ("*",)
 
 
 class NetworkSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,7 +72,10 @@ class NetworkSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ] = "allowlist"
     allow: Annotated[
         list[Host],
-        Meta(description="hosts beyond those that claude needs: `host` (port 443), `*.host` or `host:port`"),
+        Meta(
+            max_length=500,
+            description="hosts beyond those that claude needs: `host` (port 443), `*.host` or `host:port`",
+        ),
     ] = []
 
 
@@ -88,7 +95,7 @@ class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Packages(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     apt: Annotated[
         list[PackageName],
-        Meta(description="Debian packages in the container. Only the nspawn backend can install them"),
+        Meta(max_length=500, description="Debian packages in the container. Only the nspawn backend can install them"),
     ] = []
 
 
@@ -136,15 +143,17 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     tool_groups: Annotated[
         list[ToolGroup],
         Meta(
+            max_length=16,
             description="tools of the manager's that it may use, on agents whose `parent` it is: `lifecycle`, "
-            "`approvals`, `diagnostics`"
+            "`approvals`, `diagnostics`",
         ),
     ] = []
     allowed_recipients: Annotated[
         list[str],
         Meta(
+            max_length=500,
             description="whom it may write to; empty: everyone. The manager can always be written to, `operator` "
-            "only when listed. The hive enforces it"
+            "only when listed. The hive enforces it",
         ),
     ] = []
     tools: Tools = Tools()
@@ -152,8 +161,9 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     env: Annotated[
         dict[EnvName, str],
         Meta(
+            max_length=200,
             description="variables of claude and what it starts. They are readable in the container; so is a secret "
-            "among them"
+            "among them",
         ),
     ] = {}
     network: NetworkSettings = NetworkSettings()

@@ -387,6 +387,53 @@ def test_follow_shows_what_comes_in_and_ctrl_c_is_exit_code_130(
         assert watching.interrupt() == (130, "")
 
 
+def test_following_the_jobs_shows_the_list_and_then_each_job_that_changes(hive: FakeHive) -> None:
+    with _Child("jobs", "alpha", "--follow") as following:
+        assert any(line.startswith("3") for line in iter(following.line, ""))
+        hive.wait_until(lambda: hive.followers == 1)
+        hive.work(job_row(4, "beta", "stop"))
+        hive.work(job_row(5, "alpha", "stop", state="done"))
+        assert following.line() == "5 stop alpha: done\n"
+        assert following.interrupt() == (130, "")
+
+
+def test_ctrl_c_while_an_approval_is_carried_out_says_that_it_goes_on(hive: FakeHive) -> None:
+    waiting, leave = threading.Event(), threading.Event()
+
+    def hold(request: host.AnyRequest) -> None:
+        if isinstance(request, host.Approve):
+            waiting.set()
+            leave.wait(30)
+
+    hive.on_request = hold
+    with _Child("approve", "7", "--yes") as approving:
+        assert waiting.wait(30)
+        code, said = approving.interrupt()
+        leave.set()
+    assert code == 130
+    assert "hive jobs" in said
+
+
+def test_on_a_terminal_what_takes_longer_shows_the_lines_of_its_job(hive: FakeHive) -> None:
+    def restart(request: host.AnyRequest) -> None:
+        if isinstance(request, host.Restart):
+            hive.work(job_row(6, "alpha", "restart"), "the turn under way ends first")
+            hive.wait_until(lambda: hive.followers == 2)  # of the jobs, and of its log
+            hive.work(job_row(6, "alpha", "restart", state="done"), "up again")
+
+    hive.work(job_row(3, "alpha", state="done"))
+    hive.on_request = restart
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs, "wb") as terminal, os.fdopen(ours, "rb") as screen:
+        done = subprocess.run(
+            [sys.executable, "-m", "hyperhive.cli", "restart", "alpha"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=terminal, timeout=60, check=False,
+        )  # fmt: skip
+        said = os.read(screen.fileno(), 65536).decode()
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert said.index("the turn under way ends first") < said.index("up again") < said.index("restarted alpha")
+
+
 class _Child:
     """The installed command as a process; ended with the block, whatever happens in it."""
 

@@ -46,6 +46,9 @@ async def _call(client: Client, request: host.AnyRequest, lines: "JobLines") -> 
         if lines.are_coming:
             await asyncio.wait({showing}, timeout=LAST_LINES_S)
         return await calling
+    except asyncio.CancelledError:
+        say("the hive goes on with it; `hive jobs` shows how far it is")
+        raise
     finally:
         calling.cancel()
         showing.cancel()

@@ -78,6 +78,7 @@ class FakeHive(FakeShape):
         self.received.append(request)
         if self.refusal is not None:
             raise self.refusal
+        self.on_request(request)
         match request:
             case host.Watch():
                 yield from self._watch(request)

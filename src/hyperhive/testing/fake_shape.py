@@ -1,6 +1,6 @@
 """What a `FakeHive` knows of proposals, jobs, questions and reminders: what a test put there, and what was decided.
 
-Limits: deciding deploys nothing and makes no job of its own; `on_approve` may. No repository stands behind a commit.
+Limits: deciding deploys nothing and makes no job of its own; `on_request` may. No repository stands behind a commit.
 """
 
 import threading
@@ -33,7 +33,8 @@ class FakeShape:
     questions: dict[int, host.Question] = field(default_factory=dict)
     reminders: dict[int, host.Reminder] = field(default_factory=dict)
     tombstones: list[host.Tombstone] = field(default_factory=list)
-    on_approve: Callable[[host.Approve], None] = lambda _: None
+    edit_refusal: FaultError | None = None  #: of every edited config, while it is set
+    on_request: Callable[[host.AnyRequest], None] = lambda _: None  #: before it is answered; may raise, may wait
     news: threading.Condition = field(default_factory=threading.Condition)
     connection: int = 0  #: rises when the streams of now are to break
     followers: int = 0  #: of jobs and their logs
@@ -154,7 +155,6 @@ class FakeShape:
         if isinstance(request, host.Approve):
             if request.sha is not None and request.sha != (row.fetched_sha or ""):
                 raise FaultError(FaultKind.SHA_MISMATCH, f"approval {row.id} is pinned to {row.fetched_sha}")
-            self.on_approve(request)
         status = "approved" if isinstance(request, host.Approve) else "denied"
         self.approvals[request.id] = msgspec.structs.replace(row, status=status)
         return Response()
@@ -167,6 +167,8 @@ class FakeShape:
     def _edit(self, request: host.EditConfig) -> Response:
         if request.base not in (None, self._config(request.name).sha):
             raise FaultError(FaultKind.WRONG_STATE, f"{request.name} has been deployed anew meanwhile; edit it again")
+        if self.edit_refusal is not None:
+            raise self.edit_refusal
         return self._queue(request.name, "apply_commit", request.description, COMMIT)
 
     def _rollback(self, request: host.Rollback) -> Response:

@@ -49,7 +49,7 @@ def _of_network(old: AgentSettings, new: AgentSettings) -> Iterator[str]:
     before, after = old.network.mode, new.network.mode
     if _WIDTH[after] > _WIDTH[before]:
         reach = "all that the host reaches, its own services included" if after == "host" else "named hosts"
-        yield f"network wider: {before} → {after}, which reaches {reach}"
+        yield f"network.mode: {before} becomes {after}, which reaches {reach}"
     if after == "allowlist":
         known = [*_entries(old.network.allow)] if before == "allowlist" else []
         hosts = [host for host in new.network.allow if before != "host" and not _is_reached(host, known)]
@@ -157,7 +157,7 @@ def _of_limits(old: LimitSettings, new: LimitSettings) -> Iterator[str]:
     for name, read in _LIMITS.items():
         before, after = getattr(old, name), getattr(new, name)
         if before != after and read(new) > read(old):
-            yield f"limit raised: {name} {before} → {after}"
+            yield f"limits.{name}: {before} becomes {after}"
 
 
 def _limit(field: str, measure: Callable[[Limits], int]) -> Callable[[LimitSettings], float]:

@@ -11,7 +11,9 @@ import structlog
 from hyperhive.api.listener import bind, unbind
 from hyperhive.config.paths import Paths
 from hyperhive.hub.agents import Agent
+from hyperhive.hub.asking import Asking
 from hyperhive.hub.runners import Runners
+from hyperhive.hub.steering import Steering
 from hyperhive.protocol import agent as wire
 from hyperhive.protocol.ids import AgentName
 from hyperhive.protocol.rpc import Method, Peer
@@ -21,22 +23,47 @@ MAX_CONNECTIONS: Final = 16
 
 log = structlog.get_logger(__name__)
 
-Use = Callable[[Runners, Agent, Any], Any]
-ENDPOINTS: tuple[tuple[Method[Any, Any], Use], ...] = (
-    (wire.RECV, Runners.recv),
-    (wire.READ, Runners.read),
-    (wire.ACK, Runners.ack),
-    (wire.RELEASE, Runners.release),
-    (wire.HEARTBEAT, Runners.heartbeat),
-    (wire.SEND, Runners.send),
-    (wire.RECEIPT, Runners.receipt),
-    (wire.SET_STATUS, Runners.set_status),
-    (wire.LIST_AGENTS, Runners.list_agents),
-    (wire.WHOAMI, Runners.whoami),
-    (wire.REPORT, Runners.report),
-    (wire.EVENTS, Runners.record),
+
+@dataclass(frozen=True, kw_only=True)
+class AgentSide:
+    """What the handlers ask."""
+
+    runners: Runners
+    asking: Asking
+    steering: Steering
+
+
+Use = Callable[[Any, Agent, Any], Any]
+ENDPOINTS: Final[tuple[tuple[Method[Any, Any], str, Use], ...]] = (
+    (wire.RECV, "runners", Runners.recv),
+    (wire.READ, "runners", Runners.read),
+    (wire.ACK, "runners", Runners.ack),
+    (wire.RELEASE, "runners", Runners.release),
+    (wire.HEARTBEAT, "runners", Runners.heartbeat),
+    (wire.SEND, "runners", Runners.send),
+    (wire.RECEIPT, "runners", Runners.receipt),
+    (wire.SET_STATUS, "runners", Runners.set_status),
+    (wire.LIST_AGENTS, "runners", Runners.list_agents),
+    (wire.WHOAMI, "runners", Runners.whoami),
+    (wire.REPORT, "runners", Runners.report),
+    (wire.EVENTS, "runners", Runners.record),
+    (wire.ASK, "asking", Asking.ask),
+    (wire.ANSWER, "asking", Asking.answer),
+    (wire.REMIND, "asking", Asking.remind),
+    (wire.GET_LOOSE_ENDS, "asking", Asking.get_loose_ends),
+    (wire.CANCEL_LOOSE_END, "asking", Asking.cancel_loose_end),
+    # only for agents that have the tool group; Steering refuses the others
+    (wire.KILL, "steering", Steering.kill),
+    (wire.START, "steering", Steering.start),
+    (wire.RESTART, "steering", Steering.restart),
+    (wire.UPDATE, "steering", Steering.update),
+    (wire.REQUEST_SPAWN, "steering", Steering.request_spawn),
+    (wire.REQUEST_INIT_CONFIG, "steering", Steering.request_init_config),
+    (wire.REQUEST_APPLY_COMMIT, "steering", Steering.request_apply_commit),
+    (wire.GET_LOGS, "steering", Steering.get_logs),
+    (wire.GET_APPROVALS, "steering", Steering.get_approvals),
 )
-"""All an agent can ask, beside `hello`, which needs to know the connection."""
+"""All an agent can ask, and whom the hive asks for it; beside `hello`, which needs to know the connection."""
 
 
 @dataclass
@@ -48,9 +75,9 @@ class _Door:
 class AgentDoors:
     """One listening socket per agent. `close_all` ends them and every connection."""
 
-    def __init__(self, paths: Paths, runners: Callable[[], Runners]) -> None:
+    def __init__(self, paths: Paths, side: Callable[[], AgentSide]) -> None:
         self._paths = paths
-        self._runners = runners
+        self._side = side
         self._doors: dict[AgentName, _Door] = {}
         self._busy = False
 
@@ -87,14 +114,14 @@ class AgentDoors:
 
     def _accept(self, agent: Agent, peers: set[Peer]) -> Peer:
         peer = Peer(on_connect=functools.partial(self._connected, agent, peers))
-        runners = self._runners()
+        side = self._side()
 
         async def hello(params: wire.Hello) -> wire.Welcome:
-            return await runners.hello(agent, peer, params)
+            return await side.runners.hello(agent, peer, params)
 
         peer.serve(wire.HELLO, hello)
-        for method, use in ENDPOINTS:
-            peer.serve(method, functools.partial(use, runners, agent))
+        for method, part, use in ENDPOINTS:
+            peer.serve(method, functools.partial(use, getattr(side, part), agent))
         return peer
 
     def _connected(self, agent: Agent, peers: set[Peer], peer: Peer) -> None:
@@ -108,7 +135,7 @@ class AgentDoors:
 
     def _left(self, agent: Agent, peers: set[Peer], peer: Peer) -> None:
         peers.discard(peer)
-        self._runners().gone(agent, peer)
+        self._side().runners.gone(agent, peer)
 
 
 def _may_enter(agent: Agent, peer: Peer) -> bool:

@@ -1,7 +1,5 @@
 """host.sock's whole surface as one table: each verb and what answers it."""
 
-import asyncio
-import functools
 import os
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -9,19 +7,28 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 import hyperhive
 from hyperhive.api.batches import in_batches, newest_within
+from hyperhive.broker.approvals import ApprovalRow
+from hyperhive.broker.jobs import JobDraft, JobKind, JobState
 from hyperhive.broker.mailbox import Mailbox
+from hyperhive.hub.agents import Agent
+from hyperhive.hub.asking import Asking
 from hyperhive.hub.desk import Desk
 from hyperhive.hub.fleet import Fleet
+from hyperhive.hub.queue import JobQueue, succeeded
+from hyperhive.hub.shape import Shape
 from hyperhive.hub.status import status_row
+from hyperhive.hub.steering import check_ref
 from hyperhive.protocol import host
 from hyperhive.protocol.events import HiveEvent
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.host import LifecycleScope, Response
+from hyperhive.protocol.ids import MANAGER, OPERATOR, AgentName, agent_name, known_form
 
+MAX_JOBS: Final = 500
 Answer = Awaitable[Response] | AsyncIterator[Response]
 DONE: Final = Response()
 
@@ -33,6 +40,9 @@ class Hive:
     fleet: Fleet
     desk: Desk
     mailbox: Mailbox
+    shape: Shape
+    queue: JobQueue
+    asking: Asking
 
 
 # the roster
@@ -43,21 +53,28 @@ async def list_agents(hive: Hive, _: host.List) -> Response:
 
 
 async def agent_status(hive: Hive, _: host.AgentStatus) -> Response:
-    unread = await hive.mailbox.unread_counts()
-    return Response(agent_statuses=[status_row(agent, unread.get(agent.name, 0)) for agent in hive.fleet.agents()])
+    unread, reminders = await hive.mailbox.unread_counts(), await hive.asking.reminders.counts()
+    return Response(
+        agent_statuses=[
+            _row(hive, agent, unread.get(agent.name, 0), reminders.get(agent.name, 0)) for agent in hive.fleet.agents()
+        ]
+    )
 
 
 async def subscribe_agent_status(hive: Hive, _: host.SubscribeAgentStatus) -> AsyncIterator[Response]:
-    changes = hive.fleet.chronicle.changes.subscribe()
-    yield DONE
-    async for names in changes:
-        for name in names:
-            if name in hive.fleet.names():
-                yield Response(agent_statuses=[await _row(hive, name)])
+    with hive.fleet.chronicle.changes.subscribe() as changes:
+        yield DONE
+        async for names in changes:
+            reminders = await hive.asking.reminders.counts()
+            for name in names:
+                unread = await hive.mailbox.unread(name)
+                if name in hive.fleet:
+                    row = _row(hive, hive.fleet.get(name), unread, reminders.get(AgentName(name), 0))
+                    yield Response(agent_statuses=[row])
 
 
-async def _row(hive: Hive, name: str) -> host.AgentStatusRow:
-    return status_row(hive.fleet.get(name), await hive.mailbox.unread(name))
+def _row(hive: Hive, agent: Agent, unread: int, reminders: int) -> host.AgentStatusRow:
+    return status_row(agent, unread, reminders=reminders, needs_update=hive.fleet.needs_update(agent))
 
 
 async def hello(hive: Hive, _: host.Hello) -> Response:
@@ -83,42 +100,66 @@ async def tombstones(hive: Hive, _: host.Tombstones) -> Response:
     return Response(tombstones=await hive.fleet.tombstones())
 
 
-# the agents' lives
+# the agents' lives: each a job, and the answer comes when it has ended
 
 
 async def spawn(hive: Hive, ask: host.Spawn) -> Response:
-    await hive.fleet.spawn(ask.name, model=ask.model, description=ask.description)
-    return DONE
+    name = agent_name(ask.name)
+    if name in hive.fleet:
+        raise FaultError(FaultKind.NAME_TAKEN, f"cannot spawn {name!r}: there is an agent of that name")
+    return await _job(hive, JobKind.SPAWN, name, model=ask.model, description=ask.description)
+
+
+async def revive(hive: Hive, ask: host.Revive) -> Response:
+    if known_form(ask.name) not in {tombstone.name for tombstone in await hive.fleet.tombstones()}:
+        raise FaultError(
+            FaultKind.UNKNOWN_AGENT, f"cannot revive {ask.name!r}: there is no tombstone of it; hive tombstones"
+        )
+    return await spawn(hive, host.Spawn(name=ask.name))
 
 
 async def destroy(hive: Hive, ask: host.Destroy) -> Response:
-    await hive.desk.destroy(ask.name, purge=ask.purge)
-    return DONE
+    name = known_form(ask.name)
+    if name == MANAGER:
+        raise FaultError(FaultKind.NOT_ALLOWED, "cannot destroy the manager")
+    if ask.purge and name not in hive.fleet:
+        return await purge(hive, host.Purge(name=name))
+    return await _job(hive, JobKind.DESTROY, hive.fleet.get(name).name, purge=ask.purge)
+
+
+async def purge(hive: Hive, ask: host.Purge) -> Response:
+    return await _job(hive, JobKind.PURGE, known_form(ask.name))
 
 
 async def rebuild(hive: Hive, ask: host.Rebuild) -> Response:
-    await hive.fleet.rebuild(ask.name)
-    return DONE
+    return await _job(hive, JobKind.REBUILD, hive.fleet.get(ask.name).name)
+
+
+async def update_all(hive: Hive, _: host.UpdateAll) -> Response:
+    """Its own job only queues the rebuilds; those are what is waited for."""
+    row = await hive.queue.done(_draft(JobKind.UPDATE_ALL, ""))
+    rebuilds = [job for job in await hive.queue.jobs.newest(MAX_JOBS) if job.parent == row.id]
+    ended = [await hive.queue.ended(job.id) for job in rebuilds]
+    failed = [f"{job.agent}: {job.error}" for job in ended if job.state is not JobState.DONE]
+    if failed:
+        raise FaultError(FaultKind.BACKEND, "\n".join(failed))
+    return Response(queued_dags=[row.id, *(job.id for job in ended)])
 
 
 async def start(hive: Hive, ask: host.Start) -> Response:
-    return await _to_each(_in_scope(hive, ask.scope, "start"), hive.fleet.start)
+    return await _to_each(hive, _in_scope(hive, ask.scope, "start"), JobKind.START)
 
 
 async def stop(hive: Hive, ask: host.Stop) -> Response:
-    return await _to_each(
-        _in_scope(hive, ask.scope, "stop"), functools.partial(hive.fleet.stop, graceful=ask.graceful)
-    )
+    return await _to_each(hive, _in_scope(hive, ask.scope, "stop"), JobKind.STOP, graceful=ask.graceful)
 
 
 async def kill(hive: Hive, ask: host.Kill) -> Response:
-    await hive.fleet.stop(ask.name)
-    return DONE
+    return await _job(hive, JobKind.STOP, hive.fleet.get(ask.name).name)
 
 
 async def restart(hive: Hive, ask: host.Restart) -> Response:
-    await hive.fleet.restart(ask.name)
-    return DONE
+    return await _job(hive, JobKind.RESTART, hive.fleet.get(ask.name).name)
 
 
 async def set_paused(hive: Hive, ask: host.SetPaused) -> Response:
@@ -126,16 +167,25 @@ async def set_paused(hive: Hive, ask: host.SetPaused) -> Response:
     return DONE
 
 
-async def _to_each(names: list[str], act: Callable[[str], Awaitable[None]]) -> Response:
+async def _to_each(hive: Hive, names: list[str], kind: JobKind, **params: Any) -> Response:
     """Do it to all of them, also when it fails for some; those are what is raised."""
-    done = await asyncio.gather(*map(act, names), return_exceptions=True)
-    failed = [error for error in done if isinstance(error, BaseException)]
-    faults = [error for error in failed if isinstance(error, FaultError)]
-    if failed and len(failed) == len(faults):
-        raise FaultError(faults[0].kind, "\n".join(fault.message for fault in faults))
+    rows = [await hive.queue.submit(_draft(kind, name, **params)) for name in names]
+    ended = [await hive.queue.ended(row.id) for row in rows]
+    failed = [row for row in ended if row.state is not JobState.DONE]
+    if len(failed) == 1:
+        succeeded(failed[0])
     if failed:
-        raise failed[0]
-    return DONE
+        raise FaultError(FaultKind(failed[0].error_kind), "\n".join(row.error for row in failed))
+    return Response(queued_dags=[row.id for row in ended])
+
+
+async def _job(hive: Hive, kind: JobKind, name: str, **params: Any) -> Response:
+    return Response(queued_dags=[(await hive.queue.done(_draft(kind, name, **params))).id])
+
+
+def _draft(kind: JobKind, name: str, **params: Any) -> JobDraft:
+    given = {key: value for key, value in params.items() if value not in (None, "", False)}
+    return JobDraft(agent=name, kind=kind, params=given, source="operator", requester=OPERATOR)
 
 
 def _in_scope(hive: Hive, scope: LifecycleScope, verb: str) -> list[str]:
@@ -150,25 +200,130 @@ def _in_scope(hive: Hive, scope: LifecycleScope, verb: str) -> list[str]:
     )
 
 
-# approvals
+# proposals and decisions
 
 
 async def request_spawn(hive: Hive, ask: host.RequestSpawn) -> Response:
-    return Response(ids=[await hive.desk.request_spawn(ask.name, ask.description)])
+    return _queued(await hive.shape.request_spawn(ask.name, ask.description))
+
+
+async def request_init_config(hive: Hive, ask: host.RequestInitConfig) -> Response:
+    return _queued(await hive.shape.request_init_config(ask.name, ask.description))
+
+
+async def request_apply_commit(hive: Hive, ask: host.RequestApplyCommit) -> Response:
+    if ask.commit_ref:
+        check_ref(ask.commit_ref)
+    return _queued(await hive.shape.request_apply_commit(ask.name, ask.commit_ref, ask.description))
+
+
+async def edit_config(hive: Hive, ask: host.EditConfig) -> Response:
+    return _queued(await hive.shape.edit_config(ask.name, ask.text, ask.base, ask.description))
+
+
+def _queued(row: ApprovalRow) -> Response:
+    return Response(ids=[row.id], approvals=[row.on_wire()])
 
 
 async def pending(hive: Hive, _: host.Pending) -> Response:
-    rows = await hive.desk.approvals.newest()
-    return Response(approvals=[row.on_wire() for row in rows])
+    return Response(approvals=newest_within((await hive.shape.listed())[::-1], _encoded_size)[::-1])
 
 
 async def approve(hive: Hive, ask: host.Approve) -> Response:
-    await hive.desk.approve(ask.id)
-    return DONE
+    return Response(queued_dags=[(await hive.shape.approve(ask.id, ask.sha)).id])
 
 
 async def deny(hive: Hive, ask: host.Deny) -> Response:
-    await hive.desk.deny(ask.id, ask.reason)
+    await hive.shape.deny(ask.id, ask.reason)
+    return DONE
+
+
+async def diff(hive: Hive, ask: host.Diff) -> AsyncIterator[Response]:
+    async for part in hive.shape.diff(ask.id, ask.base):
+        for smaller in _parts(part):
+            yield Response(diff=smaller)
+
+
+def _parts(part: host.ApprovalDiff) -> list[host.ApprovalDiff]:
+    """A file's lines over as many answers as they need."""
+    cut = [
+        structs.replace(part, files=[structs.replace(file, lines=lines)])
+        for file in part.files
+        for lines in in_batches(file.lines, _encoded_size) or [[]]
+    ]
+    return cut or [part]
+
+
+async def rollback(hive: Hive, ask: host.Rollback) -> Response:
+    return Response(queued_dags=[(await hive.shape.rollback(ask.name, ask.to)).id])
+
+
+async def deployments(hive: Hive, ask: host.Deployments) -> Response:
+    return Response(deployments=await hive.shape.deployed(ask.name, ask.limit))
+
+
+async def config(hive: Hive, ask: host.Config) -> Response:
+    return Response(config=await hive.shape.config(ask.name))
+
+
+# jobs
+
+
+async def jobs(hive: Hive, ask: host.Jobs) -> AsyncIterator[Response]:
+    with hive.queue.changes.subscribe() as changes:
+        rows = await hive.queue.jobs.newest(ask.limit, ask.name)
+        yield Response(jobs=newest_within([row.on_wire() for row in reversed(rows)], _encoded_size)[::-1])
+        while ask.follow:
+            for number in await changes.batch():
+                row = await hive.queue.jobs.get(int(number))
+                if row is not None and ask.name in (None, row.agent):
+                    yield Response(jobs=[row.on_wire()])
+
+
+async def job_log(hive: Hive, ask: host.JobLog) -> AsyncIterator[Response]:
+    async for lines, row in hive.queue.log(ask.id, follow=ask.follow):
+        for batch in in_batches(lines, _encoded_size) if lines else []:
+            yield Response(messages=batch)
+        if row is not None:
+            yield Response(jobs=[row.on_wire()])
+
+
+async def cancel_job(hive: Hive, ask: host.CancelJob) -> Response:
+    return Response(jobs=[(await hive.queue.cancel(ask.id)).on_wire()])
+
+
+# questions and reminders
+
+
+async def questions(hive: Hive, ask: host.Questions) -> Response:
+    all_of = hive.asking.questions
+    rows = await (all_of.newest(ask.limit) if ask.all else all_of.unanswered())
+    newest = sorted((row.on_wire() for row in rows), key=lambda row: row.id)[-ask.limit :]
+    return Response(questions=newest_within(newest, _encoded_size)[::-1])
+
+
+async def ask(hive: Hive, ask: host.Ask) -> Response:
+    row = await hive.asking.ask_agent(ask.to, ask.question, ask.options, multi=ask.multi, ttl_s=ask.ttl_seconds)
+    return Response(ids=[row.id])
+
+
+async def answer(hive: Hive, ask: host.Answer) -> Response:
+    await hive.asking.questions.answer(ask.id, ask.answer, by=OPERATOR)
+    return DONE
+
+
+async def cancel_question(hive: Hive, ask: host.CancelQuestion) -> Response:
+    await hive.asking.questions.cancel(ask.id, by=OPERATOR)
+    return DONE
+
+
+async def reminders(hive: Hive, ask: host.Reminders) -> Response:
+    rows = await hive.asking.reminders.pending(ask.name)
+    return Response(reminders=list(next(in_batches([row.on_wire() for row in rows], _encoded_size), [])))
+
+
+async def cancel_reminder(hive: Hive, ask: host.CancelReminder) -> Response:
+    await hive.asking.reminders.cancel(ask.id, agent=None)
     return DONE
 
 
@@ -300,4 +455,23 @@ ENDPOINTS: Final[dict[type[Any], Callable[[Hive, Any], Answer]]] = {
     host.Cancel: cancel,
     host.NewSession: new_session,
     host.Shell: shell,
+    host.Revive: revive,
+    host.Purge: purge,
+    host.RequestInitConfig: request_init_config,
+    host.RequestApplyCommit: request_apply_commit,
+    host.EditConfig: edit_config,
+    host.Diff: diff,
+    host.Rollback: rollback,
+    host.Deployments: deployments,
+    host.Config: config,
+    host.UpdateAll: update_all,
+    host.Jobs: jobs,
+    host.JobLog: job_log,
+    host.CancelJob: cancel_job,
+    host.Questions: questions,
+    host.Ask: ask,
+    host.Answer: answer,
+    host.CancelQuestion: cancel_question,
+    host.Reminders: reminders,
+    host.CancelReminder: cancel_reminder,
 }

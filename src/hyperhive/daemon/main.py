@@ -14,12 +14,18 @@ import structlog
 import uvloop
 
 from hyperhive.api import host
-from hyperhive.api.agent import AgentDoors
+from hyperhive.api.agent import AgentDoors, AgentSide
 from hyperhive.api.endpoints import Hive
 from hyperhive.broker.approvals import Approvals
 from hyperhive.broker.database import Database
+from hyperhive.broker.decisions import Decisions
+from hyperhive.broker.deployments import Deployments
 from hyperhive.broker.events import EventLog
+from hyperhive.broker.jobs import JobDraft, JobRow, Jobs
 from hyperhive.broker.mailbox import Mailbox
+from hyperhive.broker.notices import Notices
+from hyperhive.broker.questions import Questions
+from hyperhive.broker.reminders import Reminders
 from hyperhive.broker.roster import Roster
 from hyperhive.broker.turns import Turns
 from hyperhive.config import claude
@@ -34,26 +40,35 @@ from hyperhive.daemon.claim import claimed
 from hyperhive.daemon.housekeeping import sweep
 from hyperhive.daemon.systemd import notify
 from hyperhive.hub import directories
+from hyperhive.hub.asking import Asking
 from hyperhive.hub.chronicle import Chronicle
+from hyperhive.hub.config_reader import ConfigReader
+from hyperhive.hub.configs import Configs
 from hyperhive.hub.desk import Desk
 from hyperhive.hub.fleet import Fleet, House
 from hyperhive.hub.plan import Tooling
+from hyperhive.hub.queue import JobQueue
 from hyperhive.hub.runners import Runners
+from hyperhive.hub.shape import Shape
+from hyperhive.hub.steering import Steering
 from hyperhive.hub.way_out import WayOut
+from hyperhive.hub.work import Work
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.rehearsal.credentials import real_credentials
 
 log = structlog.get_logger(__name__)
 
 
-def serve(paths: Paths, *, rehearsal: Path | None, log_format: str = "auto") -> int:
+def serve(paths: Paths, *, rehearsal: Path | None, log_format: str = "auto", manager: bool = True) -> int:
     """Run the hive until SIGTERM or SIGINT; the process's exit status. Containers live on when it ends.
+
+    With `manager` it makes one when there is none.
 
     `rehearsal` is the directory of the rehearsal model's socket: then no agent gets a network or a credential.
     """
     logs.configure(log_format)
     try:
-        uvloop.run(_serve(paths, rehearsal))
+        uvloop.run(_serve(paths, rehearsal, manager))
     except FaultError as fault:
         log.error("cannot run the hive", reason=fault.message)
         sys.stderr.write(f"error: {fault.message}\n")
@@ -61,7 +76,7 @@ def serve(paths: Paths, *, rehearsal: Path | None, log_format: str = "auto") -> 
     return 0
 
 
-async def _serve(paths: Paths, rehearsal: Path | None) -> None:
+async def _serve(paths: Paths, rehearsal: Path | None, manager: bool) -> None:
     _refuse_both_models(rehearsal)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -69,6 +84,7 @@ async def _serve(paths: Paths, rehearsal: Path | None) -> None:
     async with hive_at(paths, rehearsal=rehearsal) as hive, host.serving(paths, hive):
         log.info("the hive is ready", socket=str(paths.host_socket), agents=len(hive.fleet.names()))
         notify("READY=1")
+        await hive.shape.begin(manager=manager)
         await stop.wait()
         notify("STOPPING=1")
         log.info("the hive stops; its containers run on")
@@ -99,12 +115,14 @@ async def hive_at(paths: Paths, *, rehearsal: Path | None) -> AsyncIterator[Hive
         )
         stack.push_async_callback(egress.close, stop=False)
 
-        def runners_of_this_hive() -> Runners:
-            return runners
+        def side_of_this_hive() -> AgentSide:
+            return side
 
-        doors = AgentDoors(paths, runners_of_this_hive)
+        doors = AgentDoors(paths, side_of_this_hive)
         house = await _house(paths, machine, rehearsal)
         stack.push_async_callback(house.runtime.close)
+        notices = Notices(database, mailbox)
+        configs = _configs(house)
         fleet = Fleet(
             house=house,
             mailbox=mailbox,
@@ -112,18 +130,83 @@ async def hive_at(paths: Paths, *, rehearsal: Path | None) -> AsyncIterator[Hive
             chronicle=chronicle,
             doors=doors,
             way_out=WayOut(egress, paths, closed=rehearsal is not None),
+            configs=configs,
+            notices=notices,
         )
-        runners = Runners(fleet=fleet, mailbox=mailbox, events=events, turns=Turns(database), chronicle=chronicle)
-        desk = Desk(fleet=fleet, mailbox=mailbox, approvals=Approvals(database), chronicle=chronicle)
+        desk = Desk(fleet=fleet, mailbox=mailbox, chronicle=chronicle)
+        shape = _shape(database, fleet, configs, notices)
+        asking = Asking(
+            fleet=fleet,
+            questions=shape.work.questions,
+            reminders=shape.work.reminders,
+            approvals=shape.approvals,
+            shape=shape,
+        )
+        side = AgentSide(
+            runners=Runners(fleet=fleet, mailbox=mailbox, events=events, turns=Turns(database), chronicle=chronicle),
+            asking=asking,
+            steering=Steering(fleet=fleet, shape=shape, queue=shape.queue),
+        )
         mailbox.on_change = desk.mail_moved
         mailbox.on_queued = fleet.mail_waits
         database.on_pressure = doors.press
+        asking.questions.on_change = asking.question_changed
+        asking.reminders.on_change = asking.reminder_changed
         stack.push_async_callback(doors.close_all)
         await stack.enter_async_context(fleet.running())
-        await desk.settle()
-        sweeper = asyncio.create_task(sweep(mailbox, events), name="sweeper")
-        stack.callback(sweeper.cancel)
-        yield Hive(fleet=fleet, desk=desk, mailbox=mailbox)
+        await _open_timers(stack, asking)
+        await stack.enter_async_context(shape.queue.running())
+        for name, task in (
+            ("sweeper", sweep(mailbox, events, shape.queue.jobs)),
+            ("notices", notices.run()),
+            ("tags", shape.settle()),
+        ):
+            stack.callback(asyncio.create_task(task, name=name).cancel)
+        yield Hive(fleet=fleet, desk=desk, mailbox=mailbox, shape=shape, queue=shape.queue, asking=asking)
+
+
+def _configs(house: House) -> Configs:
+    reader = ConfigReader(
+        paths=house.paths, tooling=house.tooling, runtime=house.runtime, per_agent_uids=house.per_agent_uids
+    )
+    return Configs(paths=house.paths, backend=house.runtime.backend.kind, reader=reader)
+
+
+def _shape(database: Database, fleet: Fleet, configs: Configs, notices: Notices) -> Shape:
+    jobs, approvals, deployments = Jobs(database), Approvals(database), Deployments(database)
+    decisions = Decisions(database, jobs, notices)
+
+    async def submit(draft: JobDraft) -> JobRow:
+        return await queue.submit(draft)
+
+    work = Work(
+        fleet=fleet,
+        configs=configs,
+        approvals=approvals,
+        deployments=deployments,
+        questions=Questions(database, notices),
+        reminders=Reminders(database, notices),
+        submit=submit,
+    )
+    queue = JobQueue(jobs, decisions, work.carry_out)
+    queue.on_ended = work.follow_up
+    queue.on_behind = fleet.hurry
+    return Shape(
+        fleet=fleet,
+        configs=configs,
+        approvals=approvals,
+        decisions=decisions,
+        deployments=deployments,
+        queue=queue,
+        work=work,
+    )
+
+
+async def _open_timers(stack: contextlib.AsyncExitStack, asking: Asking) -> None:
+    await asking.questions.open()
+    stack.callback(asking.questions.close)
+    await asking.reminders.open()
+    stack.callback(asking.reminders.close)
 
 
 async def _house(paths: Paths, machine: Host, rehearsal: Path | None) -> House:

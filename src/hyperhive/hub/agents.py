@@ -1,13 +1,14 @@
 """One agent as the hive knows it: what is recorded of it and what it is doing now."""
 
+import asyncio
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from hyperhive.broker.roster import AgentRow, Wanted
 from hyperhive.protocol.events import Rest, TurnState
-from hyperhive.protocol.ids import AgentName
+from hyperhive.protocol.ids import MANAGER, AgentName
 from hyperhive.protocol.rpc import Peer
-from hyperhive.protocol.settings import AgentSettings
+from hyperhive.protocol.settings import TOOL_GROUPS, AgentSettings
 
 
 class Phase(StrEnum):
@@ -21,23 +22,31 @@ class Phase(StrEnum):
     FAILED = "failed"  #: given up; `start` tries again
 
 
+@dataclass(frozen=True, kw_only=True)
+class Deployed:
+    """Settings and the commit that they are from."""
+
+    sha: str = ""
+    settings: AgentSettings = field(default_factory=AgentSettings)
+
+
 @dataclass(kw_only=True)
 class Agent:
     """What changes while the hive runs. The roster's row is the part that survives it."""
 
     row: AgentRow
-    settings: AgentSettings = field(default_factory=AgentSettings)
+    config: Deployed = field(default_factory=Deployed)
     phase: Phase = Phase.STOPPED
     furnished: bool = False  #: its directory under the hive's runtime directory is there
     failure: str = ""
     peer: Peer | None = None  #: the runner's connection, once it has said hello
-    greeted: bool = False  #: a runner of this container's life has said hello: it may be at work
+    greeting: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once a runner of this container's life has said hello: it may be at work."""
     epoch: int = 0
     rest: str = Rest.DOZING
     turn_state: str = TurnState.IDLE
     model: str = ""
     context_tokens: int = 0
-    needs_login: bool = False
     turn_cause: str = ""  #: who sent what the latest turn is about
     status_text: str = ""
     status_set_at: float = 0.0
@@ -45,6 +54,20 @@ class Agent:
     @property
     def name(self) -> AgentName:
         return AgentName(self.row.name)
+
+    @property
+    def settings(self) -> AgentSettings:
+        return self.config.settings
+
+    @property
+    def parent(self) -> str:
+        """The agent that steers it: the manager, unless its config names another; nobody steers the manager."""
+        return "" if self.name == MANAGER else self.row.parent or MANAGER
+
+    @property
+    def tool_groups(self) -> tuple[str, ...]:
+        """Groups of the manager's tools that it may use."""
+        return TOOL_GROUPS if self.settings.role == "manager" else tuple(self.settings.tool_groups)
 
     @property
     def wanted(self) -> str:
@@ -57,6 +80,10 @@ class Agent:
         return self.row.wanted is Wanted.UP and not self.row.asleep
 
     @property
+    def needs_login(self) -> bool:
+        return self.row.needs_login
+
+    @property
     def running(self) -> bool:
         return self.phase in (Phase.RUNNING, Phase.STOPPING)
 
@@ -66,7 +93,7 @@ class Agent:
 
     def forget_container(self) -> None:
         """Nothing that the harness reported holds once its container is gone."""
-        self.peer, self.greeted = None, False
+        self.peer = None
+        self.greeting.clear()
         self.rest, self.turn_state = Rest.DOZING, TurnState.IDLE
         self.status_text, self.status_set_at = "", 0.0
-        self.needs_login = False

@@ -1,35 +1,49 @@
-"""Which agents have changed, for those who show them."""
+"""Which things have changed, by name, for those who show them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Iterator
 
 
 class Changes:
-    """Tells every subscriber the names of changed agents. A slow subscriber gets each name once, not every change."""
+    """Tells every subscriber the names of what changed. A slow one gets each name once, not every change."""
 
     def __init__(self) -> None:
-        self._subscribers: set[_Subscriber] = set()
+        self._subscribers: set[Subscription] = set()
 
     def publish(self, name: str) -> None:
-        for subscriber in self._subscribers:
-            subscriber.names[name] = None
-            subscriber.woken.set()
+        for subscription in self._subscribers:
+            subscription.tell(name)
 
-    async def subscribe(self) -> AsyncIterator[list[str]]:
-        """Batches of names in the order of their first change since the last batch; ends when closed."""
-        subscriber = _Subscriber()
-        self._subscribers.add(subscriber)
+    @contextlib.contextmanager
+    def subscribe(self) -> Iterator["Subscription"]:
+        """All that changes from now on, until left."""
+        subscription = Subscription()
+        self._subscribers.add(subscription)
         try:
-            while True:
-                await subscriber.woken.wait()
-                subscriber.woken.clear()
-                names, subscriber.names = list(subscriber.names), {}
-                yield names
+            yield subscription
         finally:
-            self._subscribers.discard(subscriber)
+            self._subscribers.discard(subscription)
 
 
-class _Subscriber:
+class Subscription:
+    """Iterate over batches of names, in the order of their first change since the last batch; without an end."""
+
     def __init__(self) -> None:
-        self.names: dict[str, None] = {}
-        self.woken = asyncio.Event()
+        self._names: dict[str, None] = {}
+        self._woken = asyncio.Event()
+
+    def tell(self, name: str) -> None:
+        self._names[name] = None
+        self._woken.set()
+
+    async def batch(self) -> list[str]:
+        """What has changed since the last batch; waits for it."""
+        await self._woken.wait()
+        self._woken.clear()
+        names, self._names = list(self._names), {}
+        return names
+
+    async def __aiter__(self) -> AsyncIterator[list[str]]:
+        while True:
+            yield await self.batch()

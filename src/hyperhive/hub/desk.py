@@ -1,11 +1,10 @@
-"""What the operator may ask of the hive, beyond the life of its agents: mail, approvals, an agent's turn."""
+"""What the operator may ask beyond the shape and the life of agents: mail, watching, an agent's turn."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Final
 
-from hyperhive.broker.approvals import ApprovalRow, Approvals, ApprovalStatus
 from hyperhive.broker.events import Resync
 from hyperhive.broker.letters import Draft, MailChange, MailChangeKind
 from hyperhive.broker.mailbox import Mailbox
@@ -17,7 +16,7 @@ from hyperhive.protocol import agent as wire
 from hyperhive.protocol import host
 from hyperhive.protocol.events import HiveEvent, TurnState
 from hyperhive.protocol.faults import FaultError, FaultKind
-from hyperhive.protocol.ids import OPERATOR, agent_name
+from hyperhive.protocol.ids import OPERATOR
 from hyperhive.protocol.rpc import Method, Nothing, P, R
 
 ANSWER_S: Final = 40.0
@@ -26,11 +25,10 @@ ANSWER_S: Final = 40.0
 
 @dataclass(frozen=True, kw_only=True)
 class Desk:
-    """The operator's side of the mailbox, the approval queue and the running harnesses."""
+    """The operator's side of the mailbox and the running harnesses."""
 
     fleet: Fleet
     mailbox: Mailbox
-    approvals: Approvals
     chronicle: Chronicle
 
     # mail
@@ -100,51 +98,6 @@ class Desk:
         """An agent wanted to reach what its network settings do not allow."""
         fields = {"host": refusal.host, "port": refusal.port, "reason": refusal.reason, "count": refusal.count}
         self.chronicle.note(refusal.agent, "egress_refused", fields)
-
-    # approvals
-
-    async def request_spawn(self, name: str, description: str) -> int:
-        """Queue a spawn for the operator's decision."""
-        checked = agent_name(name)
-        if checked in self.fleet.names():
-            raise FaultError(FaultKind.NAME_TAKEN, f"cannot ask for {name!r}: there is an agent of that name")
-        row, _ = await self.approvals.queue(agent=checked, kind="spawn", description=description or None)
-        self.chronicle.note(checked, "approval_added", {"id": row.id, "approval_kind": row.kind})
-        return row.id
-
-    async def approve(self, approval_id: int) -> None:
-        """Decide for it, once, and carry it out; a failure is kept with the row and raised."""
-        row = await self.approvals.resolve(approval_id, ApprovalStatus.APPROVED)
-        try:
-            await self.fleet.spawn(row.agent, description=row.description or "")
-        except FaultError as fault:
-            await self.approvals.fail(approval_id, fault.message)
-            self._resolved(row, "failed", fault.message)
-            raise
-        self._resolved(row, "approved")
-
-    async def settle(self) -> None:
-        """At start: what an earlier daemon approved and did not live to do has failed."""
-        for row in await self.approvals.newest():
-            if row.status == ApprovalStatus.APPROVED and row.kind == "spawn" and not await self._was_made(row):
-                await self.approvals.fail(row.id, "the hive ended before the agent was made; ask again")
-
-    async def _was_made(self, row: ApprovalRow) -> bool:
-        lives = await self.fleet.roster.lives(row.agent)
-        return any(life.created_at >= (row.resolved_at or 0) for life in lives)
-
-    async def destroy(self, name: str, *, purge: bool) -> None:
-        """The agent, and what waits for a decision about it."""
-        await self.fleet.destroy(name, purge=purge)
-        await self.approvals.cancel_of(name, "the agent was destroyed")
-
-    async def deny(self, approval_id: int, reason: str) -> None:
-        row = await self.approvals.resolve(approval_id, ApprovalStatus.DENIED, reason or None)
-        self._resolved(row, "denied", reason)
-
-    def _resolved(self, row: ApprovalRow, status: str, note: str = "") -> None:
-        fields = {"id": row.id, "approval_kind": row.kind, "status": status, "note": note}
-        self.chronicle.note(row.agent, "approval_resolved", fields)
 
     # a harness at work
 

@@ -1,7 +1,9 @@
 """An agent's directories on the host: made, found again, taken away."""
 
+import contextlib
 import os
 import stat
+import uuid
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Final
 import msgspec
 
 from hyperhive.config import trees
-from hyperhive.config.paths import Paths
+from hyperhive.config.paths import Paths, is_present
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.host import Tombstone
 from hyperhive.protocol.ids import AgentName, known_form
@@ -27,7 +29,9 @@ def make_hive(paths: Paths) -> None:
         for directory, mode in (
             (paths.state_dir, 0o700),
             (paths.state_dir / "agents", 0o700),
-            (paths.state_dir / "applied", 0o700),
+            (paths.state_dir / "applied", 0o755),
+            (paths.state_dir / "staging", 0o700),
+            (paths.proposed, 0o755),
             (paths.shared, 0o1777),
             (paths.runtime_dir, 0o751),
             (paths.runtime_dir / "agents", 0o711),
@@ -45,8 +49,8 @@ def make_hive(paths: Paths) -> None:
 def make(paths: Paths, name: AgentName, uid: int | None) -> None:
     """The agent's directories; those that exist are kept, with what is in them. `uid` owns what the agent writes."""
     try:
-        for directory in (paths.agent_config(name), paths.applied(name)):
-            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        paths.agent(name).mkdir(exist_ok=True, mode=0o700)
+        paths.applied(name).mkdir(exist_ok=True)
         for directory in (paths.agent_state(name), paths.agent_claude(name)):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             _own(directory, uid, 0o700)
@@ -78,8 +82,33 @@ def remove_runtime(paths: Paths, name: AgentName) -> None:
 
 def purge(paths: Paths, name: AgentName) -> None:
     """Config, applied config, credentials and state: all of it, for good."""
-    for directory in (paths.agent(name), paths.applied(name)):
-        trees.remove(directory)
+    for directory in (paths.agent(name), paths.applied(name), paths.proposed / name):
+        with contextlib.suppress(FileNotFoundError):  # moved first: where the manager writes, no tree can be removed
+            directory.rename(paths.state_dir / "staging" / f"removing-{uuid.uuid4().hex}")
+    sweep(paths)
+
+
+def sweep(paths: Paths) -> None:
+    """Remove what a killed daemon left half made or half removed."""
+    for entry in (paths.state_dir / "staging").iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            trees.remove(entry)
+        else:
+            entry.unlink()
+
+
+def give_proposed(paths: Paths, uid: int) -> None:
+    """All proposed repositories belong to this uid, the manager's; links are not followed."""
+    for name in os.listdir(paths.proposed):  # noqa: PTH208 (names, not paths)
+        for _, directories, files, here in os.fwalk(paths.proposed / name / "config", follow_symlinks=False):
+            os.fchown(here, uid, uid)
+            for entry in (*directories, *files):
+                os.chown(entry, uid, uid, dir_fd=here, follow_symlinks=False)
+
+
+def has_repository(paths: Paths, name: AgentName) -> bool:
+    """Whether anything is where the agent's proposed repository would be."""
+    return is_present(paths.agent_config(name))
 
 
 def has_kept_state(paths: Paths, name: AgentName) -> bool:

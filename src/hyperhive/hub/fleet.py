@@ -1,9 +1,11 @@
-"""All agents of this hive: made, started, stopped, put to sleep, destroyed; found again after a restart."""
+"""All agents of this hive: what can be done to one, and finding them all again after a restart.
+
+Jobs decide when (`queue`, `work`); here is how.
+"""
 
 import asyncio
 import contextlib
-import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,35 +13,28 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from hyperhive.broker.letters import Draft
 from hyperhive.broker.mailbox import Mailbox
+from hyperhive.broker.notices import Notice, Notices
 from hyperhive.broker.roster import Roster, Wanted
 from hyperhive.config import agent_toml
 from hyperhive.config.paths import Paths
 from hyperhive.containers.runtime import Exit, Running, Runtime
 from hyperhive.containers.spec import ContainerSpec
 from hyperhive.hub import directories, prompts
-from hyperhive.hub.agents import Agent
+from hyperhive.hub.agents import Agent, Deployed
 from hyperhive.hub.background import Background
 from hyperhive.hub.chronicle import Chronicle
-from hyperhive.hub.plan import Tooling, check_settings, container_spec, shell_environment
+from hyperhive.hub.configs import Configs
+from hyperhive.hub.helper_events import helper_event
+from hyperhive.hub.plan import Tooling, container_spec, shell_environment
 from hyperhive.hub.sleep import Sleep
 from hyperhive.hub.supervisor import Hooks, Supervisor, how_it_ended
 from hyperhive.hub.way_out import WayOut
-from hyperhive.protocol.agent import PAUSE, MessageKind, Pause
+from hyperhive.protocol.agent import PAUSE, Pause
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.host import ShellCommand, Tombstone
-from hyperhive.protocol.ids import (
-    MANAGER,
-    OPERATOR,
-    SYSTEM,
-    AgentName,
-    agent_name,
-    closest,
-    container_name,
-    known_form,
-)
-from hyperhive.protocol.settings import AgentDocument, AgentSettings
+from hyperhive.protocol.ids import MANAGER, OPERATOR, AgentName, closest, container_name, known_form
+from hyperhive.protocol.settings import AgentDocument
 
 STARTS_AT_ONCE: Final = 4
 
@@ -75,10 +70,10 @@ class _Member:
 
 @dataclass(kw_only=True)
 class Fleet:
-    """The agents by name, and everything that is done to their existence.
+    """The agents by name, and everything that can be done to them.
 
-    Enter `running()` once; leaving it stops watching and leaves every container as it is. What one caller began is
-    carried to its end even when the caller goes away in the middle.
+    Enter `running()` once; leaving it stops watching and leaves every container as it is. Of one agent one thing is
+    done at a time: that is the job queue's care.
     """
 
     house: House
@@ -87,6 +82,8 @@ class Fleet:
     chronicle: Chronicle
     doors: Doors
     way_out: WayOut
+    configs: Configs
+    notices: Notices
     _members: dict[AgentName, _Member] = field(default_factory=dict)
     _background: Background = field(default_factory=Background)
     _existence: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -142,23 +139,25 @@ class Fleet:
 
     async def _find_again(self) -> None:
         for row in await self.roster.list():
-            settings = await asyncio.to_thread(self._deployed, AgentName(row.name))
-            await self._join(Agent(row=row, settings=settings))
-        for name in set(self.mailbox.agents) - set(self.names()):  # the daemon was killed while destroying them
-            await self.mailbox.forget(name)
+            name = AgentName(row.name)
+            await self._join(Agent(row=row, config=await self.configs.live(name, row.deployed_sha)))
+        for agent in self.agents():
+            await self._propose_first(agent)
+        for forgotten in set(self.mailbox.agents) - set(self.names()):  # the daemon was killed while destroying them
+            await self.mailbox.forget(forgotten)
         adopted = {running.name: running for running in await self.house.runtime.adopt()}
-        for name, member in self._members.items():
-            running = adopted.pop(container_name(name), None)
+        for member in self._members.values():
+            running = adopted.pop(container_name(member.agent.name), None)
             if running is not None:
                 member.agent.recall_status()
                 await member.supervisor.adopt(running)
             if member.agent.should_run != (running is not None):
                 self._background.begin(member.supervisor.align())
-        for name in await self.mailbox.unread_counts():
-            self.mail_waits(name)
+        for waiting in await self.mailbox.unread_counts():
+            self.mail_waits(waiting)
         for stray in adopted:
             log.warning("stopping a container that belongs to no agent", container=stray)
-            self._background.begin(self._end_stray(stray))
+            await self._end_stray(stray)
         await self._let_out()
 
     async def _let_out(self) -> None:
@@ -169,122 +168,143 @@ class Fleet:
             log.error("agents may have no way out to the network", error=fault.message)
 
     async def _end_stray(self, container: str) -> None:
-        await self.house.runtime.stop(container, grace_s=5)
+        try:
+            await self.house.runtime.kill(container)
+        except FaultError as fault:
+            log.error("cannot end a stray container", container=container, error=fault.message)
 
     # existence
 
-    async def spawn(self, name: str, *, model: str | None = None, description: str = "") -> None:
-        """A new agent, up; with the state it had when one of that name was destroyed and kept."""
-        await self._background.carry_out(self._spawn(agent_name(name), model, description))
+    async def make(
+        self, name: AgentName, files: Mapping[str, str], *, deployed: Deployed | None = None, description: str = ""
+    ) -> Agent:
+        """A new agent, wanted up and not started yet; with the state it had when one of that name was destroyed.
 
-    async def _spawn(self, name: AgentName, model: str | None, description: str) -> None:
+        Its config is `deployed`, or that of its earlier life, or these files. Raises FaultError.
+        """
         async with self._existence:
-            await self._make(name, model, description)
-        try:
-            await self._member(name).supervisor.start()
-        except FaultError as fault:
-            raise FaultError(
-                fault.kind, f"agent {name!r} was made, but {fault.message}; then: hive start {name}"
-            ) from fault
+            if name in self._members:
+                raise FaultError(FaultKind.NAME_TAKEN, f"cannot spawn {name!r}: there is an agent of that name")
+            self.house.paths.agent_socket(name)  # so that a path too long is refused before anything is made
+            uid = await self._make_directories(name)
+            config = deployed or await self.configs.begin(name, files)
+            agent = await self._enlist(name, uid, config, description)
+            await self._propose_first(agent)
+            self.chronicle.note(name, "spawned", {"sha": config.sha})
+            return agent
 
-    async def _make(self, name: AgentName, model: str | None, description: str) -> None:
-        if name in self._members:
-            raise FaultError(FaultKind.NAME_TAKEN, f"cannot spawn {name!r}: there is an agent of that name")
+    async def _make_directories(self, name: AgentName) -> int | None:
         paths, uid = self.house.paths, None
-        paths.agent_socket(name)  # asked for here, so that a path too long is refused before anything is made
         if self.house.per_agent_uids:
             uid = await asyncio.to_thread(directories.choose_uid, paths, name, await self.roster.uids())
         await asyncio.to_thread(directories.make, paths, name, uid)
-        await asyncio.to_thread(agent_toml.seed, paths.agent_config(name), model=model, description=description)
-        settings = await self._deploy(name)
-        row = await self.roster.add(name, uid=uid, role=settings.role, description=settings.description)
+        if name == MANAGER and uid is not None:
+            await asyncio.to_thread(directories.give_proposed, paths, uid)
+        return uid
+
+    async def _enlist(self, name: AgentName, uid: int | None, config: Deployed, description: str) -> Agent:
+        settings = config.settings
+        about = settings.description or description
+        await self.roster.add(name, uid=uid, role=settings.role, description=about)
         try:
-            await self._join(Agent(row=row, settings=settings))
+            row = await self.roster.update(name, deployed_sha=config.sha, parent=settings.parent)
+            agent = Agent(row=row, config=config)
+            await self._join(agent)
         except BaseException:
             await self.roster.destroy(name)  # without a mailbox and a door it is no agent
             raise
-        self.chronicle.note(name, "spawned", {})
+        return agent
 
-    async def destroy(self, name: str, *, purge: bool) -> None:
-        """Ends the agent. Its state is kept as a tombstone unless purged; a tombstone can be purged by name too."""
-        checked = known_form(name)
-        if checked == MANAGER:
-            raise FaultError(FaultKind.NOT_ALLOWED, "cannot destroy the manager")
-        await self._background.carry_out(self._destroy(checked, purge))
+    async def _propose_first(self, agent: Agent) -> None:
+        """A proposed repository that says what is deployed, where there is none."""
+        manager = self._members.get(MANAGER)
+        try:
+            files = {agent_toml.FILE: await self.configs.text(agent.name, agent.config.sha)}
+            await self.configs.propose_first(agent.name, files, manager.agent.row.uid if manager else agent.row.uid)
+        except (FaultError, OSError) as error:
+            log.error("cannot make a config repository for proposals", agent=agent.name, error=str(error))
 
-    async def _destroy(self, name: AgentName, purge: bool) -> None:
+    async def end(self, name: AgentName, *, purge: bool) -> None:
+        """The agent is no more, and with `purge` nothing of it. May be repeated after a death in the middle of it."""
         async with self._existence:
             if name in self._members:
-                await self._end(self._members[name], purge)
-            elif purge and directories.has_kept_state(self.house.paths, name):
+                await self._retire(self._members[name])
+            await self.mailbox.forget(name)
+            await self.house.runtime.erase(container_name(name))
+            await asyncio.to_thread(directories.remove_runtime, self.house.paths, name)
+            if purge:
                 await asyncio.to_thread(directories.purge, self.house.paths, name)
-            else:
-                raise self._unknown(name)
 
-    async def _end(self, member: _Member, purge: bool) -> None:
-        agent, paths = member.agent, self.house.paths
+    async def _retire(self, member: _Member) -> None:
+        agent = member.agent
         member.sleep.stay_awake()
         with contextlib.suppress(FaultError):  # an earlier try came this far
             await self.roster.destroy(agent.name)
         await member.supervisor.retire()
         await self.doors.close(agent.name)
-        await self.mailbox.forget(agent.name)
         member.watch.cancel()
         self._members.pop(agent.name, None)
         await self._let_out()
-        await self.house.runtime.erase(container_name(agent.name))
-        await asyncio.to_thread(directories.remove_runtime, paths, agent.name)
-        if purge:
-            await asyncio.to_thread(directories.purge, paths, agent.name)
-        self.chronicle.note(agent.name, "destroyed", {"purged": purge})
         self.chronicle.changed(agent)
-
-    async def rebuild(self, name: str) -> None:
-        """Deploy what agent.toml says now, and start the container anew from it. A wrong one changes nothing."""
-        member = self._member(name)
-        settings = await self._deploy(member.agent.name)
-        await self._background.carry_out(self._rebuild(member, settings))
-
-    async def _rebuild(self, member: _Member, settings: AgentSettings) -> None:
-        agent = member.agent
-        await self._record(agent, description=settings.description, role=settings.role)
-        self.chronicle.note(agent.name, "rebuilt", {})
-        if agent.should_run:
-            await member.supervisor.restart()
-            await self._kick(agent, "rebuilt with the current agent.toml and started again")
 
     # run state
 
-    async def start(self, name: str) -> None:
+    async def start(self, name: str) -> bool:
+        """Up when it returns; whether it was down before."""
         member = self._member(name)
-        await self._background.carry_out(self._start(member))
-
-    async def _start(self, member: _Member) -> None:
-        agent, was_up = member.agent, member.agent.running
-        await self._record(agent, wanted=Wanted.UP, asleep=False)
+        was_up = member.agent.running
+        await self._record(member.agent, wanted=Wanted.UP, asleep=False)
         await member.supervisor.start()
-        if not was_up:
-            await self._kick(agent, "started")
+        return not was_up
 
     async def stop(self, name: str, *, graceful: bool = False) -> None:
         member = self._member(name)
-        await self._background.carry_out(self._stop(member, graceful))
-
-    async def _stop(self, member: _Member, graceful: bool) -> None:
         await self._record(member.agent, wanted=Wanted.DOWN, asleep=False)
         member.sleep.stay_awake()
         await member.supervisor.stop(graceful=graceful)
         await self._let_out()
-        self.chronicle.note(member.agent.name, "killed", {})
 
     async def restart(self, name: str) -> None:
         member = self._member(name)
-        await self._background.carry_out(self._restart(member))
-
-    async def _restart(self, member: _Member) -> None:
         await self._record(member.agent, wanted=Wanted.UP, asleep=False)
         await member.supervisor.restart()
-        await self._kick(member.agent, "restarted")
+
+    async def switch(self, name: str, config: Deployed, given_up: asyncio.Event) -> bool:
+        """From now on the agent is what this config says; whether its container was made anew for it.
+
+        Raises FaultError when the new container does not come up, or it is given up: then the agent has its former
+        config, and its container is started from that again.
+        """
+        member = self._member(name)
+        agent, before = member.agent, member.agent.config
+        agent.config = config
+        if not agent.should_run:
+            return False
+        member.sleep.stay_awake()
+        try:
+            await member.supervisor.replace(given_up)
+        except FaultError:
+            agent.config = before
+            await self._come_back(member)
+            raise
+        return True
+
+    async def _come_back(self, member: _Member) -> None:
+        try:
+            await member.supervisor.start()
+        except FaultError as fault:
+            log.error("the former container does not start again", agent=member.agent.name, error=fault.message)
+
+    def hurry(self, name: str) -> None:
+        """Another job waits for the agent: a stop that lets the turn end first is over."""
+        if member := self._members.get(AgentName(name)):
+            member.supervisor.hurry()
+
+    async def refresh(self, name: str) -> None:
+        """The roster's row of the agent was written by others."""
+        if (member := self._members.get(AgentName(name))) and (row := await self.roster.get(name)):
+            member.agent.row = row
+            self.chronicle.changed(member.agent)
 
     async def set_paused(self, name: str, paused: bool) -> None:
         """A paused agent finishes its turn and then takes no mail; it works on a stopped one too."""
@@ -295,6 +315,16 @@ class Fleet:
             agent.peer.notify(PAUSE, Pause(paused=paused))
         if not paused and await self.mailbox.unread(agent.name):
             self.mail_waits(agent.name)
+
+    async def set_needs_login(self, agent: Agent, needed: bool) -> None:
+        """The harness has found out; whoever should know is told when it is news."""
+        if needed != agent.row.needs_login:
+            await self._record(agent, needs_login=needed)
+            await self.notices.add(helper_event("needs_login" if needed else "logged_in", agent=agent.name))
+
+    def needs_update(self, agent: Agent) -> bool:
+        """Whether its container was made from other software than it would be made from now."""
+        return agent.row.built_with not in ("", self.house.tooling.fingerprint)
 
     # sleep
 
@@ -313,12 +343,14 @@ class Fleet:
 
     async def _launch(self, agent: Agent) -> Running:
         async with self._starts:
-            return await self.house.runtime.start(await self._prepare(agent))
+            running = await self.house.runtime.start(await self._prepare(agent))
+        if agent.row.built_with != self.house.tooling.fingerprint:
+            await self._record(agent, built_with=self.house.tooling.fingerprint)
+        return running
 
     async def _prepare(self, agent: Agent) -> ContainerSpec:
         house = self.house
-        agent.settings = await asyncio.to_thread(agent_toml.load, house.paths.applied(agent.name))
-        document = AgentDocument(name=agent.name, settings=agent.settings, peers=list(self.names()))
+        document = self.document(agent)
         await asyncio.to_thread(directories.make_runtime, house.paths, agent.name, agent.row.uid, document)
         agent.furnished = True
         await self.doors.open(agent)
@@ -327,14 +359,25 @@ class Fleet:
             agent, paths=house.paths, tooling=house.tooling, rehearsal=house.rehearsal, argv=house.runner_argv
         )
 
+    def document(self, agent: Agent) -> AgentDocument:
+        """The agent's agent.json."""
+        return AgentDocument(
+            name=agent.name,
+            settings=agent.settings,
+            peers=[str(name) for name in self.names()],
+            tool_groups=list(agent.tool_groups),
+            deployed_sha=agent.config.sha,
+        )
+
     async def _died(self, agent: Agent, exit_: Exit) -> None:
         log.warning("a container died", agent=agent.name, how=how_it_ended(exit_))
         self.chronicle.note(agent.name, "container_crash", {"note": how_it_ended(exit_), "oom": exit_.oom})
         await self.mailbox.container_died(agent.name)
+        await self.notices.add(helper_event("container_crash", agent=agent.name, note=how_it_ended(exit_)))
 
     async def _gave_up(self, agent: Agent, last: str) -> None:
         log.error("giving up on an agent", agent=agent.name, last=last)
-        await self._tell(OPERATOR, prompts.gave_up(agent.name, last))
+        await self.notices.add(Notice(recipient=OPERATOR, body=prompts.gave_up(agent.name, last)))
 
     # small things
 
@@ -354,36 +397,13 @@ class Fleet:
         agent.row = await self.roster.update(agent.name, **changes)
         self.chronicle.changed(agent)
 
-    async def _kick(self, agent: Agent, reason: str) -> None:
-        await self._tell(agent.name, prompts.kick(reason))
-
-    async def _tell(self, to: str, body: str) -> None:
-        draft = Draft(sender=SYSTEM, kind=MessageKind.SYSTEM, mid=uuid.uuid4().hex, to=to, body=body)
-        try:
-            await self.mailbox.send(draft)
-        except FaultError as fault:
-            log.error("cannot deliver a message of the hive", to=to, error=fault.message)
-
-    async def _deploy(self, name: AgentName) -> AgentSettings:
-        """What the agent.toml says is deployed from now on; a wrong one changes nothing and is refused."""
-        paths = self.house.paths
-        return await asyncio.to_thread(
-            agent_toml.deploy, paths.agent_config(name), paths.applied(name), check=check_settings
-        )
-
-    def _deployed(self, name: AgentName) -> AgentSettings:
-        try:
-            return agent_toml.load(self.house.paths.applied(name))
-        except FaultError as fault:
-            log.error("the deployed agent.toml cannot be read", agent=name, error=fault.message)
-            return AgentSettings(allowed_recipients=[MANAGER])  # what it may do is not known: as little as there is
-
     def _member(self, name: str) -> _Member:
         member = self._members.get(known_form(name))
         if member is None:
-            raise self._unknown(name)
+            raise self.unknown(name)
         return member
 
-    def _unknown(self, name: str) -> FaultError:
+    def unknown(self, name: str) -> FaultError:
+        """To raise for a name that no agent has."""
         hint = closest(name, self.names())
         return FaultError(FaultKind.UNKNOWN_AGENT, f'agent "{name}" is not managed by this hive; {hint}')

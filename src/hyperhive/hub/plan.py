@@ -1,18 +1,19 @@
 """What an agent's container is made of: settings and paths into a `ContainerSpec`."""
 
+import hashlib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+import hyperhive
 from hyperhive.config.paths import Paths
-from hyperhive.containers.egress_rules import Allowed
 from hyperhive.containers.host import interpreter_mounts
 from hyperhive.containers.spec import HOME, ContainerSpec, Limits, Mount, Network
 from hyperhive.hub.agents import Agent
 from hyperhive.protocol.faults import FaultError, FaultKind
-from hyperhive.protocol.ids import container_name
-from hyperhive.protocol.settings import AgentSettings
+from hyperhive.protocol.ids import MANAGER, container_name
 
 PATH: Final = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -23,18 +24,18 @@ class Tooling:
 
     claude: Path
     mounts: tuple[Mount, ...]  #: the interpreter, its packages, hyperhive's own and claude
+    fingerprint: str = ""  #: changes when containers would be made from other software
 
     @classmethod
     def of_this_process(cls, claude: Path) -> "Tooling":
         """Reads links from disk: call it off the loop."""
-        return cls(claude=claude, mounts=interpreter_mounts(claude.parent))
-
-
-def check_settings(settings: AgentSettings) -> None:
-    """What the schema of agent.toml can't tell; raises FaultError (`bad_config`)."""
-    Limits.from_settings(settings.limits)
-    for host in settings.network.allow:
-        Allowed.parse(host)
+        found = claude.stat()
+        made_of = f"{hyperhive.__version__} {claude} {found.st_size} {found.st_mtime_ns} {sys.version}"
+        return cls(
+            claude=claude,
+            mounts=interpreter_mounts(claude.parent),
+            fingerprint=hashlib.sha256(made_of.encode()).hexdigest()[:16],
+        )
 
 
 def container_spec(
@@ -53,6 +54,11 @@ def container_spec(
         _mount(paths.agent_claude(name), f"{HOME}/.claude", writable=True),
         *tooling.mounts,
     ]
+    if name == MANAGER:
+        mounts += [
+            _mount(paths.proposed, "/agents", writable=True),
+            _mount(paths.state_dir / "applied", "/applied"),
+        ]
     if rehearsal is not None:
         mounts.append(_mount(rehearsal, "/run/rehearsal"))
     return ContainerSpec(

@@ -15,3 +15,10 @@ def gave_up(name: str, last: str) -> str:
         f"Agent {name} died again and again and is not being started any more. Last: {last}.\n"
         f"See `hive logs {name}` for what it wrote, then `hive start {name}` to try again."
     )
+
+
+UPDATED = "rebuilt with a new config, which the operator has approved"
+REBUILT = "rebuilt and started again"
+STARTED = "started"
+RESTARTED = "restarted"
+"""Reasons of a kick."""

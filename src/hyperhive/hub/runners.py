@@ -17,11 +17,10 @@ from hyperhive.broker.turns import TurnRow, Turns
 from hyperhive.hub.agents import Agent
 from hyperhive.hub.chronicle import Chronicle
 from hyperhive.hub.fleet import Fleet
+from hyperhive.hub.recipients import check_allowed
 from hyperhive.hub.status import state
 from hyperhive.protocol import agent as wire
 from hyperhive.protocol.events import EventRecord, TurnEnd, TurnStart, live_event
-from hyperhive.protocol.faults import FaultError, FaultKind
-from hyperhive.protocol.ids import EVERYONE, MANAGER, SYSTEM
 from hyperhive.protocol.rpc import Nothing, Peer
 
 _MANAGER_ROLE: Final = "manager"
@@ -44,7 +43,8 @@ class Runners:
         seen = await self.events.seen(agent.name, agent.row.incarnation)
         if agent.peer is not None and agent.peer is not peer:
             agent.peer.close()
-        agent.peer, agent.epoch, agent.greeted = peer, epoch.number, True
+        agent.peer, agent.epoch = peer, epoch.number
+        agent.greeting.set()
         self.chronicle.changed(agent)
         return wire.Welcome(
             agent=agent.name,
@@ -80,7 +80,7 @@ class Runners:
         return Nothing()
 
     def send(self, agent: Agent, ask: wire.Send) -> Awaitable[wire.Sent]:
-        among = self._allowed(agent, ask.to)
+        among = check_allowed(agent, ask.to)
         kind = wire.MessageKind.MANAGER if agent.row.role == _MANAGER_ROLE else wire.MessageKind.AGENT
         return self.mailbox.send(
             Draft(
@@ -113,6 +113,7 @@ class Runners:
                 state=state(other),
                 status_text=other.status_text,
                 description=other.row.description,
+                parent=other.parent,
             )
             for other in self.fleet.agents()
             if other is not agent
@@ -120,14 +121,22 @@ class Runners:
         return wire.Colleagues(agents=others)
 
     async def whoami(self, agent: Agent, _: Nothing) -> wire.Whoami:
-        return wire.Whoami(agent=agent.name, role=agent.row.role, unread=await self.mailbox.unread(agent.name))
+        return wire.Whoami(
+            agent=agent.name,
+            role=agent.row.role,
+            unread=await self.mailbox.unread(agent.name),
+            parent=agent.parent,
+            tool_groups=list(agent.tool_groups),
+        )
 
-    def report(self, agent: Agent, report: wire.Report) -> Nothing:
+    async def report(self, agent: Agent, report: wire.Report) -> Nothing:
         """What the harness says of itself: shown, and what decides when its container may sleep."""
-        for field in ("turn_state", "rest", "model", "needs_login", "context_tokens"):
+        for field in ("turn_state", "rest", "model", "context_tokens"):
             value = getattr(report, field)
             if value is not UNSET:
                 setattr(agent, field, value)
+        if report.needs_login is not UNSET:
+            await self.fleet.set_needs_login(agent, report.needs_login)
         self.fleet.rest_changed(agent.name)
         self.chronicle.changed(agent)
         return Nothing()
@@ -147,21 +156,6 @@ class Runners:
             agent.turn_cause = event.sender
         elif isinstance(event, TurnEnd):
             await self.turns.add(turn_row(agent, event, record.ts))
-
-    @staticmethod
-    def _allowed(agent: Agent, to: str) -> frozenset[str] | None:
-        """Whom a broadcast of the agent's reaches, None for everyone; raises when it may not write to `to` at all."""
-        allowed = agent.settings.allowed_recipients
-        if to == SYSTEM:
-            raise FaultError(FaultKind.NOT_ALLOWED, "cannot write to 'system': the hive reads no mail")
-        if not allowed:
-            return None
-        if to != EVERYONE and to != MANAGER and to not in allowed:
-            raise FaultError(
-                FaultKind.NOT_ALLOWED,
-                f"cannot write to {to!r}: this agent's allowed_recipients are {', '.join(sorted(allowed))}",
-            )
-        return frozenset((*allowed, MANAGER))
 
 
 def turn_row(agent: Agent, end: TurnEnd, ended_at: float) -> TurnRow:

@@ -20,6 +20,8 @@ from hyperhive.protocol.rpc import Nothing
 
 STOP_GRACE_S: Final = 10.0
 GRACEFUL_STOP_S: Final = 600.0
+GREETING_S: Final = 60.0
+"""How long a new container's harness may take until it says hello."""
 
 log = structlog.get_logger(__name__)
 
@@ -77,7 +79,7 @@ class Supervisor:
     async def adopt(self, running: Running) -> None:
         """Take over a container that outlived an earlier daemon."""
         async with self._turnstile:
-            self._agent.greeted = True  # an earlier daemon's runner: it may be at work
+            self._agent.greeting.set()  # an earlier daemon's runner: it may be at work
             self._attach(running)
 
     async def start(self) -> None:
@@ -96,6 +98,21 @@ class Supervisor:
             self._deaths.clear()
             await self._stop(graceful=False)
             await self._start()
+
+    async def replace(self, given_up: asyncio.Event) -> None:
+        """Ended and made anew; the new one is up and its harness has said hello when it returns.
+
+        Raises FaultError when it does not come so far, or when `given_up` is set meanwhile; then nothing runs.
+        """
+        async with self._order():
+            self._deaths.clear()
+            await self._stop(graceful=False)
+            await self._start()
+            await self._expect_greeting(given_up)
+
+    def hurry(self) -> None:
+        """Another job waits for this agent: a graceful stop under way is over."""
+        self._hurry.set()
 
     async def align(self) -> None:
         """Up or down, as the roster says when its turn comes."""
@@ -145,9 +162,29 @@ class Supervisor:
             self._forget()
         self._enter(Phase.STOPPED)
 
+    async def _expect_greeting(self, given_up: asyncio.Event) -> None:
+        running = self._running
+        assert running is not None
+        waits = [asyncio.create_task(wait()) for wait in (self._agent.greeting.wait, running.wait, given_up.wait)]
+        try:
+            await asyncio.wait(waits, timeout=GREETING_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+        if self._agent.greeting.is_set():
+            return
+        why = "it was called off"
+        if running.is_over:
+            why = f"its container ended before its harness was up: {how_it_ended(await running.wait())}"
+        elif not given_up.is_set():
+            why = f"its harness did not come up within {GREETING_S:g} s"
+        await self._stop(graceful=False)
+        raise FaultError(FaultKind.BACKEND, f"{self._agent.name!r} did not come up: {why}")
+
     async def _end(self) -> None:
         container = container_name(self._agent.name)
-        if self._agent.greeted:
+        if self._agent.greeting.is_set():
             await self._runtime.stop(container, grace_s=STOP_GRACE_S)
         else:  # it has begun nothing, and a first process that is not up yet hears no TERM
             await self._runtime.kill(container)

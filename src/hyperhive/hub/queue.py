@@ -1,0 +1,221 @@
+"""The one queue of container work: serial for each agent, a few agents at a time, kept over the daemon's death."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from hyperhive.broker.decisions import Decisions, Ending
+from hyperhive.broker.jobs import JobDraft, JobRow, Jobs, JobState
+from hyperhive.hub.background import Background
+from hyperhive.hub.changes import Changes
+from hyperhive.protocol.faults import FaultError, FaultKind
+
+MAX_PARALLEL: Final = 4
+MAX_ATTEMPTS: Final = 5
+"""Of one job: it is begun again when the hive ended in the middle of it, but not for ever."""
+STORE_AGAIN_S: Final = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(kw_only=True)
+class Run:
+    """A job under way."""
+
+    job: JobRow
+    jobs: Jobs
+    given_up: asyncio.Event = field(default_factory=asyncio.Event)  #: set when the operator cancels it
+    can_be_undone: bool = False  #: whether cancelling it leaves everything as it was
+
+    @property
+    def begun_before(self) -> bool:
+        """The hive ended while it ran: part of it may be done."""
+        return self.job.attempts > 1
+
+    async def say(self, text: str) -> None:
+        """What it is at now: shown as its progress, kept in its log."""
+        await self.jobs.progress(self.job.id, text)
+        await self.jobs.log(self.job.id, [text])
+
+
+CarryOut = Callable[[Run], Awaitable[Ending]]
+"""Does a job and says how it ended; what it raises as FaultError is the job's failure."""
+
+
+class JobQueue:
+    """Begins what waits, in order. Enter `running()` once; leaving it stops the work where it is: the next hive begins
+    those jobs again."""
+
+    def __init__(self, jobs: Jobs, decisions: Decisions, carry_out: CarryOut) -> None:
+        self.jobs = jobs
+        self.changes = Changes()
+        self.on_ended: Callable[[JobRow], Awaitable[None]] = _nothing
+        self.on_behind: Callable[[str], None] = lambda _agent: None  #: a job waits behind another of that agent
+        self._decisions = decisions
+        self._carry_out = carry_out
+        self._waiting: dict[int, JobRow] = {}
+        self._runs: dict[int, Run] = {}
+        self._busy: set[str] = set()
+        self._ends: dict[int, set[asyncio.Future[JobRow]]] = {}
+        self._background = Background()
+        jobs.on_change = self._changed
+        jobs.on_line = lambda number, _lines: self.changes.publish(str(number))
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        self._admit(await self.jobs.unfinished())
+        try:
+            yield
+        finally:
+            await self._background.close()
+
+    async def submit(self, draft: JobDraft) -> JobRow:
+        """Queue it; a job that says the same and waits already is given instead."""
+        row = await self.jobs.add(draft)
+        self.admit(row)
+        return row
+
+    def admit(self, row: JobRow) -> None:
+        """A job that is in the database already."""
+        if not row.state.ended and row.id not in self._runs:
+            self._admit([row])
+
+    async def done(self, draft: JobDraft) -> JobRow:
+        """Queue it and wait until it is done; raises FaultError when it fails."""
+        return succeeded(await self.ended((await self.submit(draft)).id))
+
+    async def ended(self, number: int) -> JobRow:
+        """The job once it has ended, well or not. Raises FaultError (`unknown_job`)."""
+        end: asyncio.Future[JobRow] = asyncio.get_running_loop().create_future()
+        ends = self._ends.setdefault(number, set())
+        ends.add(end)
+        try:
+            row = await self.jobs.get(number)
+            if row is None:
+                raise _unknown(number)
+            return row if row.state.ended else await end
+        finally:
+            ends.discard(end)
+            if not ends:
+                self._ends.pop(number, None)
+
+    async def log(self, number: int, *, follow: bool) -> AsyncIterator[tuple[list[str], JobRow | None]]:
+        """The job's lines as they come, and with the last of them the job; without `follow` what there is now."""
+        with self.changes.subscribe() as changes:
+            last, over = 0, False
+            while not over:
+                row = await self.jobs.get(number)  # before its lines: once it has ended there are no more
+                if row is None:
+                    raise _unknown(number)
+                lines = await self.jobs.lines(number, last)
+                last = lines[-1][0] if lines else last
+                over = row.state.ended or not follow
+                yield [text for _, _, text in lines], row if over else None
+                while not over and str(number) not in await changes.batch():
+                    pass
+
+    async def cancel(self, number: int) -> JobRow:
+        """Take back one that waits; give up one that runs, where that leaves everything as it was."""
+        run = self._runs.get(number)
+        if run is None:
+            row = await self.jobs.cancel(number, "cancelled by the operator")
+            self._waiting.pop(number, None)
+            await self._finish(row)
+            return row
+        if not run.can_be_undone:
+            raise FaultError(
+                FaultKind.WRONG_STATE,
+                f"cannot cancel job {number}: it is past the point where all could be left as it was",
+            )
+        run.given_up.set()
+        return await self.ended(number)
+
+    # inside
+
+    def _changed(self, row: JobRow) -> None:
+        self.changes.publish(str(row.id))
+
+    async def _finish(self, row: JobRow) -> None:
+        """It has ended and is written down: what follows from it, and then those who wait for it."""
+        try:
+            await self.on_ended(row)
+        finally:
+            for end in self._ends.get(row.id, ()):
+                if not end.done():
+                    end.set_result(row)
+
+    def _admit(self, rows: Iterable[JobRow]) -> None:
+        for row in rows:
+            self._waiting[row.id] = row
+            if row.agent in self._busy:
+                self.on_behind(row.agent)
+        self._begin_what_can()
+
+    def _begin_what_can(self) -> None:
+        for row in list(self._waiting.values()):
+            if len(self._runs) >= MAX_PARALLEL:
+                return
+            if row.agent not in self._busy and not self._background.closed:
+                del self._waiting[row.id]
+                self._busy.add(row.agent)
+                self._runs[row.id] = Run(job=row, jobs=self.jobs)
+                self._background.begin(self._run(self._runs[row.id]))
+
+    async def _run(self, run: Run) -> None:
+        row = run.job
+        try:
+            run.job = await self.jobs.begin(row.id)
+            await self._end(run, await self._outcome(run))
+        except FaultError as fault:
+            log.error("a job could not be begun", job=row.id, agent=row.agent, error=fault.message)
+        finally:
+            self._runs.pop(row.id, None)
+            self._busy.discard(row.agent)
+            self._begin_what_can()
+
+    async def _outcome(self, run: Run) -> Ending:
+        if run.job.attempts > MAX_ATTEMPTS:
+            text = f"the hive ended {MAX_ATTEMPTS} times while it did this; its log says why; then ask for it again"
+            return Ending(state=JobState.FAILED, error=text, error_kind=FaultKind.INTERNAL)
+        try:
+            return await self._carry_out(run)
+        except FaultError as fault:
+            return Ending(state=JobState.FAILED, error=fault.message, error_kind=fault.kind)
+        except Exception:  # the boundary of a job: it must end, and the log has the reason
+            log.exception("a job failed in an unexpected way", job=run.job.id, kind=run.job.kind, agent=run.job.agent)
+            text = "it failed in an unexpected way; the daemon's log has the reason"
+            return Ending(state=JobState.FAILED, error=text, error_kind=FaultKind.INTERNAL)
+
+    async def _end(self, run: Run, ending: Ending) -> None:
+        """Written down, however long the disk refuses it: until then the agent has no other job."""
+        while True:
+            try:
+                row = await self._decisions.end(run.job.id, ending)
+            except FaultError as fault:
+                if fault.kind is not FaultKind.STORAGE:
+                    raise
+                log.error("cannot store how a job ended; trying again", job=run.job.id, error=fault.message)
+                await asyncio.sleep(STORE_AGAIN_S)
+            else:
+                await self._finish(row)
+                return
+
+
+def succeeded(row: JobRow) -> JobRow:
+    """The job, when it is done; else raises what it failed of."""
+    if row.state is JobState.DONE:
+        return row
+    kind = FaultKind(row.error_kind) if row.error_kind in set(FaultKind) else FaultKind.WRONG_STATE
+    raise FaultError(kind, row.error or f"job {row.id} was {row.state}")
+
+
+def _unknown(number: int) -> FaultError:
+    return FaultError(FaultKind.UNKNOWN_JOB, f"there is no job {number}; hive jobs shows them")
+
+
+async def _nothing(_row: JobRow) -> None:
+    return None

@@ -1,0 +1,332 @@
+"""What an agent is, and whether it is: nothing of it changes before the operator has decided on a pinned commit."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from msgspec import structs
+
+from hyperhive.broker.approvals import ApprovalRow, Approvals
+from hyperhive.broker.decisions import Decisions
+from hyperhive.broker.deployments import DeploymentRow, Deployments
+from hyperhive.broker.jobs import JobDraft, JobKind, JobRow
+from hyperhive.config import agent_toml
+from hyperhive.hub import directories, risks
+from hyperhive.hub.agents import Agent
+from hyperhive.hub.configs import Configs
+from hyperhive.hub.fleet import Fleet
+from hyperhive.hub.helper_events import approval_resolved, helper_event
+from hyperhive.hub.queue import JobQueue, succeeded
+from hyperhive.hub.status import rfc3339
+from hyperhive.hub.work import Work, tags
+from hyperhive.protocol import host
+from hyperhive.protocol.faults import FaultError, FaultKind
+from hyperhive.protocol.ids import MANAGER, OPERATOR, AgentName, agent_name, known_form
+
+SPAWN: Final = "spawn"
+INIT_CONFIG: Final = "init_config"
+APPLY_COMMIT: Final = "apply_commit"
+"""Kinds of approvals."""
+_KIND_OF_JOB: Final = {SPAWN: JobKind.SPAWN, INIT_CONFIG: JobKind.INIT_CONFIG, APPLY_COMMIT: JobKind.DEPLOY}
+_HISTORY: Final = 10_000
+"""Approvals whose tags are looked after at a start."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """Requests, decisions and their way into the job queue."""
+
+    fleet: Fleet
+    configs: Configs
+    approvals: Approvals
+    decisions: Decisions
+    deployments: Deployments
+    queue: JobQueue
+    work: Work
+
+    # requests
+
+    async def request_spawn(
+        self, name: str, description: str, *, requester: str = OPERATOR, mid: str | None = None
+    ) -> ApprovalRow:
+        """Queue a spawn for the operator's decision."""
+        checked = agent_name(name)
+        await self._refuse_taken(checked, SPAWN, requester, mid)
+        return await self._queue(agent=checked, kind=SPAWN, description=description, requester=requester, mid=mid)
+
+    async def request_init_config(
+        self, name: str, description: str, *, requester: str = OPERATOR, mid: str | None = None
+    ) -> ApprovalRow:
+        """Queue the making of a config repository, for an agent whose first commit is to make it."""
+        checked = agent_name(name)
+        await self._refuse_taken(checked, INIT_CONFIG, requester, mid)
+        if await asyncio.to_thread(directories.has_repository, self.fleet.house.paths, checked):
+            raise FaultError(
+                FaultKind.NAME_TAKEN,
+                f"cannot make a config repository for {checked!r}: there is one; commit to it and propose the commit",
+            )
+        return await self._queue(
+            agent=checked, kind=INIT_CONFIG, description=description, requester=requester, mid=mid
+        )
+
+    async def request_apply_commit(
+        self, name: str, ref: str, description: str, *, requester: str = OPERATOR, mid: str | None = None
+    ) -> ApprovalRow:
+        """Pin this commit of the agent's config repository and queue it for the operator's decision.
+
+        Whatever is wrong with it is refused here, and then nothing is queued. Raises FaultError (`bad_commit`,
+        `bad_config`).
+        """
+        checked = known_form(name)
+        self._check_can_have_config(checked)
+        sha = await self.configs.pin(checked, ref or "HEAD")
+        return await self._propose(checked, sha, ref, description, requester=requester, mid=mid)
+
+    async def edit_config(self, name: str, text: str, base: str | None, description: str) -> ApprovalRow:
+        """Queue the deployed config with another agent.toml, as a commit of the operator's."""
+        agent = self.fleet.get(name)
+        if base is not None and base != agent.row.deployed_sha:
+            raise FaultError(
+                FaultKind.SHA_MISMATCH,
+                f"the config of {agent.name!r} was changed meanwhile: {agent.row.deployed_sha[:12]} is deployed now; "
+                "look at it and edit that",
+            )
+        agent_toml.parse(text)
+        message = description or "Edited by the operator"
+        sha = await self.configs.edit(agent.name, agent.row.deployed_sha, text, message)
+        return await self._propose(agent.name, sha, sha, message, requester=OPERATOR, mid=None)
+
+    async def _propose(
+        self, name: AgentName, sha: str, ref: str, description: str, *, requester: str, mid: str | None
+    ) -> ApprovalRow:
+        config = await self.configs.check(name, sha, [*self.fleet.names(), name])
+        agent = self.fleet.get(name) if name in self.fleet else None
+        deployed = agent.row.deployed_sha if agent else ""
+        beside = await self.configs.other_files(name, sha, deployed)
+        warnings = risks.warnings(agent.settings if agent else None, config.settings, other_files=beside)
+        row = await self._queue(
+            agent=name,
+            kind=APPLY_COMMIT,
+            commit_ref=ref or sha,
+            fetched_sha=sha,
+            description=description,
+            requester=requester,
+            mid=mid,
+            warnings=warnings,
+        )
+        await self.work.show(row, deployed=False)
+        return row
+
+    async def _queue(self, *, description: str, **fields: object) -> ApprovalRow:
+        row, is_new = await self.approvals.queue(description=description or None, **fields)  # type: ignore[arg-type]
+        if is_new:
+            self.fleet.chronicle.note(row.agent, "approval_added", {"id": row.id, "approval_kind": row.kind})
+        return row
+
+    async def _refuse_taken(self, name: AgentName, kind: str, requester: str, mid: str | None) -> None:
+        if name in self.fleet:
+            raise FaultError(FaultKind.NAME_TAKEN, f"cannot ask for {name!r}: there is an agent of that name")
+        for row in await self.approvals.pending():
+            if (row.agent, row.kind) == (name, kind) and (mid is None or (row.requester, row.mid) != (requester, mid)):
+                raise FaultError(
+                    FaultKind.WRONG_STATE, f"cannot ask for {name!r}: approval {row.id} asks for it already"
+                )
+
+    def _check_can_have_config(self, name: AgentName) -> None:
+        paths = self.fleet.house.paths
+        if name not in self.fleet and not directories.has_repository(paths, name):
+            raise self.fleet.unknown(name)
+
+    # decisions
+
+    async def approve(self, number: int, sha: str | None) -> JobRow:
+        """Decide for it, once, and have it carried out; the job when it is done. Raises what it failed of."""
+        row = await self._row(number)
+        await self._check_not_orphaned(row)
+        kind = _KIND_OF_JOB.get(row.kind)
+        if kind is None:
+            raise FaultError(FaultKind.WRONG_STATE, f"cannot approve {number}: this hive does not know its kind")
+        params = {"description": row.description}
+        if row.requester not in (OPERATOR, MANAGER):
+            params["parent"] = row.requester
+        draft = JobDraft(agent=row.agent, kind=kind, params=params, source="approval", requester=row.requester)
+        _, job = await self.decisions.approve(number, sha=sha, job=draft)
+        self.queue.admit(job)
+        return succeeded(await self.queue.ended(job.id))
+
+    async def deny(self, number: int, reason: str) -> None:
+        row = await self._row(number)
+        tag = f"denied/{number}" if row.kind == APPLY_COMMIT else ""
+        denied = await self.decisions.deny(number, reason, [approval_resolved(row, "denied", reason, tag)])
+        await self._resolved(denied)
+
+    async def withdraw(self, number: int, by: str) -> None:
+        """Whoever asked for it takes it back."""
+        row = await self._row(number)
+        if row.requester != by:
+            raise FaultError(FaultKind.NOT_ALLOWED, f"cannot withdraw approval {number}: you did not ask for it")
+        await self._resolved(await self.decisions.cancel(number, f"withdrawn by {by}"))
+
+    async def rollback(self, name: str, to: int | None) -> JobRow:
+        """An earlier deployment goes live again: the operator's own proposal, approved as it is made."""
+        agent = self.fleet.get(name)
+        target = await self._earlier(agent, to)
+        description = f"rollback to deployed/{target.approval}"
+        draft = JobDraft(agent=agent.name, kind=JobKind.DEPLOY, source="operator", requester=OPERATOR)
+        row, job = await self.decisions.decide_and_do(
+            agent=agent.name, kind=APPLY_COMMIT, job=draft, commit_ref=target.sha, fetched_sha=target.sha,
+            description=description,
+        )  # fmt: skip
+        self.fleet.chronicle.note(agent.name, "approval_added", {"id": row.id, "approval_kind": row.kind})
+        self.queue.admit(job)
+        return succeeded(await self.queue.ended(job.id))
+
+    async def _earlier(self, agent: Agent, to: int | None) -> DeploymentRow:
+        known = [row for row in await self.deployments.of(agent.name, 1000) if to is None or row.approval == to]
+        for row in known:
+            if row.sha != agent.row.deployed_sha:
+                return row
+        why = "it is what is deployed now" if known else "there is no such deployment"
+        raise FaultError(
+            FaultKind.WRONG_STATE, f"cannot roll {agent.name!r} back: {why}; hive deployments {agent.name} shows them"
+        )
+
+    async def _row(self, number: int) -> ApprovalRow:
+        row = await self.approvals.get(number)
+        if row is None:
+            text = f"cannot decide approval {number}: there is none with this id"
+            raise FaultError(FaultKind.UNKNOWN_APPROVAL, text)
+        return row
+
+    async def _resolved(self, row: ApprovalRow) -> None:
+        if row.kind == APPLY_COMMIT:
+            await self.work.show(row, deployed=False)
+        fields = {"id": row.id, "approval_kind": row.kind, "status": row.status, "note": row.note or ""}
+        self.fleet.chronicle.note(row.agent, "approval_resolved", fields)
+
+    # orphans
+
+    async def _check_not_orphaned(self, row: ApprovalRow) -> None:
+        if row.status == "pending" and await self._is_orphaned(row):
+            await self._fail_orphan(row)
+            raise FaultError(FaultKind.WRONG_STATE, f"cannot approve {row.id}: agent state dir missing")
+
+    async def _is_orphaned(self, row: ApprovalRow) -> bool:
+        if row.kind != APPLY_COMMIT:
+            return False
+        name = AgentName(row.agent)
+        gone = name in self.fleet and not await asyncio.to_thread(self.fleet.house.paths.agent(name).is_dir)
+        return gone or not await self.configs.has(name, row.fetched_sha or "")
+
+    async def _fail_orphan(self, row: ApprovalRow) -> None:
+        await self._resolved(await self.approvals.fail(row.id, "agent state dir missing"))
+        await self.fleet.notices.add(approval_resolved(row, "failed", "agent state dir missing"))
+
+    async def mark_orphans(self) -> None:
+        """Proposals whose agent's state has vanished have failed; their rows stay."""
+        for row in await self.approvals.pending():
+            if await self._is_orphaned(row):
+                await self._fail_orphan(row)
+
+    # looking
+
+    async def listed(self) -> list[host.Approval]:
+        await self.mark_orphans()
+        rows = await self.approvals.newest()
+        deployed = {agent: {row.approval for row in await self.deployments.of(agent, 1000)} for agent in _agents(rows)}
+        return [_with_tag(row, live=row.id in deployed.get(row.agent, ())) for row in rows]
+
+    async def diff(self, number: int, base: str) -> AsyncIterator[host.ApprovalDiff]:
+        """What it would change, a file at a time; first what it is about."""
+        row = await self._row(number)
+        base_sha = await self._base(row, base) if row.kind == APPLY_COMMIT else ""
+        yield host.ApprovalDiff(
+            id=row.id, agent=row.agent, kind=row.kind, sha=row.fetched_sha or "", base=base, base_sha=base_sha,
+            warnings=list(row.warnings), requester=row.requester, description=row.description or "", status=row.status,
+        )  # fmt: skip
+        if row.kind == APPLY_COMMIT and row.fetched_sha:
+            for file in await self.configs.diff(AgentName(row.agent), base_sha, row.fetched_sha):
+                yield host.ApprovalDiff(id=row.id, agent=row.agent, kind=row.kind, files=[file])
+
+    async def _base(self, row: ApprovalRow, base: str) -> str:
+        if base == "approved":
+            other = await self.approvals.last_approved(row.agent, row.id)
+        elif base == "queued":
+            other = await self.approvals.previous_queued(row)
+        else:
+            return self.fleet.get(row.agent).row.deployed_sha if row.agent in self.fleet else ""
+        return other.fetched_sha or "" if other else ""
+
+    async def deployed(self, name: str, limit: int) -> list[host.Deployment]:
+        agent = self.fleet.get(name)
+        rows = await self.deployments.of(agent.name, limit)
+        current = next((row.approval for row in rows if row.sha == agent.row.deployed_sha), None)
+        return [
+            host.Deployment(
+                id=row.approval, agent=row.agent, sha=row.sha, tag=f"deployed/{row.approval}",
+                deployed_at=rfc3339(row.deployed_at), current=row.approval == current, description=row.description,
+            )
+            for row in rows
+        ]  # fmt: skip
+
+    async def config(self, name: str) -> host.AgentConfig:
+        """The settings in effect, and where each is from."""
+        agent = self.fleet.get(name)
+        text = await self.configs.text(agent.name, agent.config.sha)
+        current = next((row.tag for row in await self.deployed(name, 1000) if row.current), "")
+        return host.AgentConfig(
+            name=agent.name, sha=agent.config.sha, tag=current, text=text,
+            settings=[_in_effect(setting, agent) for setting in agent_toml.sources(text)],
+            document=self.fleet.document(agent),
+        )  # fmt: skip
+
+    # at start
+
+    async def settle(self) -> None:
+        """Make git say what the database has decided: an earlier daemon may have died between the two."""
+        await self.mark_orphans()
+        wanted: dict[str, dict[str, tuple[str, str | None]]] = {}
+        for row in await self.approvals.newest(_HISTORY):
+            if row.kind == APPLY_COMMIT:
+                wanted.setdefault(row.agent, {}).update(tags(row))
+        for agent in self.fleet.agents():
+            for live in await self.deployments.of(agent.name, _HISTORY):
+                wanted.setdefault(agent.name, {})[f"deployed/{live.approval}"] = (live.sha, None)
+        for name, its in wanted.items():
+            await self.configs.complete_tags(AgentName(name), its)
+        for agent in self.fleet.agents():
+            if agent.row.deployed_sha:
+                await self.configs.show_main(agent.name, agent.row.deployed_sha)
+
+    async def begin(self, *, manager: bool) -> None:
+        """The first jobs of this daemon: a manager where there is to be one; news of what is out of date."""
+        if manager and MANAGER not in self.fleet:
+            about = "the operator's first contact: plans, shares out, proposes changes"
+            params: Mapping[str, str] = {"description": about}
+            await self.queue.submit(JobDraft(agent=MANAGER, kind=JobKind.SPAWN, params=params, source="startup"))
+        for agent in self.fleet.agents():
+            if self.fleet.needs_update(agent):
+                await self.fleet.notices.add(helper_event("needs_update", agent=agent.name))
+
+
+def _agents(rows: list[ApprovalRow]) -> set[str]:
+    return {row.agent for row in rows if row.kind == APPLY_COMMIT}
+
+
+def _with_tag(row: ApprovalRow, *, live: bool) -> host.Approval:
+    shown = row.on_wire()
+    if row.kind != APPLY_COMMIT:
+        return shown
+    stage = {"pending": "proposal", "denied": "denied", "failed": "failed", "cancelled": "proposal"}.get(row.status)
+    return structs.replace(shown, tag=f"{stage or ('deployed' if live else 'approved')}/{row.id}")
+
+
+def _in_effect(setting: host.Setting, agent: Agent) -> host.Setting:
+    """The model may be another than the config says: somebody chose it, and the choice is kept."""
+    if setting.key == "model" and agent.model and agent.model != agent.settings.model:
+        return host.Setting(key="model", value=f'"{agent.model}"', source="choice")
+    return setting

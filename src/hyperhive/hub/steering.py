@@ -1,0 +1,148 @@
+"""What an agent with tool groups may do to others: the manager to all, any other to those whose parent it is."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+from hyperhive.broker.approvals import ApprovalRow
+from hyperhive.broker.jobs import JobDraft, JobKind
+from hyperhive.hub.agents import Agent
+from hyperhive.hub.fleet import Fleet
+from hyperhive.hub.queue import JobQueue
+from hyperhive.hub.shape import Shape
+from hyperhive.protocol import agent as wire
+from hyperhive.protocol.faults import FaultError, FaultKind
+from hyperhive.protocol.ids import MANAGER, MANAGER_CONTAINER
+
+PATIENCE_S: Final = 30.0
+"""How long a tool waits for the job that it began; the job goes on after it."""
+_LOG_BYTES: Final = 256 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steering:
+    """The manager's tools. Who asks is the agent whose socket it came through; the hive decides what it may."""
+
+    fleet: Fleet
+    shape: Shape
+    queue: JobQueue
+
+    # run state
+
+    async def kill(self, agent: Agent, ask: wire.Subject) -> wire.JobAnswer:
+        return await self._act(agent, ask.name, JobKind.STOP)
+
+    async def start(self, agent: Agent, ask: wire.Subject) -> wire.JobAnswer:
+        return await self._act(agent, ask.name, JobKind.START)
+
+    async def restart(self, agent: Agent, ask: wire.Subject) -> wire.JobAnswer:
+        return await self._act(agent, ask.name, JobKind.RESTART)
+
+    async def update(self, agent: Agent, ask: wire.Subject) -> wire.JobAnswer:
+        return await self._act(agent, ask.name, JobKind.REBUILD)
+
+    async def _act(self, agent: Agent, name: str, kind: JobKind) -> wire.JobAnswer:
+        _check_group(agent, "lifecycle")
+        subject = self._subject(agent, name)
+        if subject is agent:
+            raise FaultError(FaultKind.NOT_ALLOWED, f"cannot {kind} yourself; the operator can")
+        row = await self.queue.submit(JobDraft(agent=subject.name, kind=kind, source="manager", requester=agent.name))
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                row = await self.queue.ended(row.id)
+        except TimeoutError:
+            row = await self.queue.jobs.get(row.id) or row
+        return wire.JobAnswer(job=row.id, state=row.state, error=row.error)
+
+    # requests
+
+    async def request_spawn(self, agent: Agent, ask: wire.RequestSpawn) -> wire.Requested:
+        _check_group(agent, "approvals")
+        return _requested(await self.shape.request_spawn(ask.name, ask.description, requester=agent.name, mid=ask.mid))
+
+    async def request_init_config(self, agent: Agent, ask: wire.RequestSpawn) -> wire.Requested:
+        _check_group(agent, "approvals")
+        return _requested(
+            await self.shape.request_init_config(ask.name, ask.description, requester=agent.name, mid=ask.mid)
+        )
+
+    async def request_apply_commit(self, agent: Agent, ask: wire.RequestApplyCommit) -> wire.Requested:
+        _check_group(agent, "approvals")
+        name = _known_as(ask.agent)
+        if name in self.fleet or agent.name != MANAGER:
+            self._subject(agent, name)
+        check_ref(ask.commit_ref)
+        return _requested(
+            await self.shape.request_apply_commit(
+                name, ask.commit_ref, ask.description, requester=agent.name, mid=ask.mid
+            )
+        )
+
+    # looking
+
+    async def get_logs(self, agent: Agent, ask: wire.GetLogs) -> wire.LogLines:
+        _check_group(agent, "diagnostics")
+        subject = self._subject(agent, ask.agent)
+        lines = [
+            line async for batch in self.fleet.logs(subject.name, lines=ask.lines, follow=False) for line in batch
+        ]
+        return wire.LogLines(lines=_newest_within(lines, _LOG_BYTES))
+
+    async def get_approvals(self, agent: Agent, ask: wire.GetApprovals) -> wire.ApprovalList:
+        _check_group(agent, "approvals")
+        rows = await self.shape.approvals.newest(ask.limit)
+        return wire.ApprovalList(
+            approvals=[_info(row) for row in rows if agent.name == MANAGER or row.requester == agent.name]
+        )
+
+    def _subject(self, agent: Agent, name: str) -> Agent:
+        """The agent to act on, when it is the caller's to act on."""
+        subject = self.fleet.get(_known_as(name))
+        if agent.name != MANAGER and subject.parent != agent.name:
+            children = ", ".join(other.name for other in self.fleet.agents() if other.parent == agent.name) or "none"
+            raise FaultError(
+                FaultKind.NOT_ALLOWED, f"cannot act on {subject.name!r}: only on your own children ({children})"
+            )
+        return subject
+
+
+def check_ref(ref: str) -> None:
+    """An agent names a commit by its id alone: a branch or a tag could be another commit a moment later."""
+    if not 7 <= len(ref) <= 40 or set(ref) - set("0123456789abcdef"):
+        raise FaultError(
+            FaultKind.BAD_COMMIT,
+            f"cannot propose {ref[:64]!r}: give the commit's id, 7 to 40 hex digits (git rev-parse HEAD), not a name",
+        )
+
+
+def _check_group(agent: Agent, group: str) -> None:
+    if group not in agent.tool_groups:
+        raise FaultError(
+            FaultKind.NOT_ALLOWED,
+            f"cannot do that: this agent does not have the tool group {group!r}; ask the manager",
+        )
+
+
+def _known_as(name: str) -> str:
+    return MANAGER if name == MANAGER_CONTAINER else name
+
+
+def _requested(row: ApprovalRow) -> wire.Requested:
+    return wire.Requested(approval=row.id, sha=row.fetched_sha or "", warnings=list(row.warnings))
+
+
+def _info(row: ApprovalRow) -> wire.ApprovalInfo:
+    return wire.ApprovalInfo(
+        id=row.id, agent=row.agent, kind=row.kind, status=row.status, sha=row.fetched_sha or "",
+        description=row.description or "", note=row.note or "", requested_at=row.requested_at,
+        resolved_at=row.resolved_at,
+    )  # fmt: skip
+
+
+def _newest_within(lines: list[str], most: int) -> list[str]:
+    """As many of the last lines as fit."""
+    for first, line in reversed(list(enumerate(lines))):
+        most -= len(line.encode(errors="replace"))
+        if most < 0:
+            return lines[first + 1 :]
+    return lines

@@ -1,0 +1,321 @@
+"""What each kind of job does."""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from hyperhive.broker.approvals import ApprovalRow, Approvals
+from hyperhive.broker.decisions import Ending
+from hyperhive.broker.deployments import DeploymentRow, Deployments
+from hyperhive.broker.jobs import JobDraft, JobKind, JobRow, JobState
+from hyperhive.broker.notices import Notice
+from hyperhive.broker.questions import Questions
+from hyperhive.broker.reminders import Reminders
+from hyperhive.config import agent_toml
+from hyperhive.hub import directories, prompts
+from hyperhive.hub.agents import Agent, Deployed
+from hyperhive.hub.configs import FIRST_TAG, Configs
+from hyperhive.hub.fleet import Fleet
+from hyperhive.hub.helper_events import approval_resolved, helper_event
+from hyperhive.hub.queue import Run
+from hyperhive.protocol.faults import FaultError, FaultKind
+from hyperhive.protocol.ids import MANAGER, AgentName, known_form
+
+Doing = Callable[["Work", Run], Awaitable[Ending]]
+
+
+@dataclass(kw_only=True)
+class Work:
+    """Carries jobs out. Each may be begun again after the daemon died in the middle of it, and then ends the same.
+
+    What is said in an `Ending` becomes true in one transaction; `follow_up` then shows it where git shows it.
+    """
+
+    fleet: Fleet
+    configs: Configs
+    approvals: Approvals
+    deployments: Deployments
+    questions: Questions
+    reminders: Reminders
+    submit: Callable[[JobDraft], Awaitable[JobRow]]
+
+    async def carry_out(self, run: Run) -> Ending:
+        try:
+            return await _DOINGS[run.job.kind](self, run)
+        except FaultError as fault:
+            cancelled = run.given_up.is_set()
+            return Ending(
+                state=JobState.CANCELLED if cancelled else JobState.FAILED,
+                error="cancelled by the operator; everything is as it was" if cancelled else fault.message,
+                error_kind=fault.kind,
+                notices=await self._bad_news(run.job, fault.message),
+            )
+
+    async def follow_up(self, job: JobRow) -> None:
+        """After the job's end is written down."""
+        await self.fleet.refresh(job.agent)
+        row = await self.approvals.get(job.approval) if job.approval is not None else None
+        if row is None:
+            return
+        if job.kind is JobKind.DEPLOY:
+            await self.show(row, deployed=job.state is JobState.DONE)
+        self.fleet.chronicle.note(
+            row.agent,
+            "approval_resolved",
+            {"id": row.id, "approval_kind": row.kind, "status": row.status, "note": row.note or ""},
+        )
+
+    async def show(self, row: ApprovalRow, *, deployed: bool) -> None:
+        """The tags of an apply_commit as the database has it; harmless when they are there."""
+        name, sha = AgentName(row.agent), row.fetched_sha
+        if sha is None or not await self.configs.has(name, sha):
+            return
+        for tag, (_, message) in tags(row).items():
+            await self.configs.tag(name, tag, sha, message)
+        if deployed:
+            await self.configs.go_live(name, sha, f"deployed/{row.id}")
+
+    # jobs
+
+    async def _spawn(self, run: Run) -> Ending:
+        name, params = AgentName(run.job.agent), run.job.params
+        about = str(params.get("description") or "")
+        if name in self.fleet and self._was_there(run):
+            raise FaultError(FaultKind.NAME_TAKEN, f"cannot spawn {name!r}: there is an agent of that name")
+        if name not in self.fleet:
+            await run.say("making its directories and its config")
+            await self.fleet.make(name, template(name, params), description=about)
+        agent = self.fleet.get(name)
+        await run.say("starting its container")
+        try:
+            await self.fleet.start(name)
+        except FaultError as fault:
+            fault = FaultError(fault.kind, f"agent {name!r} was made, but {fault.message}; then: hive start {name}")
+            ending = Ending(state=JobState.FAILED, error=fault.message, error_kind=fault.kind)
+        else:
+            ending = Ending(state=JobState.DONE)
+        return await self._spawned(run, agent, ending)
+
+    async def _spawned(self, run: Run, agent: Agent, ending: Ending) -> Ending:
+        ok = ending.state is JobState.DONE
+        facts = {"agent": agent.name, "ok": ok, "note": ending.error, "sha": agent.config.sha, "tag": FIRST_TAG}
+        notices = [helper_event("spawned", **facts), *await self._resolved(run.job, "approved" if ok else "failed")]
+        known = await self.deployments.of(agent.name, 1)
+        first = None if known else DeploymentRow(
+            agent=agent.name, approval=0, sha=agent.config.sha, deployed_at=time.time(), description="the first config"
+        )  # fmt: skip
+        return Ending(
+            state=ending.state, error=ending.error, error_kind=ending.error_kind, deployment=first, notices=notices
+        )
+
+    def _was_there(self, run: Run) -> bool:
+        """Whether the agent was there before this job, rather than made by its first attempt."""
+        return self.fleet.get(run.job.agent).row.created_at < run.job.created_at
+
+    async def _init_config(self, run: Run) -> Ending:
+        name = AgentName(run.job.agent)
+        await run.say("making its config repository")
+        manager = self.fleet.get(MANAGER).row.uid if MANAGER in self.fleet else None
+        made = await self.configs.propose_first(name, template(name, run.job.params), manager)
+        if not made and not run.begun_before:
+            raise FaultError(FaultKind.NAME_TAKEN, f"cannot make a config repository for {name!r}: there is one")
+        ready = Notice(recipient=run.job.requester, body=helper_event("config_ready", agent=name).body)
+        to = [ready] if run.job.requester in self.fleet else [helper_event("config_ready", agent=name)]
+        return Ending(state=JobState.DONE, notices=[*to, *await self._resolved(run.job, "approved")])
+
+    async def _deploy(self, run: Run) -> Ending:
+        row = await self._approval(run.job)
+        name, sha = AgentName(row.agent), row.fetched_sha or ""
+        await self.configs.tag(name, f"approved/{row.id}", sha)
+        await self.configs.tag(name, f"building/{row.id}", sha)
+        await run.say(f"building {sha[:12]}")
+        config = await self.configs.check(name, sha, self._known_to(name))
+        run.can_be_undone = name in self.fleet
+        if name in self.fleet:
+            await run.say("switching its container to it")
+            switched = await self.fleet.switch(name, config, run.given_up)
+        else:
+            switched = await self._deploy_first(run, name, config)
+        run.can_be_undone = False
+        return await self._deployed(run, row, config, switched=switched)
+
+    async def _deploy_first(self, run: Run, name: AgentName, config: Deployed) -> bool:
+        """A config that was approved before there was an agent makes it; when that fails there is none."""
+        await run.say("making the agent")
+        await self.fleet.make(name, {}, deployed=config)
+        try:
+            return await self.fleet.switch(name, config, run.given_up)
+        except FaultError:
+            await self.fleet.end(name, purge=False)
+            raise
+
+    async def _deployed(self, run: Run, row: ApprovalRow, config: Deployed, *, switched: bool) -> Ending:
+        agent, tag = self.fleet.get(row.agent), f"deployed/{row.id}"
+        notices = [
+            helper_event("rebuilt", agent=agent.name, ok=True, sha=config.sha, tag=tag),
+            *await self._resolved(run.job, "approved", tag=tag),
+            *([_kick(agent, prompts.UPDATED)] if switched else []),
+        ]
+        self.fleet.chronicle.note(agent.name, "rebuilt", {"sha": config.sha, "tag": tag})
+        return Ending(
+            state=JobState.DONE,
+            deployment=DeploymentRow(
+                agent=agent.name,
+                approval=row.id,
+                sha=config.sha,
+                deployed_at=time.time(),
+                description=row.description or "",
+            ),
+            agent={
+                "deployed_sha": config.sha,
+                "role": config.settings.role,
+                "description": config.settings.description,
+                "parent": config.settings.parent,
+            },
+            notices=notices,
+        )
+
+    async def _rebuild(self, run: Run) -> Ending:
+        agent = self.fleet.get(run.job.agent)
+        config = await self.configs.at(agent.name, agent.config.sha)
+        await run.say("making its container anew")
+        switched = await self.fleet.switch(agent.name, config, run.given_up)
+        self.fleet.chronicle.note(agent.name, "rebuilt", {"sha": config.sha})
+        rebuilt = helper_event("rebuilt", agent=agent.name, ok=True, sha=config.sha)
+        return _done(rebuilt, *([_kick(agent, prompts.REBUILT)] if switched else []))
+
+    async def _start(self, run: Run) -> Ending:
+        agent = self.fleet.get(run.job.agent)
+        await run.say("starting its container")
+        was_down = await self.fleet.start(agent.name)
+        return _done(*([_kick(agent, prompts.STARTED)] if was_down or run.begun_before else []))
+
+    async def _stop(self, run: Run) -> Ending:
+        agent, graceful = self.fleet.get(run.job.agent), bool(run.job.params.get("graceful"))
+        await run.say("waiting for its turn to end" if graceful else "stopping its container")
+        await self.fleet.stop(agent.name, graceful=graceful)
+        self.fleet.chronicle.note(agent.name, "killed", {})
+        return _done(helper_event("killed", agent=agent.name))
+
+    async def _restart(self, run: Run) -> Ending:
+        agent = self.fleet.get(run.job.agent)
+        await run.say("stopping and starting its container")
+        await self.fleet.restart(agent.name)
+        return _done(_kick(agent, prompts.RESTARTED))
+
+    async def _destroy(self, run: Run) -> Ending:
+        name, purge = known_form(run.job.agent), bool(run.job.params.get("purge"))
+        if name == MANAGER:
+            raise FaultError(FaultKind.NOT_ALLOWED, "cannot destroy the manager")
+        if name not in self.fleet and not run.begun_before:
+            raise self.fleet.unknown(name)
+        await run.say("ending its container" + (" and deleting all that is kept of it" if purge else ""))
+        incarnation = self.fleet.get(name).row.incarnation if name in self.fleet else None
+        await self.fleet.end(name, purge=purge)
+        await self._forget(name, incarnation, purge=purge)
+        self.fleet.chronicle.note(name, "destroyed", {"purged": purge})
+        return _done(helper_event("destroyed", agent=name))
+
+    async def _purge(self, run: Run) -> Ending:
+        name = known_form(run.job.agent)
+        paths = self.fleet.house.paths
+        if name in self.fleet:
+            raise FaultError(FaultKind.WRONG_STATE, f"cannot purge {name!r}: it lives; hive destroy --purge {name}")
+        if not run.begun_before and not directories.has_kept_state(paths, name):
+            raise self.fleet.unknown(name)
+        await run.say("deleting all that is kept of it")
+        await self.fleet.end(name, purge=True)
+        await self._forget(name, None, purge=True)
+        return _done()
+
+    async def _forget(self, name: AgentName, incarnation: int | None, *, purge: bool) -> None:
+        """What waits because of an agent that is no more."""
+        lives = [incarnation] if incarnation is not None else [row.incarnation for row in await self._ended(name)]
+        for life in lives:
+            await self.questions.forget(name, life, f"[cancelled: {name} was destroyed]")
+            await self.reminders.forget(name, life)
+        for row in await self.approvals.cancel_of(name, "the agent was destroyed"):
+            await self.show(row, deployed=False)
+        if purge:
+            await self.deployments.forget(name)
+
+    async def _ended(self, name: AgentName) -> list[Any]:
+        return [row for row in await self.fleet.roster.lives(name) if row.destroyed_at is not None]
+
+    async def _update_all(self, run: Run) -> Ending:
+        stale = [agent.name for agent in self.fleet.agents() if self.fleet.needs_update(agent)]
+        for name in stale:
+            await self.submit(
+                JobDraft(
+                    agent=name, kind=JobKind.REBUILD, source="update", requester=run.job.requester, parent=run.job.id
+                )
+            )
+        await run.say(f"queued a rebuild of {', '.join(stale)}" if stale else "every agent is up to date")
+        return _done()
+
+    # small things
+
+    async def _approval(self, job: JobRow) -> ApprovalRow:
+        row = await self.approvals.get(job.approval or 0)
+        if row is None:
+            raise FaultError(FaultKind.UNKNOWN_APPROVAL, f"job {job.id} has no approval")
+        return row
+
+    def _known_to(self, name: AgentName) -> list[str]:
+        return [str(other) for other in {*self.fleet.names(), name}]
+
+    async def _resolved(self, job: JobRow, status: str, *, note: str = "", tag: str = "") -> list[Notice]:
+        if job.approval is None:
+            return []
+        return [approval_resolved(await self._approval(job), status, note, tag)]
+
+    async def _bad_news(self, job: JobRow, why: str) -> list[Notice]:
+        """What the manager hears of a job that did not work."""
+        tag = f"failed/{job.approval}" if job.kind is JobKind.DEPLOY else ""
+        event = {JobKind.SPAWN: "spawned", JobKind.DEPLOY: "rebuilt", JobKind.REBUILD: "rebuilt"}.get(job.kind)
+        told = [helper_event(event, agent=job.agent, ok=False, note=why, tag=tag)] if event else []
+        return [*told, *await self._resolved(job, "failed", note=why, tag=tag)]
+
+
+def tags(row: ApprovalRow) -> dict[str, tuple[str, str | None]]:
+    """What became of a proposal, as git shows it: tags with their commit and, where there is one, their message."""
+    sha = row.fetched_sha
+    if sha is None:
+        return {}
+    shown: dict[str, tuple[str, str | None]] = {f"proposal/{row.id}": (sha, None)}
+    if row.status in ("denied", "failed"):
+        shown[f"{row.status}/{row.id}"] = (sha, row.note or f"{row.status} without a reason")
+    return shown
+
+
+def template(name: AgentName, params: Mapping[str, Any]) -> dict[str, str]:
+    """The files of a new agent's config."""
+    role = "manager" if name == MANAGER else "agent"
+    text = agent_toml.template(
+        model=params.get("model") or None, description=str(params.get("description") or ""), role=role
+    )
+    parent = params.get("parent")
+    return {agent_toml.FILE: f'parent = "{parent}"\n{text}' if parent else text}
+
+
+def _kick(agent: Agent, reason: str) -> Notice:
+    return Notice(recipient=agent.name, incarnation=agent.row.incarnation, body=prompts.kick(reason))
+
+
+def _done(*notices: Notice) -> Ending:
+    return Ending(state=JobState.DONE, notices=notices)
+
+
+_DOINGS: Final[dict[JobKind, Doing]] = {
+    JobKind.SPAWN: Work._spawn,
+    JobKind.INIT_CONFIG: Work._init_config,
+    JobKind.DEPLOY: Work._deploy,
+    JobKind.REBUILD: Work._rebuild,
+    JobKind.START: Work._start,
+    JobKind.STOP: Work._stop,
+    JobKind.RESTART: Work._restart,
+    JobKind.DESTROY: Work._destroy,
+    JobKind.PURGE: Work._purge,
+    JobKind.UPDATE_ALL: Work._update_all,
+}

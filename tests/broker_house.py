@@ -1,4 +1,4 @@
-"""A broker as the daemon has it: database, mailbox, notices and what stands on them, by a clock moved by hand."""
+"""A broker as the daemon has it: database, mailbox, notices and what stands on them."""
 
 import asyncio
 import contextlib
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hand_clock import HandClock
 from hyperhive.broker.approvals import Approvals
+from hyperhive.broker.clock import Clock
 from hyperhive.broker.database import Connection, Database
 from hyperhive.broker.decisions import Decisions
 from hyperhive.broker.deployments import Deployments
@@ -20,9 +21,9 @@ from hyperhive.broker.roster import Roster
 from hyperhive.protocol.host import InboxRow
 
 
-class House:
-    def __init__(self, database: Database, mailbox: Mailbox, clock: HandClock) -> None:
-        self.database, self.mailbox, self.clock = database, mailbox, clock
+class Broker:
+    def __init__(self, database: Database, mailbox: Mailbox, clock: Clock) -> None:
+        self.database, self.mailbox = database, mailbox
         self.approvals = Approvals(database, clock)
         self.deployments = Deployments(database)
         self.jobs = Jobs(database, clock)
@@ -71,6 +72,14 @@ class House:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+
+class House(Broker):
+    """By a clock that is moved by hand."""
+
+    def __init__(self, database: Database, mailbox: Mailbox, clock: HandClock) -> None:
+        super().__init__(database, mailbox, clock)
+        self.clock = clock
 
 
 @contextlib.asynccontextmanager

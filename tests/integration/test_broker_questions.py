@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from broker_house import House, failing_at, play
-from hyperhive.broker.questions import MAX_UNANSWERED, Party, QuestionRow
+from hyperhive.broker.notices import MAX_OWED, Notice
+from hyperhive.broker.questions import BURST, MAX_UNANSWERED, Party, QuestionRow
 from hyperhive.protocol.faults import FaultError, FaultKind
 
 OPERATOR = Party(name="operator", incarnation=0)
@@ -292,5 +293,32 @@ def test_old_answers_go_and_open_questions_stay(tmp_path: Path) -> None:
         assert await house.questions.vacuum(house.clock.now()) == 1
         assert await house.questions.get(first.id) is None
         assert await house.questions.get(second.id) == second
+
+    play(tmp_path, scene)
+
+
+def test_an_agent_that_asks_without_end_is_slowed_down_and_the_operator_is_not(tmp_path: Path) -> None:
+    async def scene(house: House) -> None:
+        for asker in (OPERATOR, SCOUT):
+            for _ in range(BURST):
+                await house.questions.cancel((await asked(house, asker, GUARD)).id, by=asker.name)
+        await asked(house, OPERATOR, GUARD)
+        with pytest.raises(FaultError, match=r"try again in 1\.00 s") as refused:
+            await asked(house)
+        assert refused.value.kind is FaultKind.TOO_FAST
+        house.clock.advance(1)
+        await asked(house)
+
+    play(tmp_path, scene)
+
+
+def test_what_an_agent_asks_fills_the_outbox_only_so_far(tmp_path: Path) -> None:
+    async def scene(house: House) -> None:
+        for number in range(MAX_OWED):
+            await house.notices.add(Notice(recipient="guard", body=f"{number}"))
+        with pytest.raises(FaultError) as refused:
+            await asked(house, target=GUARD)
+        assert refused.value.kind is FaultKind.INBOX_FULL
+        await asked(house)
 
     play(tmp_path, scene)

@@ -6,7 +6,7 @@ import pytest
 from broker_house import House, failing_at, healed, play
 from hand_clock import HandClock
 from hyperhive.broker.due import Due
-from hyperhive.broker.questions import Party
+from hyperhive.broker.questions import BURST, Party
 from hyperhive.broker.reminders import MAX_AHEAD_S, ReminderRow
 from hyperhive.protocol.agent import MAX_REMINDER, MAX_REMINDERS
 from hyperhive.protocol.faults import FaultError, FaultKind
@@ -183,6 +183,19 @@ def test_old_reminders_go_and_pending_ones_stay(tmp_path: Path) -> None:
         house.clock.advance(1)
         assert await house.reminders.vacuum(house.clock.now()) == 1
         assert await house.reminders.pending() == [second]
+
+    play(tmp_path, scene)
+
+
+def test_an_agent_that_sets_reminders_without_end_is_slowed_down(tmp_path: Path) -> None:
+    async def scene(house: House) -> None:
+        for _ in range(BURST):
+            await house.reminders.cancel((await remind(house)).id, agent="scout")
+        with pytest.raises(FaultError, match="try again in") as refused:
+            await remind(house)
+        assert refused.value.kind is FaultKind.TOO_FAST
+        house.clock.advance(1)
+        await remind(house)
 
     play(tmp_path, scene)
 

@@ -1,5 +1,7 @@
 """How fast one agent may do what costs the others."""
 
+from collections.abc import Hashable
+
 
 class Bucket:
     """A rate: `rate` per second, after a burst."""
@@ -20,3 +22,21 @@ class Bucket:
             return (amount - self._tokens) / self._rate
         self._tokens -= amount
         return 0.0
+
+
+class Buckets:
+    """The same rate for each of many, by any key."""
+
+    def __init__(self, rate: float, burst: int) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._by_key: dict[Hashable, Bucket] = {}
+
+    def take(self, key: Hashable, now: float) -> float:
+        """As `Bucket.take`, of the bucket of that key."""
+        if key not in self._by_key:
+            self._by_key[key] = Bucket(self._rate, self._burst)
+        return self._by_key[key].take(now)
+
+    def forget(self, key: Hashable) -> None:
+        self._by_key.pop(key, None)

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET
 
 from hyperhive.broker import notices as outbox
+from hyperhive.broker.bucket import Buckets
 from hyperhive.broker.clock import Clock, SystemClock
 from hyperhive.broker.database import Connection, Database
 from hyperhive.broker.due import BATCH, FOREVER, Due
@@ -26,6 +27,9 @@ _HEADLINE: Final = 1000
 """Characters of the question that come back with its answer: both must fit into one message."""
 MAX_UNANSWERED: Final = 100
 """Questions of one asker."""
+PER_S: Final = 1.0
+BURST: Final = 200
+"""How fast one agent may ask, or set reminders: what is settled leaves its rows behind."""
 WATCHDOG: Final = "ttl-watchdog"
 EXPIRED: Final = "[expired]"
 
@@ -85,6 +89,7 @@ class Questions:
         self._notices = notices
         self._clock = clock or SystemClock()
         self._due = Due(self._clock, self._expire)
+        self._pace = Buckets(PER_S, BURST)
 
     async def open(self) -> None:
         """Expect the deadlines there are; what passed one while the hive was away expires now."""
@@ -100,12 +105,14 @@ class Questions:
         """Put a question, told to an agent by a message. The same `mid` of the same asker again gives the first.
 
         Raises FaultError: `invalid_params`; `wrong_state` when too many of the asker's wait for an answer;
-        `inbox_full` when the hive owes the target too much already.
+        `too_fast`; `inbox_full` when the hive owes the target too much already.
         """
         if ttl_s is not None and not 0 < ttl_s <= MAX_TTL_S:
             raise FaultError(FaultKind.INVALID_PARAMS, f"cannot ask: a question waits 1 to {MAX_TTL_S} s")
         if asker == target:
             raise FaultError(FaultKind.INVALID_PARAMS, f"cannot ask: {asker.name!r} would ask itself")
+        if asker.name != OPERATOR:
+            keep_pace(self._pace, asker, self._clock)
         now = self._clock.now()
         values = {
             "mid": mid, "asker": asker.name, "asker_incarnation": asker.incarnation, "target": target.name,
@@ -146,6 +153,7 @@ class Questions:
 
     async def forget(self, name: str, incarnation: int, note: str) -> list[QuestionRow]:
         """That life of the agent is over: what it asked and what it owes ends with the note; who asked it is told."""
+        self._pace.forget(Party(name=name, incarnation=incarnation))
         values = {
             "name": name, "incarnation": incarnation, "answer": f"[cancelled: {note}]", "by": SYSTEM,
             "now": self._clock.now(),
@@ -189,6 +197,12 @@ class Questions:
         self._notices.wake()
         for row in rows:
             self.on_change(row)
+
+
+def keep_pace(pace: Buckets, party: Party, clock: Clock) -> None:
+    """Raises FaultError (`too_fast`)."""
+    if wait := pace.take(party, clock.monotonic()):
+        raise FaultError(FaultKind.TOO_FAST, f"cannot do that so often; try again in {wait:.2f} s")
 
 
 # what the parties are told

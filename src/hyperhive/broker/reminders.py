@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from hyperhive.broker import notices as outbox
+from hyperhive.broker.bucket import Buckets
 from hyperhive.broker.clock import Clock, SystemClock
 from hyperhive.broker.database import Connection, Database
 from hyperhive.broker.due import BATCH, FOREVER, Due
 from hyperhive.broker.inbox import rfc3339
 from hyperhive.broker.notices import MAX_OWED, Notice, Notices
-from hyperhive.broker.questions import Party
+from hyperhive.broker.questions import BURST, PER_S, Party, keep_pace
 from hyperhive.broker.sql import Queries, storable
 from hyperhive.protocol.agent import MAX_REMINDER, MAX_REMINDERS
 from hyperhive.protocol.faults import FaultError, FaultKind
@@ -56,6 +57,7 @@ class Reminders:
         self._notices = notices
         self._clock = clock or SystemClock()
         self._due = Due(self._clock, self._come_due)
+        self._pace = Buckets(PER_S, BURST)
 
     async def open(self) -> None:
         """Expect what is pending; what fell due while the hive was away comes now."""
@@ -67,12 +69,13 @@ class Reminders:
     async def remind(self, agent: Party, message: str, due_at: float, mid: str | None = None) -> ReminderRow:
         """Send the message to this life of the agent at that time (Unix seconds), or at once if it has passed.
 
-        The same `mid` again gives the first. Raises FaultError: `body_too_long`, `invalid_params`; `wrong_state` when
-        too many are pending; `inbox_full` when the hive owes the agent too much already.
+        The same `mid` again gives the first. Raises FaultError: `body_too_long`, `invalid_params`, `too_fast`;
+        `wrong_state` when too many are pending; `inbox_full` when the hive owes the agent too much already.
         """
         now = self._clock.now()
         text = storable(message)
         _check(text, due_at, now)
+        keep_pace(self._pace, agent, self._clock)
         values = {
             "mid": mid, "agent": agent.name, "incarnation": agent.incarnation, "message": text, "due_at": due_at,
             "now": now,
@@ -103,6 +106,7 @@ class Reminders:
 
     async def forget(self, name: str, incarnation: int) -> list[ReminderRow]:
         """That life of the agent is over, and so is what it had set."""
+        self._pace.forget(Party(name=name, incarnation=incarnation))
         values = {"agent": name, "incarnation": incarnation, "now": self._clock.now()}
         return await self._database.write(lambda connection: _rows(connection, "forget", values), self._tell)
 

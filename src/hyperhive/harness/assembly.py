@@ -43,6 +43,7 @@ class Runner:
         settings = document.settings
         self._place = place
         self._children = Children()
+        self._children.take_over()
         self._link = Link(place.socket, Hello(boot_id=os.urandom(16).hex(), version=__version__))
         self._journal = Journal(self._link, place.events_db)
         self._model = Model(place.model_file, settings.model)

@@ -26,9 +26,11 @@ class Children:
     """All processes below this one. Whatever loses its parent becomes a child of the runner and is reaped."""
 
     def __init__(self) -> None:
-        """Needs a running loop. Takes SIGCHLD over."""
         self._children: dict[int, Child] = {}
         self._some_ended = asyncio.Event()
+
+    def take_over(self) -> None:
+        """From now on all that ends below this process is reaped. Needs a running loop; takes SIGCHLD over."""
         if os.getpid() != 1:
             _adopt_orphans()
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
@@ -36,6 +38,7 @@ class Children:
     def start(self, argv: Sequence[str], *, env: Mapping[str, str], fds: Mapping[int, int]) -> Child:
         """Start a process in its own session with exactly this environment and these descriptors (theirs: ours).
 
+        To be called after `take_over`, which reaps it.
         Standard input is empty unless it is among them; standard error stays the runner's.
         """
         high = {theirs: fcntl.fcntl(ours, fcntl.F_DUPFD_CLOEXEC, _HIGH_FD) for theirs, ours in fds.items()}
@@ -67,6 +70,7 @@ class Children:
             self._reap()
             left = descendants(os.getpid())
             if not left:
+                self._reap()  # those that died since: whoever gets them after us may take his time
                 return
             for pid in left:
                 _kill(pid)

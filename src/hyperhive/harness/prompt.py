@@ -68,7 +68,7 @@ def wake_prompt(messages: Sequence[Envelope], unread: int) -> str:
     count = "A message has" if len(messages) == 1 else f"{len(messages)} messages have"
     parts = [f"{count} come in for you.", *map(shown, messages)]
     if any(m.sender == SYSTEM for m in messages):
-        parts.append("What `system` says is for your information; when there is nothing to do about it, just finish.")
+        parts.append("`system` reports what happened; when that calls for nothing from you, just finish.")
     if unread:
         parts.append(f"{_more(unread)} in your mailbox; `recv` reads them.")
     return "\n\n".join(parts)

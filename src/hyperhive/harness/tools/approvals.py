@@ -1,6 +1,6 @@
 """Changes of the team, which the operator decides: asking for them, and what became of it."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta
 
@@ -9,6 +9,9 @@ from hyperhive.harness.tools.tool import Hive, Input, Tool
 from hyperhive.protocol import agent
 from hyperhive.protocol.agent import ApprovalInfo, GetApprovals, RequestApplyCommit, Requested, RequestSpawn, Summary
 from hyperhive.protocol.ids import AnyName
+
+COPY_S: Final = 300.0
+"""How long the hive may take to copy and check a commit."""
 
 
 class RequestSpawnInput(Input):
@@ -67,7 +70,7 @@ class Approvals:
         request = RequestApplyCommit(
             mid=self._hive.new_mid(), agent=given.agent, commit_ref=given.commit_ref, description=given.description
         )
-        return _requested(await self._hive.call(agent.REQUEST_APPLY_COMMIT, request))
+        return _requested(await self._hive.call(agent.REQUEST_APPLY_COMMIT, request, answer_s=COPY_S))
 
     async def _get_approvals(self, given: GetApprovalsInput) -> str:
         approvals = (await self._hive.call(agent.GET_APPROVALS, GetApprovals(limit=given.limit))).approvals

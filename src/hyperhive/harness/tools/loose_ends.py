@@ -5,14 +5,10 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from hyperhive.harness.quotation import fenced, one_word, utc
-from hyperhive.harness.tools.tool import Hive, Input, Number, Tool
+from hyperhive.harness.tools.tool import Hive, Input, NoInput, Number, Tool
 from hyperhive.protocol import agent
 from hyperhive.protocol.agent import CancelLooseEnd, LooseEnd, LooseEndKind
 from hyperhive.protocol.rpc import Nothing
-
-
-class NoInput(Input):
-    pass
 
 
 class CancelInput(Input):

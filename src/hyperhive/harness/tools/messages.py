@@ -1,6 +1,6 @@
 """Sending messages, reading more of them, and what became of them."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta
 
@@ -13,7 +13,7 @@ from hyperhive.protocol import agent
 from hyperhive.protocol.agent import MAX_BODY, MAX_WAIT_S, Received
 from hyperhive.protocol.ids import AnyName
 
-MAX_NAMED = 50
+MAX_NAMED: Final = 50
 """Recipients of a broadcast that are named to claude."""
 
 

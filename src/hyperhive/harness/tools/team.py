@@ -6,7 +6,7 @@ from msgspec import Meta
 
 from hyperhive.harness.journal import Journal
 from hyperhive.harness.quotation import one_line
-from hyperhive.harness.tools.tool import Hive, Input, Tool
+from hyperhive.harness.tools.tool import Hive, Input, NoInput, Tool
 from hyperhive.protocol import agent
 from hyperhive.protocol.agent import Colleague, SetStatus
 from hyperhive.protocol.events import StatusChanged
@@ -15,10 +15,6 @@ from hyperhive.protocol.rpc import Nothing
 
 class SetStatusInput(Input):
     text: Annotated[str, Meta(max_length=500)]
-
-
-class NoInput(Input):
-    pass
 
 
 class Team:

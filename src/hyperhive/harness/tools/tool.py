@@ -25,6 +25,10 @@ class Input(Struct, forbid_unknown_fields=True):
     """What a tool takes: its schema for claude and what is checked when it is called are made from the same fields."""
 
 
+class NoInput(Input):
+    pass
+
+
 class Refusal(Exception):  # noqa: N818 (an answer, not a mistake of ours)
     """The tool's answer is that it can't."""
 

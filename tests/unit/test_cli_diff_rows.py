@@ -28,7 +28,7 @@ def test_who_and_why_and_the_warnings_come_before_the_lines() -> None:
                        description="more\nmemory", warnings=["limits.memory: 4G becomes 64G"]))  # fmt: skip
     assert shown == [
         "◆ 9 apply_commit of scout, asked for by manager",
-        "  more\n  memory",
+        "  │ more\n  │ memory",
         "  commit c0ffee against beef (what is deployed)",
         "! limits.memory: 4G becomes 64G",
         "◆ modified agent.toml  +1 -1",

@@ -1,6 +1,6 @@
 """`hive pending`: what waits for the operator's decision."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -11,6 +11,8 @@ from hyperhive.cli.options import Json
 from hyperhive.cli.output import put_json, put_table, say
 from hyperhive.cli.safe import one_line
 from hyperhive.protocol import host
+
+COLUMNS: Final = ("ID", "AGENT", "WHAT", "COMMIT", "BY", "AGE", "WARNINGS", "WHY", "STATUS")
 
 
 def run(
@@ -25,7 +27,8 @@ def run(
     elif not rows:
         say("nothing waits for a decision")
     else:
-        put_table(("ID", "AGENT", "WHAT", "COMMIT", "BY", "AGE", "STATUS", "WARNINGS", "WHY"), list(map(_cells, rows)))
+        columns = COLUMNS if everything else COLUMNS[:-1]
+        put_table(columns, [_cells(row)[: len(columns)] for row in rows])
         say("`hive diff ID` shows what it changes, `hive approve ID` and `hive deny ID` decide")
 
 
@@ -37,7 +40,7 @@ def _cells(row: host.Approval) -> tuple[str, ...]:
         (row.fetched_sha or row.commit_ref)[:SHORT],
         row.requester or "",
         age(row.requested_at),
-        row.status,
         str(len(row.warnings or []) or ""),
         one_line(row.note or row.description or "", 80),
+        row.status,
     )

@@ -16,6 +16,9 @@ def run(
     ] = None,
     log_format: Annotated[str, typer.Option(metavar="auto|text|json", help="How to write the log.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Write the log as JSON lines.")] = False,
+    manager: Annotated[
+        bool, typer.Option("--manager/--no-manager", help="Make a manager agent when there is none.")
+    ] = True,
 ) -> int:
     """Run the hive in the foreground until it is told to stop."""
     if log_format not in ("auto", "text", "json"):
@@ -23,4 +26,4 @@ def run(
     from hyperhive.daemon.main import serve
 
     paths = Paths.from_environment(os.environ, os.geteuid())
-    return serve(paths, rehearsal=rehearsal, log_format="json" if json else log_format)
+    return serve(paths, rehearsal=rehearsal, log_format="json" if json else log_format, manager=manager)

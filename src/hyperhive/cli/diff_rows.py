@@ -52,7 +52,7 @@ def heading(diff: ApprovalDiff) -> Iterator[Row]:
     status = f" ({exact(diff.status)})" if diff.status and diff.status != "pending" else ""
     yield Row(text=f"◆ {diff.id} {exact(diff.kind)} of {exact(diff.agent)}{asked}{status}", style="bold")
     if diff.description:
-        yield Row(text="\n".join("  " + exact(line) for line in clean(diff.description).split("\n")))
+        yield Row(text="\n".join("  │ " + exact(line) for line in clean(diff.description).split("\n")))
     if diff.sha:
         against = f" against {exact(diff.base_sha)} ({base_in_words(diff.base)})" if diff.base_sha else ""
         yield Row(text=f"  commit {exact(diff.sha)}{against}")

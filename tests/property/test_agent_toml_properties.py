@@ -3,14 +3,27 @@
 import re
 import tomllib
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hyperhive.config import agent_toml, schema, toml_lines
 from hyperhive.protocol.faults import FaultError
 from hyperhive.protocol.settings import AgentSettings
 
-STRINGS = ['""', "''", '"""', "'''", '"\\""', "'#'", '"""\n["\n"""', "'''\na = 1\n''''", '"\\u0000"', '"x"']
+STRINGS = [
+    '""',
+    "''",
+    '"""',
+    "'''",
+    '"\\""',
+    "'#'",
+    '"""\n["\n"""',
+    "'''\na = 1\n''''",
+    '"\\u0000"',
+    '"x"',
+    '"""a""""',
+    '"""\r\n"""',
+]
 SCRAPS = [
     "model", "env", "A", "limits", "pids", "tools", "bash-allow", "bash_allow", "mcp_servers", "schedule",
     "=", " = ", ".", ",", "\n", "\n", "[", "]", "[[", "]]", "{", "}", "#", "\\", "\0", "\r\n", "\ud800", "-", "0x",
@@ -76,6 +89,7 @@ def test_the_line_of_each_key_is_where_it_is_whatever_the_strings_before_it(valu
 
 
 @given(st.one_of(st.none(), st.just("opus[1m]")), st.text(max_size=500), st.sampled_from(["agent", "manager"]))
+@example(model=None, description='a\0\x7f"\\😀\n', role="agent")
 def test_a_template_says_what_it_was_made_from(model: str | None, description: str, role: str) -> None:
     settings = agent_toml.parse(agent_toml.template(model=model, description=description, role=role))
     assert (settings.model, settings.role) == (model or "haiku", role)

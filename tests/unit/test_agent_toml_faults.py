@@ -68,6 +68,10 @@ args = [1]
         ("#" * (agent_toml.MAX_BYTES + 1), "larger than 262144 bytes"),
         ("#" + "é" * (agent_toml.MAX_BYTES // 2), "larger than 262144 bytes"),
         ("tools.built_in = ['Bash,WebFetch']", "the name of a tool"),
+        (
+            "".join(f"[mcp_servers.a{n}]\ncommand = 'x'\n" for n in range(65)),
+            "expected a table of at most 64, it has 65",
+        ),
         ("network.allow = [" + "'a.example'," * 501 + "]", "expected a list of at most 500, it has 501"),
     ],
 )

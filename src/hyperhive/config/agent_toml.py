@@ -42,7 +42,10 @@ _AGENT: Final = """
 
 
 def parse(text: str) -> AgentSettings:
-    """The settings; raises FaultError (`bad_config`) that lists every fault, at most 50, each with its line."""
+    """The settings; raises FaultError (`bad_config`) that lists every fault, at most 50, each with its line.
+
+    The largest hostile texts keep a processor busy for about a second: call it off the loop.
+    """
     table = _table(text)
     found = [*itertools.islice(schema.faults(table, AgentSettings), _MAX_FAULTS + 1)]
     if found:

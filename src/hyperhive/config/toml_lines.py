@@ -27,7 +27,7 @@ def lines(text: str) -> dict[KeyPath, int]:
     """
     found: dict[KeyPath, int] = {}
     table: KeyPath = ()
-    for number, statement in _statements(text.replace("\r\n", "\n")):
+    for number, statement in _statements(text):
         paths = [*_paths(tomllib.loads(statement))]
         is_header = statement.lstrip().startswith("[")
         if is_header:

@@ -196,7 +196,7 @@ def _of_files(paths: Sequence[str]) -> Iterator[str]:
 
 def _gained(what: str, old: Collection[str], new: Iterable[str]) -> Iterator[str]:
     known = frozenset(old)
-    if more := [one for one in new if one not in known]:
+    if more := [one for one in dict.fromkeys(new) if one not in known]:
         yield f"{what}: {_listed(more)}"
 
 

@@ -157,7 +157,7 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         ),
     ] = []
     tools: Tools = Tools()
-    mcp_servers: dict[EntryName, McpServer] = {}
+    mcp_servers: Annotated[dict[EntryName, McpServer], Meta(max_length=64)] = {}
     env: Annotated[
         dict[EnvName, str],
         Meta(
@@ -169,7 +169,7 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     network: NetworkSettings = NetworkSettings()
     limits: LimitSettings = LimitSettings()
     packages: Packages = Packages()
-    schedule: dict[EntryName, Schedule] = {}
+    schedule: Annotated[dict[EntryName, Schedule], Meta(max_length=64)] = {}
     sleep_after: Annotated[
         Seconds,
         Meta(

@@ -233,6 +233,7 @@ def test_a_question_goes_out_with_its_options_and_the_agent_hears_its_number(tmp
             assert ask is not None
             assert (ask.question, ask.options, ask.multi, ask.ttl_seconds) == ("Which?", ["red", "blue"], True, 60)
             assert "question 2 is with b;" in await b.says("ask", question="And you?", to="b")
+            assert "cannot ask yourself" in await b.refuses("ask", question="And I?", to="a")
 
     asyncio.run(main())
 
@@ -331,7 +332,21 @@ def test_loose_ends_are_shown_with_the_words_of_others_between_fences(tmp_path: 
             ]  # fmt: skip
             assert asked == f"question 2, asked by a, to be answered by operator\n{FENCE}\nWhich?"
             assert reminder == f"reminder 3, due {due}\n{FENCE}\nLook again."
-            assert request.startswith("approval 4, about c, since ")
+            assert request.startswith("approval 4, asked by a, about c, since ")
+            assert "spawn c: Tests things." in request
+
+    asyncio.run(main())
+
+
+def test_of_more_loose_ends_than_can_be_read_the_first_are_shown_with_how_many_there_are(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with bench(tmp_path, []) as b:
+            for _ in range(40):
+                b.hive.desk.put("x" * 4000)
+            text = await b.says("get_loose_ends")
+            shown = text.count("asked by b")
+            assert len(text) < 60_000
+            assert text.endswith(f"\n\n{40 - shown} more are not shown")
 
     asyncio.run(main())
 
@@ -384,7 +399,7 @@ def test_a_job_that_takes_longer_is_told_as_under_way(tmp_path: Path) -> None:
         async with bench(tmp_path, ["lifecycle"]) as b:
             b.hive.desk.outcome = JobAnswer(job=12, state="running")
             text = await b.says("update", name="b")
-            assert text == "update of 'b' is under way as job 12 (running); a message will tell how it ended"
+            assert text.startswith("update of 'b' is under way as job 12 (running) and goes on by itself")
 
     asyncio.run(main())
 

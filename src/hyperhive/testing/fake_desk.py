@@ -110,6 +110,8 @@ class FakeDesk:
 
     def _ask(self, ask: Ask) -> Asked:
         def put() -> Asked:
+            if ask.to == self.agent:
+                raise FaultError(FaultKind.NOT_ALLOWED, "cannot ask yourself; set a reminder instead")
             asked = Question(self._new_id(), self.agent, ask.to or OPERATOR, ask.question, ask)
             self.questions[asked.id] = asked
             return Asked(id=asked.id)
@@ -154,7 +156,14 @@ class FakeDesk:
                 for id_, (remind, due_at) in self.reminders.items()
             ),
             *(
-                LooseEnd(kind=approval, id=a.id, text=a.description, target=a.agent, since=a.requested_at)
+                LooseEnd(
+                    kind=approval,
+                    id=a.id,
+                    text=f"{a.kind} {a.agent}: {a.description}",
+                    asker=self.agent,
+                    target=a.agent,
+                    since=a.requested_at,
+                )
                 for a in self.approvals.values()
                 if a.status == "pending"
             ),
@@ -193,7 +202,7 @@ class FakeDesk:
 
     def _request_commit(self, wanted: RequestApplyCommit) -> Requested:
         def request() -> Requested:
-            if len(wanted.commit_ref) != FULL_SHA or set(wanted.commit_ref) - set("0123456789abcdef"):
+            if not 7 <= len(wanted.commit_ref) <= FULL_SHA or set(wanted.commit_ref) - set("0123456789abcdef"):
                 raise FaultError(FaultKind.BAD_COMMIT, f"cannot take {wanted.commit_ref[:64]!r}: give a commit's hash")
             return self._request(wanted, wanted.agent, "apply_commit", wanted.commit_ref)
 

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from hyperhive.harness.quotation import fenced, one_line, one_word, utc
-from hyperhive.harness.tools.tool import Hive, Input, Tool
+from hyperhive.harness.tools.tool import Hive, Input, Tool, listed
 from hyperhive.protocol import agent
 from hyperhive.protocol.agent import ApprovalInfo, GetApprovals, RequestApplyCommit, Requested, RequestSpawn, Summary
 from hyperhive.protocol.ids import AnyName
@@ -74,7 +74,7 @@ class Approvals:
 
     async def _get_approvals(self, given: GetApprovalsInput) -> str:
         approvals = (await self._hive.call(agent.GET_APPROVALS, GetApprovals(limit=given.limit))).approvals
-        return "\n\n".join(map(_shown, approvals)) or "there are no requests"
+        return listed([*map(_shown, approvals)], empty="there are no requests")
 
 
 def _requested(requested: Requested) -> str:

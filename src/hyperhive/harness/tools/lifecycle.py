@@ -47,4 +47,5 @@ def _outcome(what: str, job: JobAnswer) -> str:
             error = f". Its error, as reported:\n{fenced(job.error)}" if job.error else ""
             raise Refusal(f"job {job.job} {job.state}{error}")
         case _:
-            return f"{what} is under way as job {job.job} ({one_word(job.state)}); a message will tell how it ended"
+            begun = f"{what} is under way as job {job.job} ({one_word(job.state)}) and goes on by itself"
+            return f"{begun}; `list_agents` shows what became of the agent"

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from hyperhive.harness.quotation import fenced, one_word, utc
-from hyperhive.harness.tools.tool import Hive, Input, NoInput, Number, Tool
+from hyperhive.harness.tools.tool import Hive, Input, NoInput, Number, Tool, listed
 from hyperhive.protocol import agent
 from hyperhive.protocol.agent import CancelLooseEnd, LooseEnd, LooseEndKind
 from hyperhive.protocol.rpc import Nothing
@@ -34,7 +34,7 @@ class LooseEnds:
 
     async def _get(self, _: NoInput) -> str:
         open_ends = (await self._hive.call(agent.GET_LOOSE_ENDS, Nothing())).ends
-        return "\n\n".join(map(_shown, open_ends)) or "nothing is open"
+        return listed([*map(_shown, open_ends)], empty="nothing is open")
 
     async def _cancel(self, given: CancelInput) -> str:
         await self._hive.call(agent.CANCEL_LOOSE_END, CancelLooseEnd(kind=LooseEndKind(given.kind), id=given.id))

@@ -1,7 +1,7 @@
 """One tool: what claude is told of it, what it takes, and what carries it out."""
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeVar
 
@@ -16,6 +16,8 @@ from hyperhive.protocol.rpc import Method
 P = TypeVar("P")
 R = TypeVar("R")
 
+MAX_LISTED: Final = 48 * 1024
+"""Characters of a list that claude is given."""
 MAX_NUMBER: Final = 2**53
 Number = Annotated[int, Meta(ge=0, le=MAX_NUMBER)]
 """The number of a message, a question, a request."""
@@ -69,3 +71,15 @@ class Hive:
         """What the hive knows a retry by: to be made once, before the first try."""
         turn = self._turns.current
         return turn.next_mid() if turn is not None else os.urandom(8).hex()
+
+
+def listed(entries: Sequence[str], *, empty: str) -> str:
+    """The entries one below the other, as many as claude can take; `empty` where there are none."""
+    shown: list[str] = []
+    size = 0
+    for entry in entries:
+        size += len(entry)
+        if shown and size > MAX_LISTED:
+            return "\n\n".join([*shown, f"{len(entries) - len(shown)} more are not shown"])
+        shown.append(entry)
+    return "\n\n".join(shown) or empty

@@ -83,7 +83,7 @@ def test_the_line_of_each_key_is_where_it_is_whatever_the_strings_before_it(valu
     text, expected = "", {}
     for number, value in enumerate(values):
         expected[f"k{number}",] = text.count("\n") + 1
-        text += f"k{number} = {value * 2 if value in OPEN else value} # \" ' [\n"
+        text += f"k{number} = [{value * 2 if value in OPEN else value}] # \" ' [\n"
     tomllib.loads(text)
     assert toml_lines.lines(text) == expected
 

@@ -5,6 +5,7 @@ import os
 import pty
 import stat
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -210,13 +211,32 @@ def test_the_lines_of_the_job_are_shown_while_it_runs(hive: FakeHive, capsys: Ca
         hive.work(job_row(1, "alpha", approval=3), "of another")
         hive.work(job_row(2, "alpha", approval=8), "made the container")
         hive.wait_until(lambda: hive.followers == 2)
-        hive.work(job_row(2, "alpha", approval=8, state="done"), "\x1b[2Jsaid hello")
+        hive.work(job_row(2, "alpha", approval=8, state="done"), "\x1b[2Jsaid\nhello")
 
     hive.on_request = carry_out
     assert run("approve", "8", "--sha", COMMIT) == 0
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.splitlines() == ["  made the container", "  ␛[2Jsaid hello", "approved 8"]
+    assert err.splitlines() == ["  made the container", "  ␛[2Jsaid␊hello", "approved 8"]
+
+
+@pytest.mark.usefixtures("nobody")
+def test_the_last_lines_of_the_job_are_waited_for_when_the_answer_was_faster(hive: FakeHive, capsys: Capture) -> None:
+    def end() -> None:
+        hive.wait_until(lambda: hive.approvals[8].status == "approved")
+        hive.work(job_row(2, "alpha", approval=8, state="done"), "said hello")
+
+    def carry_out(request: host.AnyRequest) -> None:
+        if isinstance(request, host.Approve):
+            hive.work(job_row(2, "alpha", approval=8), "made the container")
+            hive.wait_until(lambda: hive.followers == 2)
+
+    hive.on_request = carry_out
+    ending = threading.Thread(target=end)
+    ending.start()
+    run("approve", "8", "--sha", COMMIT)
+    ending.join()
+    assert capsys.readouterr().err.splitlines() == ["  made the container", "  said hello", "approved 8"]
 
 
 @pytest.mark.usefixtures("nobody")

@@ -13,6 +13,7 @@ from hyperhive.cli.cmd_rollback import target
 from hyperhive.cli.job_rows import cells, sentence
 from hyperhive.cli.output import CliError
 from hyperhive.cli.proposals import full_sha
+from hyperhive.client import patience
 from hyperhive.protocol import host
 from hyperhive.testing.fake_shape import COMMIT, NOON, approval_row, job_row
 
@@ -96,3 +97,17 @@ def test_a_commit_is_known_by_its_first_seven_characters_and_not_by_fewer() -> N
     assert full_sha(row, "c0ffee") == "c0ffee"
     assert full_sha(row, "beefbee") == "beefbee"
     assert full_sha(None, "c0ffee0") == "c0ffee0"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [host.Approve(id=1), host.Rollback(name="a"), host.Spawn(name="a"), host.Rebuild(name="a"), host.UpdateAll(),
+     host.Revive(name="a"), host.EditConfig(name="a", text="")],
+)  # fmt: skip
+def test_what_waits_for_a_job_is_waited_for_longer_than_an_hour(request_: host.AnyRequest) -> None:
+    assert (patience(request_) or 0) > 3600
+
+
+@pytest.mark.parametrize("request_", [host.Jobs(follow=True), host.JobLog(id=1, follow=True)])
+def test_what_is_followed_may_stay_silent_for_ever(request_: host.AnyRequest) -> None:
+    assert patience(request_) is None

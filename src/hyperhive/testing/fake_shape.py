@@ -156,7 +156,9 @@ class FakeShape:
             if request.sha is not None and request.sha != (row.fetched_sha or ""):
                 raise FaultError(FaultKind.SHA_MISMATCH, f"approval {row.id} is pinned to {row.fetched_sha}")
         status = "approved" if isinstance(request, host.Approve) else "denied"
-        self.approvals[request.id] = msgspec.structs.replace(row, status=status)
+        with self.news:
+            self.approvals[request.id] = msgspec.structs.replace(row, status=status)
+            self.news.notify_all()
         return Response()
 
     def _queue(self, name: str, kind: str, description: str, commit_ref: str = "") -> Response:

@@ -1,10 +1,10 @@
 """The hive's own repository of a config: commits, tags, main and what git itself sees in it."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from config_house import git
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.repos.applied import Applied
 from hyperhive.repos.contents import collect
@@ -14,16 +14,6 @@ from hyperhive.repos.pinned import Pinned, decode, encode
 from hyperhive.repos.proposed import seed
 
 FILES = {"agent.toml": b'model = "sonnet"\n', "prompts/a.md": b"be kind\n"}
-
-
-def git(directory: Path, *words: str) -> str:
-    env = {"PATH": "/usr/bin:/bin", "HOME": str(directory), "GIT_CONFIG_NOSYSTEM": "1"}
-    people = ["-c", "user.name=m", "-c", "user.email=m@x", "-c", "init.defaultBranch=main"]
-    done = subprocess.run(
-        ["git", *people, *words], cwd=directory, env=env, capture_output=True, text=True, timeout=30, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 def pinned(repository: Path, ref: str = "HEAD") -> Pinned:
@@ -149,6 +139,13 @@ def test_an_edit_is_a_commit_on_top_that_keeps_modes_and_other_files(applied: Ap
 def test_an_edit_that_the_hive_would_not_take_from_others_is_refused(applied: Applied) -> None:
     with pytest.raises(FaultError) as caught:
         applied.edit(str(applied.main()), {"big": b"x" * 300_000}, message="m", author="operator")
+    assert caught.value.kind is FaultKind.BAD_COMMIT
+
+
+@pytest.mark.parametrize("path", ["prompts", "agent.toml/below", "../out", "a//b", ".git/config"])
+def test_an_edit_at_an_impossible_place_is_refused(applied: Applied, path: str) -> None:
+    with pytest.raises(FaultError) as caught:
+        applied.edit(str(applied.main()), {path: b"x"}, message="m", author="operator")
     assert caught.value.kind is FaultKind.BAD_COMMIT
 
 

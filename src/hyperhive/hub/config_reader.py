@@ -45,7 +45,8 @@ class ConfigReader:
     async def read(self, name: AgentName, ref: str) -> Pinned:
         """The commit `ref` (7 to 40 hex digits, or HEAD) of the agent's proposed repository, as it is now.
 
-        Raises FaultError: `bad_commit` says what the hive does not take, `backend` that no container could be made.
+        Raises FaultError: `bad_commit` says what the hive does not take, `backend` that no container could be made,
+        `storage` that there is no room for a copy.
         """
         async with self._locks[name]:
             place = self._directory / name
@@ -58,10 +59,18 @@ class ConfigReader:
                 await asyncio.shield(asyncio.to_thread(trees.remove, place))
 
     def _prepare(self, name: AgentName, place: Path) -> None:
-        trees.remove(place)
-        place.mkdir(parents=True, mode=0o700)
-        snapshot.take(self._proposed, name, place / "repository", self._limits)
-        out = place / "out"
+        try:
+            trees.remove(place)
+            place.mkdir(parents=True, mode=0o700)
+            snapshot.take(self._proposed, name, place / "repository", self._limits)
+            self._make_output(place / "out")
+        except OSError as error:
+            raise FaultError(
+                FaultKind.STORAGE,
+                f"cannot copy the config repository of {name} to {place}: {error.strerror}; make room there",
+            ) from None
+
+    def _make_output(self, out: Path) -> None:
         out.touch(mode=0o600)
         if self._uid is not None:
             os.chown(out, self._uid, self._uid)
@@ -82,20 +91,19 @@ class ConfigReader:
         )
 
     def _output(self, name: AgentName, place: Path, outcome: Exit) -> bytes:
+        if outcome.signal is not None or outcome.oom:
+            why = "it takes more memory than the hive gives it" if outcome.oom else "it makes libgit2 fail"
+            raise _unread(name, why)
+        if outcome.status != 0:
+            raise FaultError(
+                FaultKind.BACKEND,
+                f"cannot read the config repository of {name}: the program that reads it ended with status "
+                f"{outcome.status}; is pygit2 installed where the hive's Python finds it? `hive doctor` says more",
+            )
         try:
-            output = read_beneath(place, "out", self._limits.output_bytes)
+            return read_beneath(place, "out", self._limits.output_bytes)
         except OSError as error:
             raise _unread(name, f"what was read of it cannot be used: {error.strerror}") from None
-        if outcome.status != 0 or not output:
-            raise _unread(name, _ending(outcome))
-        return output
-
-
-def _ending(outcome: Exit) -> str:
-    if outcome.oom:
-        return "it takes more memory than the hive gives it"
-    how = f"status {outcome.status}" if outcome.signal is None else f"signal {outcome.signal}"
-    return f"its reader ended with {how} and without an answer"
 
 
 def _unread(name: AgentName, why: str) -> FaultError:

@@ -6,7 +6,8 @@ import pygit2
 from pygit2.enums import ObjectType
 
 from hyperhive.repos.libgit2 import signature
-from hyperhive.repos.objects import FILE, TREE, Entry, format_tree
+from hyperhive.repos.names import shown
+from hyperhive.repos.objects import FILE, TREE, Entry, bad_commit, format_tree
 
 _Level = dict[str, "Entry | _Level"]
 
@@ -19,7 +20,10 @@ def commit(
     message: str,
     author: str = "hive-c0re",
 ) -> str:
-    """A commit of exactly these files, whose blobs are there, on top of `base`; moves no branch. Returns its sha."""
+    """A commit of exactly these files, whose blobs are there, on top of `base`; moves no branch. Returns its sha.
+
+    Raises FaultError (`bad_commit`) when one would be a file and a directory.
+    """
     tree = _write_tree(repository, _levels(files))
     parents: list[str | pygit2.Oid] = [base] if base else []
     made = repository.create_commit(None, signature(author), signature(), message, pygit2.Oid(hex=tree), parents)
@@ -38,8 +42,11 @@ def _levels(files: Mapping[str, Entry]) -> _Level:
         level = top
         for directory in directories:
             below = level.setdefault(directory, {})
-            assert isinstance(below, dict), f"{path} lies beneath a file"
+            if isinstance(below, Entry):
+                raise bad_commit(f"{shown(path)} would lie in a file; remove that file in the same commit")
             level = below
+        if name in level:
+            raise bad_commit(f"{shown(path)} would take the place of a directory; remove what is in it first")
         level[name] = entry
     return top
 

@@ -35,13 +35,14 @@ def _read(path: Path, ref: str, limits: RepoLimits) -> bytes:
         pygit2.settings.owner_validation = False  # it is another's by design
         repository = open_repository(path)
         sha = resolve(repository, ref)
-        return encode(sha, collect(sha, fetch_from(repository), limits))
+        output = encode(sha, collect(sha, fetch_from(repository), limits))
     except FaultError as fault:
         return encode_refusal(fault.message)
-    except pygit2.GitError as error:
-        return encode_refusal(f"the repository cannot be read: {error}; run `git fsck` in it")
-    except MemoryError:
-        return encode_refusal("an object of the commit is too large to be read; keep what is not config elsewhere")
+    except Exception as error:  # noqa: BLE001 (the program's edge: whatever a hostile repository breaks is told)
+        return encode_refusal(f"the repository cannot be read: {error!r}; run `git fsck` in it")
+    if len(output) > limits.output_bytes:
+        return encode_refusal("the listings of its directories are too large; use fewer directories, shorter names")
+    return output
 
 
 def resolve(repository: pygit2.Repository, ref: str) -> str:

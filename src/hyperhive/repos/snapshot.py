@@ -20,6 +20,7 @@ _PACKED_REFS_BYTES: Final = 4 << 20
 _BRANCH_DEPTH: Final = 8
 _BRANCHES: Final = 1000
 _PACKS: Final = 1000
+_OURS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE})
 _BRANCH: Final = re.compile(r"[A-Za-z0-9_+@=,-][A-Za-z0-9_.+@=,-]{0,199}")
 _LOOSE_DIRECTORY: Final = re.compile(r"[0-9a-f]{2}")
 _LOOSE: Final = re.compile(r"[0-9a-f]{38}")
@@ -30,21 +31,22 @@ def take(proposed: Path, name: str, target: Path, limits: RepoLimits = _DEFAULT)
     """Copies HEAD, the branches and the objects of `proposed/<name>/config/.git` into the new directory `target`.
 
     Follows no link, crosses no mount, opens regular files only; config, hooks, alternates and all else stay behind.
-    What a writer takes away meanwhile is left out. Takes at most `TIME_S` seconds. Raises FaultError (`bad_commit`).
+    What a writer takes away meanwhile is left out. Takes at most `TIME_S` seconds. Raises FaultError (`bad_commit`); OSError when `target` cannot be written.
     """
     lay_out(target)
-    copy = _Copy(name, limits)
+    copy = _Copy(limits)
     try:
         with open_directory(proposed, f"{name}/config/.git") as git:
             copy.references(git, target)
             copy.objects(git, target)
     except OSError as error:
+        if error.errno in _OURS:
+            raise
         raise bad_commit(f"cannot read the config repository of {name}: {_words(error)}") from None
 
 
 class _Copy:
-    def __init__(self, name: str, limits: RepoLimits) -> None:
-        self._name = name
+    def __init__(self, limits: RepoLimits) -> None:
         self._limits = limits
         self._files_left = limits.source_files
         self._bytes_left = limits.source_bytes
@@ -80,38 +82,37 @@ class _Copy:
                 self._file(heads, name, target / name, _HEAD_BYTES)
 
     def _more_branches(self, heads: Directory, target: Path, depth: int) -> None:
+        self._count()
         if depth > 0:
-            target.mkdir()
+            _make(target)
             self._branches(heads, target, depth)
 
     def _directory(self, parent: Directory, name: str, target: Path, wanted: re.Pattern[str], most: int) -> None:
         with contextlib.suppress(FileNotFoundError), parent.directory(name) as directory:  # git removes empty ones
-            (target / name).mkdir(exist_ok=True)
+            _make(target / name)
             for file in directory.names(most):
                 if wanted.fullmatch(file):
                     self._file(directory, file, target / name / file, self._limits.source_bytes)
 
     def _file(self, directory: Directory, name: str, target: Path, most: int) -> None:
-        if time.monotonic() > self._deadline:
-            raise bad_commit(self._too("it takes too long to read"))
-        self._files_left -= 1
-        if self._files_left < 0:
-            raise bad_commit(self._too(f"it has more than {self._limits.source_files} files"))
+        self._count()
         try:
             self._bytes_left -= directory.copy(name, target, min(most, self._bytes_left))
         except FileNotFoundError:
             return
-        except OSError as error:
-            if error.errno == errno.EFBIG:
-                raise bad_commit(self._too(f"{shown(name)} or all of it is too large")) from None
-            raise
         target.chmod(0o644)
 
-    def _too(self, what: str) -> str:
-        return (
-            f"cannot read the config repository of {self._name}: {what} (the hive reads {self._limits.source_bytes} "
-            "bytes of it); run `git gc --prune=now` in it, or begin a new one without what is not config"
-        )
+    def _count(self) -> None:
+        if time.monotonic() > self._deadline:
+            raise OSError(errno.EFBIG, "takes too long to read")
+        self._files_left -= 1
+        if self._files_left < 0:
+            raise OSError(errno.EFBIG, f"more than {self._limits.source_files} files")
+
+
+def _make(directory: Path) -> None:
+    directory.mkdir(exist_ok=True)
+    directory.chmod(0o755)  # the reader has another uid, and our umask may be any
 
 
 def _opened(parent: Directory, name: str) -> Directory | None:
@@ -123,11 +124,15 @@ def _opened(parent: Directory, name: str) -> Directory | None:
 
 
 def _words(error: OSError) -> str:
-    where = shown(str(error.filename)) if error.filename else "something in it"
+    where = shown(str(error.filename)) if error.filename else "it"
     if error.errno == errno.ENOENT:
         return f"{where} is not there; make a repository with `git init` and commit agent.toml"
     if error.errno in (errno.ELOOP, errno.EXDEV):
         return f"{where} is a link or leads elsewhere, and the hive follows none; put the real directory there"
     if error.errno in (errno.ENOTDIR, errno.EINVAL):
         return f"{where} is not the plain file or directory that git makes; make the repository anew with `git init`"
+    if error.errno == errno.EFBIG:
+        return (
+            f"{where}: {error.strerror}; run `git gc --prune=now` in it, or begin a new one without what is no config"
+        )
     return f"{where}: {error.strerror}"

@@ -235,7 +235,7 @@ def test_what_a_destroyed_agent_asked_and_owed_is_ended_and_those_who_asked_it_k
     async def scene(house: House) -> None:
         own, owed = await asked(house), await asked(house, asker=GUARD, target=SCOUT)
         other = await asked(house, asker=Party(name="scout", incarnation=8))
-        ended = await house.questions.forget("scout", 1, "scout was destroyed")
+        ended = await house.questions.forget("scout", 1, "[cancelled: scout was destroyed]")
         assert [row.id for row in ended] == [own.id, owed.id]
         assert {row.answer for row in ended} == {"[cancelled: scout was destroyed]"}
         assert [to for to, event in await told(house) if event["event"] == "question_answered"] == ["guard"]

@@ -152,10 +152,10 @@ class Questions:
         return await self._close("cancel", {"id": id, "answer": answer, "by": by})
 
     async def forget(self, name: str, incarnation: int, note: str) -> list[QuestionRow]:
-        """That life of the agent is over: what it asked and what it owes ends with the note; who asked it is told."""
+        """That life of the agent is over: what it asked and what it owes is answered with the note; who asked is told."""
         self._pace.forget(Party(name=name, incarnation=incarnation))
         values = {
-            "name": name, "incarnation": incarnation, "answer": f"[cancelled: {note}]", "by": SYSTEM,
+            "name": name, "incarnation": incarnation, "answer": storable(note), "by": SYSTEM,
             "now": self._clock.now(),
         }  # fmt: skip
         return await self._database.write(lambda connection: _end(connection, "forget", values), self._tell)

@@ -63,6 +63,12 @@ class Broker:
         """Wait for all writes there are."""
         await self.database.write(lambda _connection: None)
 
+    async def nothing_owed(self) -> None:
+        """Wait until every notice has been delivered or dropped."""
+        async with asyncio.timeout(20):
+            while await self.owed():
+                await self.settled()
+
     @contextlib.asynccontextmanager
     async def delivering(self) -> AsyncIterator[None]:
         task = asyncio.create_task(self.notices.run())

@@ -1,6 +1,7 @@
 """A decision and its job, and the end of a job with all that it changes, are each one step: done or not done."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -287,5 +288,34 @@ def test_the_end_of_a_job_of_a_destroyed_agent_is_no_fault(tmp_path: Path) -> No
         assert ended.state is JobState.DONE
         (gone,) = await house.roster.lives("scout")
         assert gone.deployed_sha == ""
+
+    play(tmp_path, scene)
+
+
+async def deny(house: House) -> None:
+    await house.decisions.deny((await proposed(house)).id, "no", [TOLD])
+
+
+async def cancel(house: House) -> None:
+    await house.decisions.cancel((await proposed(house)).id, "gone", [TOLD])
+
+
+async def cancel_job(house: House) -> None:
+    await house.decisions.cancel_job((await approved(house)).id, "gone", [TOLD])
+
+
+async def end(house: House) -> None:
+    await house.decisions.end((await running(house)).id, live(house))
+
+
+@pytest.mark.parametrize("change", [deny, cancel, cancel_job, end])
+def test_what_is_owed_for_a_decision_is_delivered_while_the_hive_runs(
+    tmp_path: Path, change: Callable[[House], Awaitable[None]]
+) -> None:
+    async def scene(house: House) -> None:
+        await house.mailbox.register("manager", 1)
+        async with house.delivering():
+            await change(house)
+            assert [row.body for row in await house.inbox("manager", 1)] == ["it is live"]
 
     play(tmp_path, scene)

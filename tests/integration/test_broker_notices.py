@@ -12,13 +12,6 @@ def to(recipient: str, body: str, **more: int) -> Notice:
     return Notice(recipient=recipient, body=body, incarnation=more.get("incarnation"))
 
 
-async def nothing_owed(house: House) -> None:
-    """Wait until every notice has been delivered or dropped."""
-    async with asyncio.timeout(20):
-        while await house.owed():
-            await house.settled()
-
-
 async def idle(house: House) -> None:
     """Wait until what cannot be delivered now waits for its timer."""
     async with asyncio.timeout(20):
@@ -38,7 +31,7 @@ def test_notices_are_delivered_in_order_and_are_gone_then(tmp_path: Path) -> Non
             ]
             await house.notices.add(to("operator", "one more"))
             assert [row.body for row in await house.inbox("operator", 1)] == ["one more"]
-            await nothing_owed(house)
+            await house.nothing_owed()
 
     play(tmp_path, scene)
 
@@ -64,7 +57,7 @@ def test_what_was_delivered_but_not_settled_is_not_delivered_twice(tmp_path: Pat
 
     async def after(house: House) -> None:
         async with house.delivering():
-            await nothing_owed(house)
+            await house.nothing_owed()
         assert [row.body for row in await house.mailbox.inbox("manager")] == ["once"]
 
     play(tmp_path, before, after)
@@ -75,7 +68,7 @@ def test_numbers_of_notices_are_never_used_again(tmp_path: Path) -> None:
         await house.mailbox.register("manager", 1)
         await house.notices.add(to("manager", "the same words"))
         async with house.delivering():
-            await nothing_owed(house)
+            await house.nothing_owed()
 
     async def evening(house: House) -> None:
         assert len(await house.mailbox.inbox("manager")) == 2
@@ -90,7 +83,7 @@ def test_a_notice_to_nobody_or_to_an_earlier_life_is_dropped(tmp_path: Path) -> 
         await house.notices.add(to("scout", "for the first life", incarnation=1))
         await house.notices.add(to("scout", "for this life", incarnation=2))
         async with house.delivering():
-            await nothing_owed(house)
+            await house.nothing_owed()
         assert [row.body for row in await house.mailbox.inbox("scout")] == ["for this life"]
 
     play(tmp_path, scene)
@@ -101,7 +94,7 @@ def test_a_notice_that_no_inbox_takes_does_not_hold_up_the_next(tmp_path: Path) 
         await house.notices.add(to("operator", "x" * 70_000))
         await house.notices.add(to("operator", "short"))
         async with house.delivering():
-            await nothing_owed(house)
+            await house.nothing_owed()
         assert [row.body for row in await house.mailbox.inbox("operator")] == ["short"]
 
     play(tmp_path, scene)
@@ -130,7 +123,7 @@ def test_nothing_wakes_the_hive_while_nothing_is_owed(tmp_path: Path) -> None:
     async def scene(house: House) -> None:
         async with house.delivering():
             await house.notices.add(to("operator", "hello"))
-            await nothing_owed(house)
+            await house.nothing_owed()
             await house.settled()
             assert house.clock.waits == 0
 
@@ -141,7 +134,7 @@ def test_any_number_of_notices_is_delivered_in_order(tmp_path: Path) -> None:
     async def scene(house: House) -> None:
         await asyncio.gather(*(house.notices.add(to("operator", f"{number}")) for number in range(230)))
         async with house.delivering():
-            await nothing_owed(house)
+            await house.nothing_owed()
         mail = await house.mailbox.inbox("operator", limit=1000)
         assert [row.body for row in mail] == [f"{number}" for number in range(230)]
 

@@ -322,3 +322,17 @@ def test_what_an_agent_asks_fills_the_outbox_only_so_far(tmp_path: Path) -> None
         await asked(house)
 
     play(tmp_path, scene)
+
+
+def test_question_and_answer_are_delivered_while_the_hive_runs(tmp_path: Path) -> None:
+    async def scene(house: House) -> None:
+        await house.mailbox.register("scout", 1)
+        await house.mailbox.register("guard", 2)
+        async with house.delivering():
+            question = await asked(house, target=GUARD)
+            await house.inbox("guard", 1)
+            await house.questions.answer(question.id, "left", by="guard")
+            (mail,) = await house.inbox("scout", 1)
+        assert json.loads(mail.body)["answer"] == "left"
+
+    play(tmp_path, scene)

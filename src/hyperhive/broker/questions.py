@@ -152,7 +152,7 @@ class Questions:
         return await self._close("cancel", {"id": id, "answer": answer, "by": by})
 
     async def forget(self, name: str, incarnation: int, note: str) -> list[QuestionRow]:
-        """That life of the agent is over: what it asked and what it owes is answered with the note; who asked is told."""
+        """That life is over: what the agent asked and owes is answered with the note; others who asked are told."""
         self._pace.forget(Party(name=name, incarnation=incarnation))
         values = {
             "name": name, "incarnation": incarnation, "answer": storable(note), "by": SYSTEM,

@@ -1,7 +1,9 @@
 """The hive's own repository of one agent's config."""
 
+import contextlib
+import fcntl
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -29,8 +31,9 @@ _DEFAULT: Final = RepoLimits()
 class Applied:
     """`.git`, tags, `main`, and a working tree that shows main. Every object in it was verified or made by us.
 
-    One thread at a time may change it; each call opens the repository anew, and what it changed is on the disk.
-    Methods that name a commit raise FaultError (`bad_commit`) when it is not there, unless they say otherwise.
+    Each call opens the repository anew; those that change it wait for each other, and are on the disk when they
+    return. Methods that name a commit raise FaultError (`bad_commit`) when it is not there, unless they say otherwise,
+    and all raise FaultError (`storage`) when the repository cannot be read or written.
     """
 
     def __init__(self, path: Path, limits: RepoLimits = _DEFAULT) -> None:
@@ -64,18 +67,18 @@ class Applied:
         """The sha of what is deployed; None when there is no repository, or one that was never finished."""
         try:
             return str(self._open().references[_MAIN].target)
-        except (KeyError, pygit2.GitError):
+        except (KeyError, FaultError, pygit2.GitError):
             return None
 
     def store(self, pinned: Pinned) -> None:
         """Keeps the commit under its own sha, with all beneath it and without its ancestors."""
-        repository = self._open()
-        for kind, data in reversed(pinned.objects):  # the commit last: when it is there, all of it is
-            if identity(kind, data) not in repository.odb:
-                repository.write(_KINDS[kind], data)
-        parents = parse_commit(pinned.objects[0][1]).parents
-        if any(parent not in repository.odb for parent in parents):
-            self._cut_off(pinned.sha)
+        with self._alone() as repository:
+            for kind, data in reversed(pinned.objects):  # the commit last: when it is there, all of it is
+                if identity(kind, data) not in repository.odb:
+                    repository.write(_KINDS[kind], data)
+            parents = parse_commit(pinned.objects[0][1]).parents
+            if any(parent not in repository.odb for parent in parents):
+                self._cut_off(pinned.sha)
 
     def has(self, sha: str) -> bool:
         """Whether the commit and all beneath it are there and whole."""
@@ -87,7 +90,7 @@ class Applied:
 
     def text(self, sha: str, path: str = "agent.toml") -> str | None:
         """None when the commit has no such file; raises FaultError (`bad_config`) when it is no text."""
-        version = self._versions(sha).get(path)
+        version = _versions(self._contents(sha)).get(path)
         if version is None:
             return None
         if version.mode == LINK:
@@ -123,37 +126,45 @@ class Applied:
 
         With a message it is an annotated tag that carries it.
         """
-        repository = self._open()
         self._contents(sha)
-        found = self.tags().get(name)
-        if found == sha:
-            return
-        if found is not None:
-            raise FaultError(FaultKind.WRONG_STATE, f"cannot tag {sha} as {name}: that tag is on {found} and stays")
-        if message is None:
-            repository.references.create(_TAGS + name, pygit2.Oid(hex=sha))
-        else:
-            text = message.replace("\0", "�")
-            repository.create_tag(name, pygit2.Oid(hex=sha), ObjectType.COMMIT, signature(), text)
+        with self._alone() as repository:
+            found = self.tags().get(name)
+            if found == sha:
+                return
+            if found is not None:
+                raise FaultError(
+                    FaultKind.WRONG_STATE, f"cannot tag {sha} as {name}: that tag is on {found} and stays"
+                )
+            self._unlock(_TAGS + name)
+            if message is None:
+                repository.references.create(_TAGS + name, pygit2.Oid(hex=sha))
+            else:
+                text = message.replace("\0", "�")
+                repository.create_tag(name, pygit2.Oid(hex=sha), ObjectType.COMMIT, signature(), text)
 
     def tags(self) -> dict[str, str]:
         """The commit of each."""
         references = self._open().references
         names = [name for name in references if name.startswith(_TAGS)]
-        return {name.removeprefix(_TAGS): str(references[name].peel(pygit2.Commit).id) for name in sorted(names)}
+        try:
+            return {name.removeprefix(_TAGS): str(references[name].peel(pygit2.Commit).id) for name in sorted(names)}
+        except (KeyError, pygit2.GitError) as error:
+            raise self._broken(error) from None
 
     def set_main(self, sha: str) -> None:
         """Moves main, then makes the working tree equal to it; cut off at any point, a repetition completes it."""
-        files = self._versions(sha)
-        repository = self._open()
-        repository.references.create(_MAIN, pygit2.Oid(hex=sha), force=True)
-        working_tree.replace(self.path, files)
-        repository.index.read_tree(pygit2.Oid(hex=self._contents(sha).commit.tree))
-        repository.index.write()
+        contents = self._contents(sha)
+        with self._alone() as repository:
+            self._unlock(_MAIN)
+            repository.references.create(_MAIN, pygit2.Oid(hex=sha), force=True)
+            working_tree.replace(self.path, _versions(contents))
+            self._unlock("index")
+            repository.index.read_tree(pygit2.Oid(hex=contents.commit.tree))
+            repository.index.write()
 
     def diff(self, base: str | None, sha: str) -> list[DiffFile]:
         """What `sha` has otherwise than `base`, by path, whole."""
-        old, new = self._versions(base) if base else {}, self._versions(sha)
+        old, new = _versions(self._contents(base)) if base else {}, _versions(self._contents(sha))
         changed = sorted(path for path in {*old, *new} if old.get(path) != new.get(path))
         return [diffs.diff(path, old.get(path), new.get(path)) for path in changed]
 
@@ -167,17 +178,34 @@ class Applied:
         return sha if SHA.fullmatch(sha) and self.has(sha) else None
 
     def _open(self) -> pygit2.Repository:
-        return open_repository(self._git)
+        try:
+            return open_repository(self._git)
+        except pygit2.GitError as error:
+            raise self._broken(error) from None
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[pygit2.Repository]:
+        """While nobody else changes it."""
+        repository = self._open()
+        try:
+            with (self._git / "hive.lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                yield repository
+        except (OSError, pygit2.GitError) as error:
+            raise self._broken(error) from error
+
+    def _unlock(self, name: str) -> None:
+        """A hive that was killed while it wrote left git's own lock; we are alone, so nobody holds it."""
+        (self._git / f"{name}.lock").unlink(missing_ok=True)
+
+    def _broken(self, error: Exception) -> FaultError:
+        return FaultError(
+            FaultKind.STORAGE,
+            f"cannot use the config repository {self.path}: {error}; is the disk full? `git fsck` in it says more",
+        )
 
     def _contents(self, sha: str) -> Contents:
         return collect(sha, fetch_from(self._open()), self._limits)
-
-    def _versions(self, sha: str) -> dict[str, Version]:
-        contents = self._contents(sha)
-        return {
-            path: Version(mode=entry.mode, content=contents.objects[entry.sha][1])
-            for path, entry in contents.files.items()
-        }
 
     def _cut_off(self, sha: str) -> None:
         """Tells git that the history ends here."""
@@ -192,3 +220,10 @@ class Applied:
             os.fsync(file.fileno())
         fresh.chmod(0o644)
         fresh.replace(shallow)
+
+
+def _versions(contents: Contents) -> dict[str, Version]:
+    return {
+        path: Version(mode=entry.mode, content=contents.objects[entry.sha][1])
+        for path, entry in contents.files.items()
+    }

@@ -31,7 +31,8 @@ def take(proposed: Path, name: str, target: Path, limits: RepoLimits = _DEFAULT)
     """Copies HEAD, the branches and the objects of `proposed/<name>/config/.git` into the new directory `target`.
 
     Follows no link, crosses no mount, opens regular files only; config, hooks, alternates and all else stay behind.
-    What a writer takes away meanwhile is left out. Takes at most `TIME_S` seconds. Raises FaultError (`bad_commit`); OSError when `target` cannot be written.
+    What a writer takes away meanwhile is left out. Takes at most `TIME_S` seconds. Raises FaultError (`bad_commit`),
+    and OSError when `target` cannot be written.
     """
     lay_out(target)
     copy = _Copy(limits)

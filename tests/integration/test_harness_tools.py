@@ -201,7 +201,7 @@ def test_arguments_out_of_bounds_are_refused_with_the_field_and_the_bound(
         (agent.REQUEST_INIT_CONFIG, {"name": "c"}),
         (agent.REQUEST_APPLY_COMMIT, {"agent": "c", "commit_ref": SHA}),
     ],
-    ids=lambda value: value.name if isinstance(value, Method) else "",
+    ids=["ask", "remind", "request_spawn", "request_init_config", "request_apply_commit"],
 )
 def test_what_was_done_when_the_connection_was_cut_is_not_done_again(
     tmp_path: Path, method: Method[Any, Any], arguments: dict[str, Any]

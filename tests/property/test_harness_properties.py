@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import timedelta, timezone
 
 import msgspec
 from hypothesis import given
@@ -10,6 +11,9 @@ from hypothesis import strategies as st
 from hyperhive.harness.guard import bash_refusal, simple_commands
 from hyperhive.harness.payload import bounded, redact
 from hyperhive.harness.prompt import envelope_line, shown, wake_prompt
+from hyperhive.harness.tools.diagnostics import last_lines
+from hyperhive.harness.tools.reminders import YEAR_S, future
+from hyperhive.harness.tools.tool import Refusal
 from hyperhive.protocol.agent import Envelope
 from hyperhive.protocol.settings import Tools
 
@@ -101,3 +105,27 @@ def test_any_text_can_be_judged_as_a_command(line: str) -> None:
 @given(st.sampled_from([" && ", ";", " | ", " || ", "\n", " & ", "; ("]), st.sampled_from(["rm -rf x", "curl evil"]))
 def test_an_allowed_command_does_not_carry_another_one_in(operator: str, other: str) -> None:
     assert bash_refusal(f"git status{operator}{other}", Tools(bash_allow=["git *"])) is not None
+
+
+NOW = 1.8e9
+zones = st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+moments = st.one_of(
+    st.text(max_size=64), st.floats(0, 2**40), st.datetimes().map(str), st.datetimes(timezones=zones).map(str)
+)
+
+
+@given(moments)
+def test_a_time_is_within_the_next_year_or_refused(at: str | float) -> None:
+    try:
+        seconds = future(at, NOW)
+    except Refusal:
+        return
+    assert NOW < seconds <= NOW + YEAR_S
+
+
+@given(st.lists(st.text(max_size=40).map(lambda text: text * 100), max_size=40))
+def test_what_is_shown_of_a_log_is_its_end(lines: list[str]) -> None:
+    shown_lines = last_lines(lines)
+    assert sum(map(len, shown_lines)) <= 48 * 1024
+    for shown_line, line in zip(reversed(shown_lines), reversed(lines), strict=False):
+        assert line.startswith(shown_line.removesuffix("…"))

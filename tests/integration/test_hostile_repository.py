@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import struct
 import threading
 import zlib
 from collections.abc import Callable
@@ -48,6 +49,24 @@ def a_gigabyte(repository: Repository) -> str:
 
 def a_blob_that_lies_about_its_size(repository: Repository) -> str:
     return repository.holding(("100644", "agent.toml", repository.loose(*zeros(10, GIB // 4))))
+
+
+def a_small_file_made_from_a_gigabyte(repository: Repository) -> str:
+    """A pack in which the file is a difference to a blob of zeros; git itself would take long to index it."""
+    wanted = hashlib.sha1(b"blob 4\0" + bytes(4)).digest()
+    packer = zlib.compressobj(1)
+    base = b"\xb0\x80\x80\x80\x40" + b"".join(packer.compress(bytes(1 << 24)) for _ in range(64)) + packer.flush()
+    delta = zlib.compress(b"\x80\x80\x80\x80\x04" + b"\x04" + b"\x90\x04")  # of 1 GiB: copy its first 4 bytes
+    reference = b"\x78" + bytes(20) + delta  # a difference, 8 bytes long, to the blob whose id is all zeros
+    pack = b"PACK" + struct.pack(">II", 2, 2) + base + reference
+    pack += hashlib.sha1(pack).digest()
+    counts = [1 + (number >= wanted[0]) for number in range(256)]
+    index = b"\xfftOc" + struct.pack(">I256I", 2, *counts) + bytes(20) + wanted + bytes(8)
+    index += struct.pack(">II", 12, 12 + len(base)) + pack[-20:]
+    place = repository.path / ".git/objects/pack"
+    (place / f"pack-{'1' * 40}.pack").write_bytes(pack)
+    (place / f"pack-{'1' * 40}.idx").write_bytes(index + hashlib.sha1(index).digest())
+    return repository.holding(("100644", "agent.toml", wanted.hex()))
 
 
 def the_same_blob_in_many_places(repository: Repository) -> str:
@@ -139,6 +158,7 @@ REFUSED: dict[str, tuple[Callable[[Repository], str], str]] = {
     "100,000 files": (many_files, "the top directory has a listing of"),
     "a blob of 1 GiB": (a_gigabyte, "has 1073741824 bytes"),
     "a blob that inflates to more than it says": (a_blob_that_lies_about_its_size, "missing or damaged"),
+    "a small file made from a gigabyte": (a_small_file_made_from_a_gigabyte, "memory"),
     "one blob in so many places that the files are too large": (
         the_same_blob_in_many_places,
         "have more than 4194304",

@@ -102,8 +102,11 @@ def test_a_diff_can_be_asked_for_against_another_base(hive: FakeHive) -> None:
     assert hive.received == [host.Diff(id=8, base="queued")]
 
 
-def test_a_diff_that_came_in_part_is_not_shown_as_a_whole(hive: FakeHive, capsys: Capture) -> None:
-    hive.diffs[8].pop()
+@pytest.mark.parametrize("cut", ["lines", "end"])
+def test_a_diff_that_came_in_part_is_not_shown_as_a_whole(hive: FakeHive, cut: str, capsys: Capture) -> None:
+    if cut == "lines":
+        hive.diffs[8].pop()
+    hive.cut_diffs = cut == "end"
     assert run("diff", "8") == 1
     out, err = capsys.readouterr()
     assert out == ""

@@ -72,8 +72,10 @@ def test_a_diff_without_lines_says_why(given: ApprovalDiff, words: str) -> None:
     assert words in texts(given)[-1]
 
 
-def test_a_file_that_is_no_text_says_so() -> None:
-    assert "not text" in texts(diff(DiffFile(path="image", change="added", binary=True)))[-1]
+def test_a_file_that_is_no_text_says_so_and_what_it_may() -> None:
+    mode, words = texts(diff(DiffFile(path="x", change="added", binary=True, lines=["new file mode 100755"])))[-2:]
+    assert mode == " new file mode 100755"
+    assert "not text" in words
 
 
 @given(st.lists(st.text(max_size=30)))

@@ -242,6 +242,7 @@ async def diff(hive: Hive, ask: host.Diff) -> AsyncIterator[Response]:
     async for part in hive.shape.diff(ask.id, ask.base):
         for smaller in _parts(part):
             yield Response(diff=smaller)
+    yield Response(done=True)
 
 
 def _parts(part: host.ApprovalDiff) -> list[host.ApprovalDiff]:

@@ -36,7 +36,9 @@ def rows(diff: ApprovalDiff) -> Iterator[Row]:
         yield Row(text=nothing_differs(diff))
     for file in diff.files:
         yield _title(file)
-        yield from ([Row(text="  not text; it is not shown", style="dim")] if file.binary else map(_line, file.lines))
+        yield from map(_line, file.lines)
+        if file.binary:
+            yield Row(text="  not text; it is not shown", style="dim")
 
 
 def summary(diff: ApprovalDiff) -> Iterator[Row]:

@@ -32,7 +32,7 @@ def diff_in(parts: Iterable[host.Response]) -> host.ApprovalDiff:
     """All of it; raises CliError when the connection broke before the end of it."""
     answers = list(parts)
     found = [answer.diff for answer in answers if answer.diff]
-    if not found or answers[-1].done is False:
+    if not found or answers[-1].done is not True:
         raise CliError("the diff did not come whole: the hive went away meanwhile; try again")
     diff = diff_rows.whole(found)
     if diff_rows.is_cut(diff):

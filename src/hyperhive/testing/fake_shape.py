@@ -26,6 +26,7 @@ class FakeShape:
 
     approvals: dict[int, host.Approval] = field(default_factory=dict)
     diffs: dict[int, list[host.ApprovalDiff]] = field(default_factory=dict)  #: by approval, in parts
+    cut_diffs: bool = False  #: their streams break before the end
     deployments: dict[str, list[host.Deployment]] = field(default_factory=dict)  #: by agent, newest first
     configs: dict[str, host.AgentConfig] = field(default_factory=dict)
     jobs: dict[int, host.Job] = field(default_factory=dict)
@@ -108,9 +109,10 @@ class FakeShape:
     def _diff(self, request: host.Diff) -> Iterator[Response]:
         row = self._approval(request.id)
         parts = self.diffs.get(request.id) or [host.ApprovalDiff(id=row.id, agent=row.agent, kind=row.kind)]
-        for place, part in enumerate(parts):
-            compared = msgspec.structs.replace(part, base=request.base)
-            yield Response(diff=compared, done=place == len(parts) - 1)
+        for part in parts:
+            yield Response(diff=msgspec.structs.replace(part, base=request.base))
+        if not self.cut_diffs:
+            yield Response(done=True)
 
     def _jobs(self, request: host.Jobs) -> Iterator[Response]:
         connection, told = self.connection, len(self.changed)
@@ -152,9 +154,8 @@ class FakeShape:
         row = self._approval(request.id)
         if row.status != "pending":
             raise FaultError(FaultKind.WRONG_STATE, f"approval {row.id} is {row.status} already")
-        if isinstance(request, host.Approve):
-            if request.sha is not None and request.sha != (row.fetched_sha or ""):
-                raise FaultError(FaultKind.SHA_MISMATCH, f"approval {row.id} is pinned to {row.fetched_sha}")
+        if isinstance(request, host.Approve) and request.sha not in (None, row.fetched_sha or ""):
+            raise FaultError(FaultKind.SHA_MISMATCH, f"approval {row.id} is pinned to {row.fetched_sha}")
         status = "approved" if isinstance(request, host.Approve) else "denied"
         with self.news:
             self.approvals[request.id] = msgspec.structs.replace(row, status=status)

@@ -176,6 +176,20 @@ def test_what_a_destroyed_agent_had_set_never_comes(tmp_path: Path) -> None:
     play(tmp_path, scene)
 
 
+def test_a_reminder_reaches_the_life_that_set_it_and_no_later_one(tmp_path: Path) -> None:
+    async def scene(house: House) -> None:
+        await house.mailbox.register("scout", 4)
+        await remind(house, 10, "of the first life")
+        await house.reminders.remind(Party(name="scout", incarnation=4), "of this life", house.clock.now() + 10)
+        house.clock.advance(10)
+        await pending(house, 0)
+        async with house.delivering():
+            await house.nothing_owed()
+        assert [row.body for row in await house.mailbox.inbox("scout")] == ["of this life"]
+
+    play(tmp_path, scene)
+
+
 def test_old_reminders_go_and_pending_ones_stay(tmp_path: Path) -> None:
     async def scene(house: House) -> None:
         first, second = await remind(house), await remind(house, 100)

@@ -201,8 +201,10 @@ def test_what_is_decided_or_unknown_is_refused_in_the_hives_words(
         del hive.approvals[8]
     else:
         hive.approvals[8] = msgspec.structs.replace(hive.approvals[8], status=status)
+    hive.work(job_row(2, "alpha", approval=8, state="done"), "of then")
     assert run("approve", "8") == 1
-    assert "approval 8" in capsys.readouterr().err
+    assert "approval 8" in (said := capsys.readouterr().err)
+    assert "of then" not in said
 
 
 @pytest.mark.usefixtures("nobody")

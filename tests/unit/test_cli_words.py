@@ -61,6 +61,8 @@ def test_a_job_is_told_by_what_it_failed_with_before_what_it_was_at() -> None:
     assert sentence(job) == "3 deploy scout: failed (attempt 2) · no space"
     assert sentence(msgspec.structs.replace(job_row(4, "", "update"), progress="x")) == "4 update (all): running · x"
     assert cells(job)[-1] == "no space"
+    ended = msgspec.structs.replace(job_row(5, "scout", state="done"), progress="building")
+    assert sentence(ended) == "5 deploy scout: done"
 
 
 def test_a_question_is_indented_under_its_heading_with_its_options() -> None:

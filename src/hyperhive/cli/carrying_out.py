@@ -7,6 +7,7 @@ from contextlib import aclosing
 from typing import Final
 
 from hyperhive.cli import hive
+from hyperhive.cli.job_rows import LIVE
 from hyperhive.cli.output import QUIET_S, say, spinner
 from hyperhive.cli.safe import exact
 from hyperhive.client import Client, ClientError
@@ -15,7 +16,6 @@ from hyperhive.protocol.faults import FaultError
 
 LAST_LINES_S: Final = 5.0
 """How long a log may take to end after its job has."""
-LIVE: Final = ("queued", "running")
 
 
 def carry_out(request: host.AnyRequest, names: Iterable[str], *, doing: str) -> host.Response:
@@ -28,7 +28,7 @@ def carry_out(request: host.AnyRequest, names: Iterable[str], *, doing: str) -> 
 
 def carry_out_approval(request: host.Approve, *, doing: str) -> host.Response:
     """The answer; what its job writes is shown from the beginning, on a terminal or not."""
-    return _watched(request, lambda job: job.approval == request.id, doing, 0)
+    return _watched(request, lambda job: job.state in LIVE and job.approval == request.id, doing, 0)
 
 
 def _watched(

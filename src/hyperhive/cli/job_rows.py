@@ -7,6 +7,7 @@ from hyperhive.cli.safe import one_line
 from hyperhive.protocol import host
 
 COLUMNS: Final = ("ID", "AGENT", "WHAT", "STATE", "AGE", "AT")
+LIVE: Final = ("queued", "running")
 EVERYBODY: Final = "(all)"
 
 
@@ -25,5 +26,5 @@ def state(job: host.Job) -> str:
 
 
 def _at(job: host.Job) -> str:
-    """What it failed with, or else what it is at, or else why it is there."""
-    return job.error or job.progress or job.reason
+    """What it failed with, or what it is at, or else why it was there."""
+    return job.error or (job.progress if job.state in LIVE else "") or job.reason

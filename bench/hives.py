@@ -64,9 +64,7 @@ async def turns_of(hive: HiveProcess) -> AsyncIterator[Turns]:
 
 async def spawn(hive: HiveProcess, name: str, agent_toml: str = "") -> None:
     """An agent, up; with settings that its first container already has."""
-    config = hive.paths.agent_config(name)
-    config.mkdir(parents=True, exist_ok=True)
-    (config / "agent.toml").write_text(agent_toml)
+    hive.prepare(name, agent_toml)
     await hive.client.call(host.Spawn(name=name))
 
 

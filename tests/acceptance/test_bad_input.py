@@ -15,7 +15,7 @@ import needs
 from hyperhive.protocol import host
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.rehearsal.script import Call, on
-from hyperhive.testing.hive_process import PATIENCE_S, HiveProcess, running_hive
+from hyperhive.testing.hive_process import PATIENCE_S, HiveProcess, eventually, running_hive
 
 ORDINARY_UID = 21_003
 
@@ -249,63 +249,49 @@ def put_trap(trap: str, path: Path) -> None:
         path.write_text("# " + "x" * (1 << 20))
 
 
-def take_away(path: Path) -> None:
-    if path.is_dir():
-        path.rmdir()
-    else:
-        path.unlink()
-
 
 @pytest.mark.container
-@pytest.mark.parametrize("trap", TRAPS)
-def test_a_rebuild_from_an_agent_toml_that_is_wrong_changes_nothing(hive: HiveProcess, trap: str) -> None:
+def test_a_config_that_is_wrong_is_refused_with_every_fault_and_changes_nothing(hive: HiveProcess) -> None:
     at_rest(hive, "a")
-    toml, applied = hive.paths.agent_config("a") / "agent.toml", hive.paths.applied("a") / "agent.toml"
-    before = applied.read_bytes(), (hive.paths.containers / "h-a" / "record.json").read_bytes()
-    put_trap(trap, toml)
-    refused = refusal(hive, host.Rebuild(name="a"))
+    before = hive.ask(host.Config(name="a")).config, (hive.paths.containers / "h-a" / "record.json").read_bytes()
+    refused = refusal(hive, host.EditConfig(name="a", text="modle = 'x'\n[limits]\npids = 0\n"))
     assert refused.kind is FaultKind.BAD_CONFIG
-    assert "agent.toml" in refused.message
-    assert "root:" not in refused.message
-    assert (applied.read_bytes(), (hive.paths.containers / "h-a" / "record.json").read_bytes()) == before
+    assert "line 1" in refused.message
+    assert "line 3" in refused.message
+    assert hive.ask(host.Pending()).approvals == []
+    now = hive.ask(host.Config(name="a")).config, (hive.paths.containers / "h-a" / "record.json").read_bytes()
+    assert now == before
     assert hive.status("a").running
-    take_away(toml)
-    toml.write_text("model = 'opus'\n")
-    hive.ask(host.Rebuild(name="a"))
-    hive.until("a", lambda row: row.active_model == "opus")
-
-
-@pytest.mark.container
-def test_a_kept_agent_whose_agent_toml_is_wrong_comes_back_when_it_is_right(hive: HiveProcess) -> None:
-    spawned(hive)
-    notes = hive.paths.agent_state("a") / "notes.md"
-    notes.write_text("42")
-    hive.ask(host.Destroy(name="a"))
-    toml = hive.paths.agent_config("a") / "agent.toml"
-    toml.write_text(WRONG)
-    assert refusal(hive, host.Spawn(name="a")).kind is FaultKind.BAD_CONFIG
-    assert hive.ask(host.List()).agents == []
-    assert [stone.name for stone in hive.ask(host.Tombstones()).tombstones or []] == ["a"]
-    toml.unlink()
-    spawned(hive)
-    assert notes.read_text() == "42"
 
 
 @pytest.mark.container
 @pytest.mark.parametrize("trap", ["wrong", "link", "pipe"])
-def test_a_deployed_agent_toml_that_went_bad_stops_its_agent_alone(hive: HiveProcess, trap: str) -> None:
+def test_what_lies_in_the_working_tree_of_what_is_deployed_counts_for_nothing(hive: HiveProcess, trap: str) -> None:
+    at_rest(hive, "a")
+    hive.ask(host.Kill(name="a"))
+    hive.kill()
+    shown = hive.paths.applied("a") / "agent.toml"
+    text = shown.read_text()
+    put_trap(trap, shown)
+    hive.start()
+    hive.ask(host.Start(scope=host.LifecycleScope(agent_names=["a"])))
+    assert (hive.status("a").running, hive.status("a").failed) == (True, False)
+    eventually(lambda: shown.is_file() and not shown.is_symlink() and shown.read_text() == text)
+
+
+@pytest.mark.container
+def test_an_agent_whose_deployed_config_is_gone_is_failed_and_no_other(hive: HiveProcess) -> None:
     at_rest(hive, "a")
     at_rest(hive, "b")
     hive.ask(host.Kill(name="a"))
     hive.kill()
-    put_trap(trap, hive.paths.applied("a") / "agent.toml")
+    git = hive.paths.applied("a") / ".git"
+    git.rename(git.with_name("lost"))
     hive.start()
     assert hive.status("b").running
-    assert refusal(hive, host.Start(scope=host.LifecycleScope(agent_names=["a"]))).kind is FaultKind.BAD_CONFIG
-    row = hive.status("a")
-    assert (row.failed, "agent.toml" in str(row.failure)) == (True, True)
-    take_away(hive.paths.applied("a") / "agent.toml")
-    hive.ask(host.Rebuild(name="a"))
+    assert refusal(hive, host.Start(scope=host.LifecycleScope(agent_names=["a"]))).kind is not FaultKind.INTERNAL
+    assert hive.status("a").failed
+    git.with_name("lost").rename(git)
     hive.ask(host.Start(scope=host.LifecycleScope(agent_names=["a"])))
     assert (hive.status("a").running, hive.status("a").failed) == (True, False)
 

@@ -167,9 +167,7 @@ def test_a_sleeping_agent_costs_no_process_and_wakes_for_a_message(
 ) -> None:
     hive, model = hive_and_model
     model.script("a", on("hello", answers("hi"), Say("ok")))
-    config = hive.paths.agent_config("a")
-    config.mkdir(parents=True)
-    (config / "agent.toml").write_text("sleep_after = 1\ndeep_sleep_after = 1\n")
+    hive.prepare("a", "sleep_after = 1\ndeep_sleep_after = 1\n")
     spawn(hive, "a")
     hive.reply(hive.send("a", "hello"))
     asleep = hive.until("a", lambda row: row.state == "asleep")

@@ -75,7 +75,8 @@ def test_rows_have_the_keys_of_the_description_in_their_order(hive: HiveProcess)
         assert list(each)[: len(described)] == described, "ours come behind theirs"
         assert set(ALWAYS) <= set(each)
         assert None not in each.values(), "what is not known is left out"
-        assert not {"deployed_sha", "parent", "url", "status_text", "status_set_at"} & set(each)
+        assert not {"parent", "url", "status_text", "status_set_at"} & set(each)
+        assert len(each["deployed_sha"]) == 12
         assert (each["running"], each["failed"], each["pending_reminders"]) == (True, False, 0)
 
 
@@ -208,11 +209,11 @@ def test_an_unknown_agent_is_refused_in_the_words_of_the_description(empty: Hive
 def test_a_spawn_waits_for_its_approval_and_the_queue_keeps_what_was_decided(hive: HiveProcess) -> None:
     (number,) = say(hive, '{"cmd":"request_spawn","name":"gamma","description":"to count"}')["ids"]
     (asked,) = say(hive, '{"cmd":"pending"}')["approvals"]
-    assert list(asked) == ["id", "agent", "kind", "commit_ref", "requested_at", "status", "description"]
+    assert list(asked) == ["id", "agent", "kind", "commit_ref", "requested_at", "status", "description", "requester"]
     assert asked["requested_at"].endswith("Z")
     assert {key: value for key, value in asked.items() if key != "requested_at"} == {
         "id": number, "agent": "gamma", "kind": "spawn", "commit_ref": "", "status": "pending",
-        "description": "to count",
+        "description": "to count", "requester": "operator",
     }  # fmt: skip
     assert say(hive, '{"cmd":"list"}')["agents"] == []
     with connected(hive) as client:

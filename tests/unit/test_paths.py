@@ -110,7 +110,7 @@ def test_the_trees_are_those_of_the_contract() -> None:
     assert paths.database == Path("/s/hive.sqlite")
     assert paths.agent_state("a") == Path("/s/agents/a/state")
     assert paths.agent_claude("a") == Path("/s/agents/a/claude")
-    assert paths.agent_config("a") == Path("/s/agents/a/config")
+    assert paths.agent_config("a") == Path("/s/proposed/a/config")
     assert paths.applied("a") == Path("/s/applied/a")
     assert paths.shared == Path("/s/shared")
     assert paths.agent_socket("a") == Path("/r/agents/a/mcp.sock")

@@ -74,7 +74,8 @@ async def subscribe_agent_status(hive: Hive, _: host.SubscribeAgentStatus) -> As
 
 
 def _row(hive: Hive, agent: Agent, unread: int, reminders: int) -> host.AgentStatusRow:
-    return status_row(agent, unread, reminders=reminders, needs_update=hive.fleet.needs_update(agent))
+    parent = agent.parent if agent.parent in hive.fleet else ""
+    return status_row(agent, unread, reminders=reminders, needs_update=hive.fleet.needs_update(agent), parent=parent)
 
 
 async def hello(hive: Hive, _: host.Hello) -> Response:
@@ -176,11 +177,12 @@ async def _to_each(hive: Hive, names: list[str], kind: JobKind, **params: Any) -
         succeeded(failed[0])
     if failed:
         raise FaultError(FaultKind(failed[0].error_kind), "\n".join(row.error for row in failed))
-    return Response(queued_dags=[row.id for row in ended])
+    return DONE
 
 
 async def _job(hive: Hive, kind: JobKind, name: str, **params: Any) -> Response:
-    return Response(queued_dags=[(await hive.queue.done(_draft(kind, name, **params))).id])
+    await hive.queue.done(_draft(kind, name, **params))
+    return DONE
 
 
 def _draft(kind: JobKind, name: str, **params: Any) -> JobDraft:
@@ -230,7 +232,8 @@ async def pending(hive: Hive, _: host.Pending) -> Response:
 
 
 async def approve(hive: Hive, ask: host.Approve) -> Response:
-    return Response(queued_dags=[(await hive.shape.approve(ask.id, ask.sha)).id])
+    await hive.shape.approve(ask.id, ask.sha)
+    return DONE
 
 
 async def deny(hive: Hive, ask: host.Deny) -> Response:

@@ -28,6 +28,7 @@ class Deployed:
 
     sha: str = ""
     settings: AgentSettings = field(default_factory=AgentSettings)
+    problem: str = ""  #: why it could not be read; no container is made from it
 
 
 @dataclass(kw_only=True)

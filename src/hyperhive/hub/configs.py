@@ -18,7 +18,7 @@ from hyperhive.hub.agents import Deployed
 from hyperhive.hub.config_reader import ConfigReader
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.host import DiffFile
-from hyperhive.protocol.ids import MANAGER, AgentName
+from hyperhive.protocol.ids import MANAGER, OPERATOR, AgentName
 from hyperhive.protocol.settings import AgentSettings
 from hyperhive.repos import proposed
 from hyperhive.repos.applied import Applied
@@ -48,7 +48,8 @@ class Configs:
 
     async def at(self, name: AgentName, sha: str) -> Deployed:
         """The settings of a commit in the applied repository; raises FaultError (`bad_config`)."""
-        return Deployed(sha=sha, settings=agent_toml.parse(await self.text(name, sha)))
+        text = await self.text(name, sha)
+        return Deployed(sha=sha, settings=await asyncio.to_thread(agent_toml.parse, text))  # hostile: it may take long
 
     async def live(self, name: AgentName, sha: str) -> Deployed:
         """What is deployed, for an agent that lives. When it cannot be read, as little is allowed as there is."""
@@ -56,7 +57,7 @@ class Configs:
             return await self.at(name, sha or await asyncio.to_thread(self._main, name))
         except FaultError as fault:
             log.error("the deployed config cannot be read", agent=name, error=fault.message)
-            return Deployed(sha=sha, settings=AgentSettings(allowed_recipients=[MANAGER]))
+            return Deployed(sha=sha, settings=AgentSettings(allowed_recipients=[MANAGER]), problem=fault.message)
 
     async def text(self, name: AgentName, sha: str) -> str:
         """agent.toml at that commit; empty where there is none, which means the defaults."""
@@ -87,9 +88,7 @@ class Configs:
     async def edit(self, name: AgentName, base: str, text: str, message: str) -> str:
         """The config at `base` with another agent.toml, as a commit of the operator's; its sha."""
         files = {agent_toml.FILE: text.encode()}
-        return await asyncio.to_thread(
-            lambda: self._applied(name).edit(base, files, message=message, author="operator <operator@hyperhive>")
-        )
+        return await asyncio.to_thread(lambda: self._applied(name).edit(base, files, message=message, author=OPERATOR))
 
     async def check(self, name: AgentName, sha: str, agents: Collection[str]) -> Deployed:
         """The settings of a commit, fit for this backend and these agents; raises FaultError (`bad_config`)."""

@@ -141,8 +141,6 @@ class Fleet:
         for row in await self.roster.list():
             name = AgentName(row.name)
             await self._join(Agent(row=row, config=await self.configs.live(name, row.deployed_sha)))
-        for agent in self.agents():
-            await self._propose_first(agent)
         for forgotten in set(self.mailbox.agents) - set(self.names()):  # the daemon was killed while destroying them
             await self.mailbox.forget(forgotten)
         adopted = {running.name: running for running in await self.house.runtime.adopt()}
@@ -215,12 +213,17 @@ class Fleet:
             raise
         return agent
 
+    async def repair_proposed(self) -> None:
+        """Whoever has no proposed repository gets one."""
+        for agent in self.agents():
+            await self._propose_first(agent)
+
     async def _propose_first(self, agent: Agent) -> None:
         """A proposed repository that says what is deployed, where there is none."""
         manager = self._members.get(MANAGER)
         try:
             files = {agent_toml.FILE: await self.configs.text(agent.name, agent.config.sha)}
-            await self.configs.propose_first(agent.name, files, manager.agent.row.uid if manager else agent.row.uid)
+            await self.configs.propose_first(agent.name, files, manager.agent.row.uid if manager else None)
         except (FaultError, OSError) as error:
             log.error("cannot make a config repository for proposals", agent=agent.name, error=str(error))
 
@@ -322,6 +325,16 @@ class Fleet:
             await self._record(agent, needs_login=needed)
             await self.notices.add(helper_event("needs_login" if needed else "logged_in", agent=agent.name))
 
+    def check_parent(self, name: AgentName, parent: str) -> None:
+        """Raises FaultError (`bad_config`) when the parent is steered, at whatever remove, by the agent itself."""
+        above = parent
+        for _ in range(len(self._members)):
+            if above == name:
+                raise FaultError(
+                    FaultKind.BAD_CONFIG, f"cannot use agent.toml: {parent!r} is steered by {name!r} itself"
+                )
+            above = self.get(above).parent if above in self else ""
+
     def needs_update(self, agent: Agent) -> bool:
         """Whether its container was made from other software than it would be made from now."""
         return agent.row.built_with not in ("", self.house.tooling.fingerprint)
@@ -350,6 +363,8 @@ class Fleet:
 
     async def _prepare(self, agent: Agent) -> ContainerSpec:
         house = self.house
+        if agent.config.problem:
+            agent.config = await self.configs.at(agent.name, agent.row.deployed_sha)
         document = self.document(agent)
         await asyncio.to_thread(directories.make_runtime, house.paths, agent.name, agent.row.uid, document)
         agent.furnished = True

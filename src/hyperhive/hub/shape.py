@@ -95,7 +95,7 @@ class Shape:
                 f"the config of {agent.name!r} was changed meanwhile: {agent.row.deployed_sha[:12]} is deployed now; "
                 "look at it and edit that",
             )
-        agent_toml.parse(text)
+        await asyncio.to_thread(agent_toml.parse, text)
         message = description or "Edited by the operator"
         sha = await self.configs.edit(agent.name, agent.row.deployed_sha, text, message)
         return await self._propose(agent.name, sha, sha, message, requester=OPERATOR, mid=None)
@@ -104,6 +104,7 @@ class Shape:
         self, name: AgentName, sha: str, ref: str, description: str, *, requester: str, mid: str | None
     ) -> ApprovalRow:
         config = await self.configs.check(name, sha, [*self.fleet.names(), name])
+        self.fleet.check_parent(name, config.settings.parent)
         agent = self.fleet.get(name) if name in self.fleet else None
         deployed = agent.row.deployed_sha if agent else ""
         beside = await self.configs.other_files(name, sha, deployed)
@@ -280,7 +281,7 @@ class Shape:
         current = next((row.tag for row in await self.deployed(name, 1000) if row.current), "")
         return host.AgentConfig(
             name=agent.name, sha=agent.config.sha, tag=current, text=text,
-            settings=[_in_effect(setting, agent) for setting in agent_toml.sources(text)],
+            settings=[_in_effect(setting, agent) for setting in await asyncio.to_thread(agent_toml.sources, text)],
             document=self.fleet.document(agent),
         )  # fmt: skip
 
@@ -301,6 +302,7 @@ class Shape:
         for agent in self.fleet.agents():
             if agent.row.deployed_sha:
                 await self.configs.show_main(agent.name, agent.row.deployed_sha)
+        await self.fleet.repair_proposed()
 
     async def begin(self, *, manager: bool) -> None:
         """The first jobs of this daemon: a manager where there is to be one; news of what is out of date."""

@@ -29,7 +29,9 @@ def state(agent: Agent) -> str:
     return agent.phase
 
 
-def status_row(agent: Agent, unread: int, *, reminders: int = 0, needs_update: bool = False) -> AgentStatusRow:
+def status_row(
+    agent: Agent, unread: int, *, reminders: int = 0, needs_update: bool = False, parent: str = ""
+) -> AgentStatusRow:
     shown = agent.running and agent.status_text
     return AgentStatusRow(
         name=agent.name,
@@ -40,7 +42,7 @@ def status_row(agent: Agent, unread: int, *, reminders: int = 0, needs_update: b
         deployed_sha=agent.row.deployed_sha[:12] or UNSET,
         pending_reminders=reminders,
         paused=agent.row.paused,
-        parent=agent.parent or UNSET,
+        parent=parent or UNSET,
         active_model=agent.model or UNSET,
         status_text=agent.status_text if shown else UNSET,
         status_set_at=rfc3339(agent.status_set_at) if shown else UNSET,

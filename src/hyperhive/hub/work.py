@@ -131,6 +131,7 @@ class Work:
         await self.configs.tag(name, f"building/{row.id}", sha)
         await run.say(f"building {sha[:12]}")
         config = await self.configs.check(name, sha, self._known_to(name))
+        self.fleet.check_parent(name, config.settings.parent)
         run.can_be_undone = name in self.fleet
         if name in self.fleet:
             await run.say("switching its container to it")

@@ -41,6 +41,7 @@ class HiveProcess:
         self.log = root / "hive.log"
         self.process: subprocess.Popen[bytes] | None = None
         self.prefix: tuple[str, ...] = ()  #: a command that executes its arguments: what the daemon is started by
+        self.manager = False  #: whether it makes a manager when it starts
         self.rehearsing = True  #: False: as with real credentials; then no agent of it may be given a turn
         self.paths.rehearsal.mkdir(parents=True)
 
@@ -63,6 +64,8 @@ class HiveProcess:
             **extra,
         }
         argv = [sys.executable, "-m", "hyperhive.cli", "serve", "--json"]
+        if not self.manager:
+            argv += ["--no-manager"]
         if self.rehearsing:
             argv += ["--rehearsal", str(self.paths.rehearsal)]
         with self.log.open("ab") as log:
@@ -128,6 +131,21 @@ class HiveProcess:
         assert isinstance(rows, list)
         return rows[0].body
 
+    def prepare(self, name: str, text: str) -> None:
+        """Before it is spawned: it begins with this agent.toml, as with one that an earlier version left."""
+        directory = self.paths.applied(name)
+        directory.mkdir(parents=True)
+        (directory / "agent.toml").write_text(text)
+
+    def configure(self, name: str, text: str) -> None:
+        """The operator writes the agent's agent.toml anew and approves it; returns when it is live."""
+        base = self.ask(host.Config(name=name)).config
+        assert isinstance(base, host.AgentConfig)
+        proposed = self.ask(host.EditConfig(name=name, text=text, base=base.sha)).approvals
+        assert isinstance(proposed, list)
+        assert isinstance(proposed[0].fetched_sha, str)
+        self.ask(host.Approve(id=proposed[0].id, sha=proposed[0].fetched_sha))
+
     def receipt(self, message: int) -> Receipt:
         receipt = self.ask(host.ReceiptFor(id=message)).receipt
         assert isinstance(receipt, Receipt)
@@ -167,10 +185,11 @@ class HiveProcess:
 
 
 @contextlib.contextmanager
-def running_hive() -> Iterator[tuple[HiveProcess, ScriptedModel]]:
+def running_hive(*, manager: bool = False) -> Iterator[tuple[HiveProcess, ScriptedModel]]:
     """A hive and its model, both fresh; everything is ended and removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="hh-", ignore_cleanup_errors=True) as root:
         hive = HiveProcess(Path(root))
+        hive.manager = manager
         with ScriptedModel(hive.paths.rehearsal_socket) as model:
             try:
                 yield hive.start(), model

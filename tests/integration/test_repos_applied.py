@@ -1,9 +1,11 @@
 """The hive's own repository of a config: commits, tags, main and what git itself sees in it."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
+import needs
 from config_house import git
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.repos.applied import Applied
@@ -234,3 +236,24 @@ def test_a_repository_is_seeded_nowhere_but_at_its_own_place(tmp_path: Path, wha
     assert not seed(proposed, "coder", FILES, uid=None, staging=tmp_path / "staging")
     assert list(elsewhere.iterdir()) == []
     assert list((tmp_path / "staging").iterdir()) == []
+
+
+def test_the_manager_fetches_what_is_applied_although_another_owns_it(applied: Applied, tmp_path: Path) -> None:
+    needs.root()
+    (tmp_path / "proposed").mkdir()
+    assert seed(tmp_path / "proposed", "coder", FILES, uid=21_004, staging=tmp_path / "staging")
+    config = tmp_path / "proposed/coder/config"
+    text = (config / ".git/config").read_text().replace("/applied/coder", str(applied.path))  # as its container has it
+    (config / ".git/config").write_text(text)
+    for directory in (tmp_path, *tmp_path.parents[:2]):
+        directory.chmod(directory.stat().st_mode | 0o011)
+    identity = ["setpriv", "--reuid=21004", "--regid=21004", "--clear-groups"]
+    fetch = ["git", "-C", str(config), "fetch", "-q", "applied"]
+    done = subprocess.run(
+        [*identity, *fetch], env={"PATH": "/usr/bin:/bin"}, capture_output=True, timeout=30, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (
+        git(config, "-c", "safe.directory=*", "rev-parse", "applied/main", "deployed/0").split()
+        == [applied.main()] * 2
+    )

@@ -23,9 +23,11 @@ _CONFIG: Final = """
 \temail = manager@hyperhive
 [remote "applied"]
 \turl = /applied/{name}/.git
+\tuploadpack = git -c safe.directory=/applied/{name}/.git upload-pack
 \tfetch = +refs/heads/*:refs/remotes/applied/*
 \tfetch = +refs/tags/*:refs/tags/*
 """
+"""The applied repository is the hive's own, and git reads nobody else's without being told that it may."""
 _IN_THE_WAY: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENOENT})
 
 

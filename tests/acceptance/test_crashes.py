@@ -175,13 +175,12 @@ def test_a_container_that_dies_again_and_again_is_given_up_loudly_and_start_trie
 
 def test_a_container_that_cannot_be_started_again_is_given_up_loudly_at_once(hive: HiveProcess) -> None:
     at_rest(hive)
-    applied = hive.paths.applied("a") / "agent.toml"
-    kept = applied.read_text()
-    applied.write_text("model = ")
+    state = hive.paths.agent_state("a")
+    away = state.rename(state.with_name("away"))
     os.kill(first_process(hive), signal.SIGKILL)
-    assert "agent.toml" in str(hive.until("a", lambda row: row.failed).failure)
+    assert "h-a" in str(hive.until("a", lambda row: row.failed).failure)
     eventually(lambda: bool(hive.ask(host.Inbox()).inbox))
-    applied.write_text(kept)
+    away.rename(state)
     start(hive)
     assert hive.status("a").running
 

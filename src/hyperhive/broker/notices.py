@@ -121,7 +121,7 @@ class Notices:
             if fault.kind in _PASSING:
                 stuck.add(recipient)
                 return
-            log.warning("a notice is dropped", recipient=recipient, reason=fault.message)
+            log.debug("a notice is dropped", recipient=recipient, reason=fault.message)
         await self._database.write(lambda connection: connection.execute(_SQL["settle"], {"id": number}).rowcount)
 
     async def _send(self, number: int, notice: Notice) -> None:

@@ -1,19 +1,14 @@
 """agent.toml: what the operator or the manager writes about an agent, into the settings its harness gets."""
 
-import contextlib
-import errno
 import itertools
-import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from hyperhive.config import schema, toml_lines
-from hyperhive.config.beneath import read_beneath
 from hyperhive.config.toml_lines import KeyPath
 from hyperhive.protocol import host
 from hyperhive.protocol.faults import FaultError, FaultKind
@@ -81,49 +76,6 @@ def sources(text: str) -> list[host.Setting]:
         )
         for path, value in schema.values(settings)
     ]
-
-
-def load(directory: Path) -> AgentSettings:
-    """The settings of the agent.toml in a directory that an agent may write; defaults when there is none.
-
-    Raises FaultError (`bad_config`) for a file that is not plain, not small, not UTF-8 or not right.
-    """
-    return parse(_read(directory))
-
-
-def deploy(proposed: Path, applied: Path, *, check: Callable[[AgentSettings], None] = lambda _: None) -> AgentSettings:
-    """Check the proposed agent.toml and put exactly that text in the applied directory, whole or not at all.
-
-    `check` looks at what the schema can't and raises FaultError (`bad_config`).
-    """
-    text = _read(proposed)
-    settings = parse(text)
-    check(settings)
-    temporary = applied / f".{FILE}"
-    temporary.write_text(text)
-    temporary.replace(applied / FILE)
-    return settings
-
-
-def seed(directory: Path, *, model: str | None, description: str) -> None:
-    """Write a first agent.toml for a new agent; one that is there is kept."""
-    whole = directory / f".{FILE}.new"
-    whole.write_text(template(model=model, description=description))
-    with contextlib.suppress(FileExistsError):
-        os.link(whole, directory / FILE)
-    whole.unlink()
-
-
-def _read(directory: Path) -> str:
-    try:
-        return read_beneath(directory, FILE, MAX_BYTES).decode()
-    except UnicodeDecodeError as error:
-        raise _bad(f"not UTF-8 at byte {error.start}") from None
-    except OSError as error:
-        if error.errno == errno.ENOENT:
-            return ""
-        reason = "it is a symbolic link" if error.errno == errno.ELOOP else str(error.strerror)
-        raise _bad(f"cannot open it: {reason}; put a plain file of at most {MAX_BYTES} bytes in its place") from None
 
 
 def _table(text: str) -> dict[str, Any]:

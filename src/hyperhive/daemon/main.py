@@ -37,7 +37,7 @@ from hyperhive.containers.host import Host, read_host
 from hyperhive.containers.runtime import Runtime
 from hyperhive.daemon import logs
 from hyperhive.daemon.claim import claimed
-from hyperhive.daemon.housekeeping import sweep
+from hyperhive.daemon.housekeeping import once, persist, sweep
 from hyperhive.daemon.systemd import notify
 from hyperhive.hub import directories
 from hyperhive.hub.asking import Asking
@@ -67,6 +67,7 @@ def serve(paths: Paths, *, rehearsal: Path | None, log_format: str = "auto", man
     `rehearsal` is the directory of the rehearsal model's socket: then no agent gets a network or a credential.
     """
     logs.configure(log_format)
+    os.umask(0o022)  # the manager reads what is applied; where nobody may look, the directory's own mode says so
     try:
         uvloop.run(_serve(paths, rehearsal, manager))
     except FaultError as fault:
@@ -100,6 +101,7 @@ async def hive_at(paths: Paths, *, rehearsal: Path | None) -> AsyncIterator[Hive
     await asyncio.to_thread(directories.make_hive, paths)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(claimed(paths.runtime_dir))
+        await asyncio.to_thread(directories.sweep, paths)
         database = await Database.open(paths.database)
         stack.push_async_callback(database.close)
         events = await EventLog.open(database)
@@ -157,9 +159,9 @@ async def hive_at(paths: Paths, *, rehearsal: Path | None) -> AsyncIterator[Hive
         await _open_timers(stack, asking)
         await stack.enter_async_context(shape.queue.running())
         for name, task in (
-            ("sweeper", sweep(mailbox, events, shape.queue.jobs)),
-            ("notices", notices.run()),
-            ("tags", shape.settle()),
+            ("sweeper", sweep(mailbox, events, shape.work, shape.queue.jobs)),
+            ("notices", persist("delivering notices", notices.run)),
+            ("tags", once("making git agree with the database", shape.settle)),
         ):
             stack.callback(asyncio.create_task(task, name=name).cancel)
         yield Hive(fleet=fleet, desk=desk, mailbox=mailbox, shape=shape, queue=shape.queue, asking=asking)
@@ -188,9 +190,7 @@ def _shape(database: Database, fleet: Fleet, configs: Configs, notices: Notices)
         reminders=Reminders(database, notices),
         submit=submit,
     )
-    queue = JobQueue(jobs, decisions, work.carry_out)
-    queue.on_ended = work.follow_up
-    queue.on_behind = fleet.hurry
+    queue = JobQueue(jobs, decisions, work)
     return Shape(
         fleet=fleet,
         configs=configs,

@@ -24,6 +24,8 @@ from hyperhive.repos.pinned import Pinned, decode
 READER_UID: Final = LAST_UID + 1
 """No agent has it: what reads one agent's repository can touch nothing of another's."""
 TIMEOUT_S: Final = 30.0
+AT_ONCE: Final = 2
+"""Repositories that are read at the same time: each may take the memory and the room of its limits."""
 
 _BOUNDS: Final = Limits(memory_bytes=512 << 20, cpu_percent=100, pids=16, tmp_bytes=1 << 20)
 _REPOSITORY: Final = "/run/reader/repository"
@@ -40,6 +42,7 @@ class ConfigReader:
         self._runtime = runtime
         self._uid = READER_UID if per_agent_uids else None
         self._limits = RepoLimits()
+        self._places = asyncio.Semaphore(AT_ONCE)
         self._locks: defaultdict[AgentName, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def read(self, name: AgentName, ref: str) -> Pinned:
@@ -48,7 +51,7 @@ class ConfigReader:
         Raises FaultError: `bad_commit` says what the hive does not take, `backend` that no container could be made,
         `storage` that there is no room for a copy.
         """
-        async with self._locks[name]:
+        async with self._locks[name], self._places:
             place = self._directory / name
             try:
                 await asyncio.to_thread(self._prepare, name, place)

@@ -68,8 +68,8 @@ class Configs:
 
     async def other_files(self, name: AgentName, sha: str, base: str) -> list[str]:
         """Files beside agent.toml that are not as in the base."""
-        changed = await self.diff(name, base, sha)
-        return [file.path for file in changed if file.path != agent_toml.FILE]
+        changed = await asyncio.to_thread(self._applied(name).changed, base or None, sha)
+        return [path for path in changed if path != agent_toml.FILE]
 
     async def diff(self, name: AgentName, base: str, sha: str) -> list[DiffFile]:
         return await asyncio.to_thread(self._applied(name).diff, base or None, sha)

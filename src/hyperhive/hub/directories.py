@@ -83,18 +83,21 @@ def remove_runtime(paths: Paths, name: AgentName) -> None:
 def purge(paths: Paths, name: AgentName) -> None:
     """Config, applied config, credentials and state: all of it, for good."""
     for directory in (paths.agent(name), paths.applied(name), paths.proposed / name):
+        moved = paths.state_dir / "staging" / f"removing-{uuid.uuid4().hex}"
         with contextlib.suppress(FileNotFoundError):  # moved first: where the manager writes, no tree can be removed
-            directory.rename(paths.state_dir / "staging" / f"removing-{uuid.uuid4().hex}")
-    sweep(paths)
+            directory.rename(moved)
+            trees.remove(moved)
 
 
 def sweep(paths: Paths) -> None:
-    """Remove what a killed daemon left half made or half removed."""
-    for entry in (paths.state_dir / "staging").iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            trees.remove(entry)
-        else:
-            entry.unlink()
+    """Remove what a killed daemon left half made or half removed. Nobody may be making anything meanwhile."""
+    for place in (paths.state_dir / "staging", paths.state_dir / "reading"):
+        with contextlib.suppress(FileNotFoundError):
+            for entry in place.iterdir():
+                if entry.is_dir() and not entry.is_symlink():
+                    trees.remove(entry)
+                else:
+                    entry.unlink()
 
 
 def give_proposed(paths: Paths, uid: int) -> None:

@@ -1,15 +1,16 @@
 """The one queue of container work: serial for each agent, a few agents at a time, kept over the daemon's death."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
 from hyperhive.broker.decisions import Decisions, Ending
 from hyperhive.broker.jobs import JobDraft, JobRow, Jobs, JobState
+from hyperhive.broker.notices import Notice
 from hyperhive.hub.background import Background
 from hyperhive.hub.changes import Changes
 from hyperhive.protocol.faults import FaultError, FaultKind
@@ -18,6 +19,7 @@ MAX_PARALLEL: Final = 4
 MAX_ATTEMPTS: Final = 5
 """Of one job: it is begun again when the hive ended in the middle of it, but not for ever."""
 STORE_AGAIN_S: Final = 5.0
+CANCELLED: Final = "cancelled by the operator"
 
 log = structlog.get_logger(__name__)
 
@@ -42,21 +44,31 @@ class Run:
         await self.jobs.log(self.job.id, [text])
 
 
-CarryOut = Callable[[Run], Awaitable[Ending]]
-"""Does a job and says how it ended; what it raises as FaultError is the job's failure."""
+class Worker(Protocol):
+    """Who does the jobs."""
+
+    async def carry_out(self, run: Run) -> Ending:
+        """Do a job and say how it ended; what it raises as FaultError is the job's failure."""
+
+    async def follow_up(self, job: JobRow) -> None:
+        """The job has ended, and that is written down."""
+
+    async def cancelled(self, job: JobRow) -> Sequence[Notice]:
+        """Whom to tell of a job that is taken back before it has begun."""
+
+    def hurry(self, agent: str) -> None:
+        """A job of the agent waits behind another one."""
 
 
 class JobQueue:
     """Begins what waits, in order. Enter `running()` once; leaving it stops the work where it is: the next hive begins
     those jobs again."""
 
-    def __init__(self, jobs: Jobs, decisions: Decisions, carry_out: CarryOut) -> None:
+    def __init__(self, jobs: Jobs, decisions: Decisions, worker: Worker) -> None:
         self.jobs = jobs
         self.changes = Changes()
-        self.on_ended: Callable[[JobRow], Awaitable[None]] = _nothing
-        self.on_behind: Callable[[str], None] = lambda _agent: None  #: a job waits behind another of that agent
         self._decisions = decisions
-        self._carry_out = carry_out
+        self._worker = worker
         self._waiting: dict[int, JobRow] = {}
         self._runs: dict[int, Run] = {}
         self._busy: set[str] = set()
@@ -94,9 +106,7 @@ class JobQueue:
         ends = self._ends.setdefault(number, set())
         ends.add(end)
         try:
-            row = await self.jobs.get(number)
-            if row is None:
-                raise _unknown(number)
+            row = await self._get(number)
             return row if row.state.ended else await end
         finally:
             ends.discard(end)
@@ -108,9 +118,7 @@ class JobQueue:
         with self.changes.subscribe() as changes:
             last, over = 0, False
             while not over:
-                row = await self.jobs.get(number)  # before its lines: once it has ended there are no more
-                if row is None:
-                    raise _unknown(number)
+                row = await self._get(number)  # before its lines: once it has ended there are no more
                 lines = await self.jobs.lines(number, last)
                 last = lines[-1][0] if lines else last
                 over = row.state.ended or not follow
@@ -122,7 +130,8 @@ class JobQueue:
         """Take back one that waits; give up one that runs, where that leaves everything as it was."""
         run = self._runs.get(number)
         if run is None:
-            row = await self.jobs.cancel(number, "cancelled by the operator")
+            told = await self._worker.cancelled(await self._get(number))
+            row = await self._decisions.cancel_job(number, CANCELLED, told)
             self._waiting.pop(number, None)
             await self._finish(row)
             return row
@@ -136,13 +145,19 @@ class JobQueue:
 
     # inside
 
+    async def _get(self, number: int) -> JobRow:
+        row = await self.jobs.get(number)
+        if row is None:
+            raise FaultError(FaultKind.UNKNOWN_JOB, f"there is no job {number}; hive jobs shows them")
+        return row
+
     def _changed(self, row: JobRow) -> None:
         self.changes.publish(str(row.id))
 
     async def _finish(self, row: JobRow) -> None:
         """It has ended and is written down: what follows from it, and then those who wait for it."""
         try:
-            await self.on_ended(row)
+            await self._worker.follow_up(row)
         finally:
             for end in self._ends.get(row.id, ()):
                 if not end.done():
@@ -152,7 +167,7 @@ class JobQueue:
         for row in rows:
             self._waiting[row.id] = row
             if row.agent in self._busy:
-                self.on_behind(row.agent)
+                self._worker.hurry(row.agent)
         self._begin_what_can()
 
     def _begin_what_can(self) -> None:
@@ -182,7 +197,7 @@ class JobQueue:
             text = f"the hive ended {MAX_ATTEMPTS} times while it did this; its log says why; then ask for it again"
             return Ending(state=JobState.FAILED, error=text, error_kind=FaultKind.INTERNAL)
         try:
-            return await self._carry_out(run)
+            return await self._worker.carry_out(run)
         except FaultError as fault:
             return Ending(state=JobState.FAILED, error=fault.message, error_kind=fault.kind)
         except Exception:  # the boundary of a job: it must end, and the log has the reason
@@ -196,7 +211,7 @@ class JobQueue:
             try:
                 row = await self._decisions.end(run.job.id, ending)
             except FaultError as fault:
-                if fault.kind is not FaultKind.STORAGE:
+                if fault.kind not in (FaultKind.STORAGE, FaultKind.TOO_FAST):
                     raise
                 log.error("cannot store how a job ended; trying again", job=run.job.id, error=fault.message)
                 await asyncio.sleep(STORE_AGAIN_S)
@@ -211,11 +226,3 @@ def succeeded(row: JobRow) -> JobRow:
         return row
     kind = FaultKind(row.error_kind) if row.error_kind in set(FaultKind) else FaultKind.WRONG_STATE
     raise FaultError(kind, row.error or f"job {row.id} was {row.state}")
-
-
-def _unknown(number: int) -> FaultError:
-    return FaultError(FaultKind.UNKNOWN_JOB, f"there is no job {number}; hive jobs shows them")
-
-
-async def _nothing(_row: JobRow) -> None:
-    return None

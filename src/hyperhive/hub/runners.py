@@ -48,7 +48,7 @@ class Runners:
         self.chronicle.changed(agent)
         return wire.Welcome(
             agent=agent.name,
-            role=agent.row.role,
+            role=agent.settings.role,
             epoch=epoch.number,
             paused=agent.row.paused,
             events_seen=seen,
@@ -81,7 +81,7 @@ class Runners:
 
     def send(self, agent: Agent, ask: wire.Send) -> Awaitable[wire.Sent]:
         among = check_allowed(agent, ask.to)
-        kind = wire.MessageKind.MANAGER if agent.row.role == _MANAGER_ROLE else wire.MessageKind.AGENT
+        kind = wire.MessageKind.MANAGER if agent.settings.role == _MANAGER_ROLE else wire.MessageKind.AGENT
         return self.mailbox.send(
             Draft(
                 sender=agent.name,
@@ -109,7 +109,7 @@ class Runners:
         others = [
             wire.Colleague(
                 name=other.name,
-                role=other.row.role,
+                role=other.settings.role,
                 state=state(other),
                 status_text=other.status_text,
                 description=other.row.description,
@@ -123,7 +123,7 @@ class Runners:
     async def whoami(self, agent: Agent, _: Nothing) -> wire.Whoami:
         return wire.Whoami(
             agent=agent.name,
-            role=agent.row.role,
+            role=agent.settings.role,
             unread=await self.mailbox.unread(agent.name),
             parent=agent.parent,
             tool_groups=list(agent.tool_groups),

@@ -260,7 +260,8 @@ class Shape:
             other = await self.approvals.previous_queued(row)
         else:
             return self.fleet.get(row.agent).row.deployed_sha if row.agent in self.fleet else ""
-        return other.fetched_sha or "" if other else ""
+        sha = other.fetched_sha if other else None
+        return sha if sha and await self.configs.has(AgentName(row.agent), sha) else ""
 
     async def deployed(self, name: str, limit: int) -> list[host.Deployment]:
         agent = self.fleet.get(name)

@@ -46,7 +46,7 @@ def status_row(
         active_model=agent.model or UNSET,
         status_text=agent.status_text if shown else UNSET,
         status_set_at=rfc3339(agent.status_set_at) if shown else UNSET,
-        role=agent.row.role,
+        role=agent.settings.role,
         container=container_name(agent.name),
         wanted=agent.wanted,
         state=state(agent),

@@ -18,7 +18,7 @@ from hyperhive.hub.agents import Agent, Deployed
 from hyperhive.hub.configs import FIRST_TAG, Configs
 from hyperhive.hub.fleet import Fleet
 from hyperhive.hub.helper_events import approval_resolved, helper_event
-from hyperhive.hub.queue import Run
+from hyperhive.hub.queue import CANCELLED, Run
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.ids import MANAGER, AgentName, known_form
 
@@ -47,7 +47,7 @@ class Work:
             cancelled = run.given_up.is_set()
             return Ending(
                 state=JobState.CANCELLED if cancelled else JobState.FAILED,
-                error="cancelled by the operator; everything is as it was" if cancelled else fault.message,
+                error=f"{CANCELLED}; everything is as it was" if cancelled else fault.message,
                 error_kind=fault.kind,
                 notices=await self._bad_news(run.job, fault.message),
             )
@@ -65,6 +65,14 @@ class Work:
             "approval_resolved",
             {"id": row.id, "approval_kind": row.kind, "status": row.status, "note": row.note or ""},
         )
+
+    async def cancelled(self, job: JobRow) -> list[Notice]:
+        """Whom to tell of a job that is taken back before it has begun."""
+        return await self._bad_news(job, CANCELLED)
+
+    def hurry(self, agent: str) -> None:
+        """A job of the agent waits behind another one."""
+        self.fleet.hurry(agent)
 
     async def show(self, row: ApprovalRow, *, deployed: bool) -> None:
         """The tags of an apply_commit as the database has it; harmless when they are there."""

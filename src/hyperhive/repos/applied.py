@@ -164,9 +164,11 @@ class Applied:
 
     def diff(self, base: str | None, sha: str) -> list[DiffFile]:
         """What `sha` has otherwise than `base`, by path, whole."""
-        old, new = _versions(self._contents(base)) if base else {}, _versions(self._contents(sha))
-        changed = sorted(path for path in {*old, *new} if old.get(path) != new.get(path))
-        return [diffs.diff(path, old.get(path), new.get(path)) for path in changed]
+        return [diffs.diff(path, old, new) for path, (old, new) in self._changes(base, sha).items()]
+
+    def changed(self, base: str | None, sha: str) -> list[str]:
+        """The paths of `diff`."""
+        return [*self._changes(base, sha)]
 
     def resolve(self, prefix: str) -> str | None:
         """The one commit whose sha begins so; None when there is none, or several."""
@@ -176,6 +178,11 @@ class Applied:
         except (ValueError, KeyError, pygit2.GitError):
             return None
         return sha if SHA.fullmatch(sha) and self.has(sha) else None
+
+    def _changes(self, base: str | None, sha: str) -> dict[str, tuple[Version | None, Version | None]]:
+        old, new = _versions(self._contents(base)) if base else {}, _versions(self._contents(sha))
+        pairs = {path: (old.get(path), new.get(path)) for path in sorted({*old, *new})}
+        return {path: (before, after) for path, (before, after) in pairs.items() if before != after}
 
     def _open(self) -> pygit2.Repository:
         try:

@@ -249,7 +249,6 @@ def put_trap(trap: str, path: Path) -> None:
         path.write_text("# " + "x" * (1 << 20))
 
 
-
 @pytest.mark.container
 def test_a_config_that_is_wrong_is_refused_with_every_fault_and_changes_nothing(hive: HiveProcess) -> None:
     at_rest(hive, "a")

@@ -10,7 +10,8 @@ from typing import Final
 import msgspec
 import structlog
 
-from hyperhive.api.endpoints import ENDPOINTS, Hive
+from hyperhive.api.endpoints import ENDPOINTS
+from hyperhive.api.hive import Hive
 from hyperhive.api.lines import lines
 from hyperhive.api.listener import bind, unbind
 from hyperhive.config.paths import Paths

@@ -15,7 +15,7 @@ import uvloop
 
 from hyperhive.api import host
 from hyperhive.api.agent import AgentDoors, AgentSide
-from hyperhive.api.endpoints import Hive
+from hyperhive.api.hive import Hive
 from hyperhive.broker.approvals import Approvals
 from hyperhive.broker.database import Database
 from hyperhive.broker.decisions import Decisions

@@ -49,12 +49,14 @@ class Worker(Protocol):
 
     async def carry_out(self, run: Run) -> Ending:
         """Do a job and say how it ended; what it raises as FaultError is the job's failure."""
+        ...
 
     async def follow_up(self, job: JobRow) -> None:
         """The job has ended, and that is written down."""
 
     async def cancelled(self, job: JobRow) -> Sequence[Notice]:
         """Whom to tell of a job that is taken back before it has begun."""
+        ...
 
     def hurry(self, agent: str) -> None:
         """A job of the agent waits behind another one."""

@@ -15,6 +15,7 @@ from hyperhive.hub.asking import Asking
 from hyperhive.hub.runners import Runners
 from hyperhive.hub.steering import Steering
 from hyperhive.protocol import agent as wire
+from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.ids import AgentName
 from hyperhive.protocol.rpc import Method, Peer
 
@@ -33,37 +34,48 @@ class AgentSide:
     steering: Steering
 
 
-Use = Callable[[Any, Agent, Any], Any]
-ENDPOINTS: Final[tuple[tuple[Method[Any, Any], str, Use], ...]] = (
-    (wire.RECV, "runners", Runners.recv),
-    (wire.READ, "runners", Runners.read),
-    (wire.ACK, "runners", Runners.ack),
-    (wire.RELEASE, "runners", Runners.release),
-    (wire.HEARTBEAT, "runners", Runners.heartbeat),
-    (wire.SEND, "runners", Runners.send),
-    (wire.RECEIPT, "runners", Runners.receipt),
-    (wire.SET_STATUS, "runners", Runners.set_status),
-    (wire.LIST_AGENTS, "runners", Runners.list_agents),
-    (wire.WHOAMI, "runners", Runners.whoami),
-    (wire.REPORT, "runners", Runners.report),
-    (wire.EVENTS, "runners", Runners.record),
-    (wire.ASK, "asking", Asking.ask),
-    (wire.ANSWER, "asking", Asking.answer),
-    (wire.REMIND, "asking", Asking.remind),
-    (wire.GET_LOOSE_ENDS, "asking", Asking.get_loose_ends),
-    (wire.CANCEL_LOOSE_END, "asking", Asking.cancel_loose_end),
-    # only for agents that have the tool group; Steering refuses the others
-    (wire.KILL, "steering", Steering.kill),
-    (wire.START, "steering", Steering.start),
-    (wire.RESTART, "steering", Steering.restart),
-    (wire.UPDATE, "steering", Steering.update),
-    (wire.REQUEST_SPAWN, "steering", Steering.request_spawn),
-    (wire.REQUEST_INIT_CONFIG, "steering", Steering.request_init_config),
-    (wire.REQUEST_APPLY_COMMIT, "steering", Steering.request_apply_commit),
-    (wire.GET_LOGS, "steering", Steering.get_logs),
-    (wire.GET_APPROVALS, "steering", Steering.get_approvals),
+EVERY_AGENT: Final = ""
+"""In the place of a tool group."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A method, the tool group that its caller must have, and who answers it."""
+
+    method: Method[Any, Any]
+    group: str
+    answers: Callable[[AgentSide], Callable[[Agent, Any], Any]]
+
+
+ENDPOINTS: Final[tuple[Endpoint, ...]] = (
+    Endpoint(wire.RECV, EVERY_AGENT, lambda side: side.runners.recv),
+    Endpoint(wire.READ, EVERY_AGENT, lambda side: side.runners.read),
+    Endpoint(wire.ACK, EVERY_AGENT, lambda side: side.runners.ack),
+    Endpoint(wire.RELEASE, EVERY_AGENT, lambda side: side.runners.release),
+    Endpoint(wire.HEARTBEAT, EVERY_AGENT, lambda side: side.runners.heartbeat),
+    Endpoint(wire.SEND, EVERY_AGENT, lambda side: side.runners.send),
+    Endpoint(wire.RECEIPT, EVERY_AGENT, lambda side: side.runners.receipt),
+    Endpoint(wire.SET_STATUS, EVERY_AGENT, lambda side: side.runners.set_status),
+    Endpoint(wire.LIST_AGENTS, EVERY_AGENT, lambda side: side.runners.list_agents),
+    Endpoint(wire.WHOAMI, EVERY_AGENT, lambda side: side.runners.whoami),
+    Endpoint(wire.REPORT, EVERY_AGENT, lambda side: side.runners.report),
+    Endpoint(wire.EVENTS, EVERY_AGENT, lambda side: side.runners.record),
+    Endpoint(wire.ASK, EVERY_AGENT, lambda side: side.asking.ask),
+    Endpoint(wire.ANSWER, EVERY_AGENT, lambda side: side.asking.answer),
+    Endpoint(wire.REMIND, EVERY_AGENT, lambda side: side.asking.remind),
+    Endpoint(wire.GET_LOOSE_ENDS, EVERY_AGENT, lambda side: side.asking.get_loose_ends),
+    Endpoint(wire.CANCEL_LOOSE_END, EVERY_AGENT, lambda side: side.asking.cancel_loose_end),
+    Endpoint(wire.KILL, "lifecycle", lambda side: side.steering.kill),
+    Endpoint(wire.START, "lifecycle", lambda side: side.steering.start),
+    Endpoint(wire.RESTART, "lifecycle", lambda side: side.steering.restart),
+    Endpoint(wire.UPDATE, "lifecycle", lambda side: side.steering.update),
+    Endpoint(wire.REQUEST_SPAWN, "approvals", lambda side: side.steering.request_spawn),
+    Endpoint(wire.REQUEST_INIT_CONFIG, "approvals", lambda side: side.steering.request_init_config),
+    Endpoint(wire.REQUEST_APPLY_COMMIT, "approvals", lambda side: side.steering.request_apply_commit),
+    Endpoint(wire.GET_LOGS, "diagnostics", lambda side: side.steering.get_logs),
+    Endpoint(wire.GET_APPROVALS, "approvals", lambda side: side.steering.get_approvals),
 )
-"""All an agent can ask, and whom the hive asks for it; beside `hello`, which needs to know the connection."""
+"""All an agent can ask, beside `hello`, which needs to know the connection."""
 
 
 @dataclass
@@ -120,8 +132,8 @@ class AgentDoors:
             return await side.runners.hello(agent, peer, params)
 
         peer.serve(wire.HELLO, hello)
-        for method, part, use in ENDPOINTS:
-            peer.serve(method, functools.partial(use, getattr(side, part), agent))
+        for endpoint in ENDPOINTS:
+            peer.serve(endpoint.method, functools.partial(_answer, endpoint, endpoint.answers(side), agent))
         return peer
 
     def _connected(self, agent: Agent, peers: set[Peer], peer: Peer) -> None:
@@ -136,6 +148,16 @@ class AgentDoors:
     def _left(self, agent: Agent, peers: set[Peer], peer: Peer) -> None:
         peers.discard(peer)
         self._side().runners.gone(agent, peer)
+
+
+def _answer(endpoint: Endpoint, answer: Callable[[Agent, Any], Any], agent: Agent, params: Any) -> Any:
+    if endpoint.group and endpoint.group not in agent.tool_groups:
+        raise FaultError(
+            FaultKind.NOT_ALLOWED,
+            f"cannot {endpoint.method.name}: this agent does not have the tool group {endpoint.group!r}; "
+            "ask the manager to do it",
+        )
+    return answer(agent, params)
 
 
 def _may_enter(agent: Agent, peer: Peer) -> bool:

@@ -21,7 +21,8 @@ _LOG_BYTES: Final = 256 * 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Steering:
-    """The manager's tools. Who asks is the agent whose socket it came through; the hive decides what it may."""
+    """The manager's tools. Who asks is the agent whose socket it came through; whether it has the tools at all is
+    decided where the call comes in."""
 
     fleet: Fleet
     shape: Shape
@@ -42,7 +43,6 @@ class Steering:
         return await self._act(agent, ask.name, JobKind.REBUILD)
 
     async def _act(self, agent: Agent, name: str, kind: JobKind) -> wire.JobAnswer:
-        _check_group(agent, "lifecycle")
         subject = self._subject(agent, name)
         if subject is agent:
             raise FaultError(FaultKind.NOT_ALLOWED, f"cannot {kind} yourself; the operator can")
@@ -57,17 +57,14 @@ class Steering:
     # requests
 
     async def request_spawn(self, agent: Agent, ask: wire.RequestSpawn) -> wire.Requested:
-        _check_group(agent, "approvals")
         return _requested(await self.shape.request_spawn(ask.name, ask.description, requester=agent.name, mid=ask.mid))
 
     async def request_init_config(self, agent: Agent, ask: wire.RequestSpawn) -> wire.Requested:
-        _check_group(agent, "approvals")
         return _requested(
             await self.shape.request_init_config(ask.name, ask.description, requester=agent.name, mid=ask.mid)
         )
 
     async def request_apply_commit(self, agent: Agent, ask: wire.RequestApplyCommit) -> wire.Requested:
-        _check_group(agent, "approvals")
         name = _known_as(ask.agent)
         if name in self.fleet or agent.name != MANAGER:
             self._subject(agent, name)
@@ -81,7 +78,6 @@ class Steering:
     # looking
 
     async def get_logs(self, agent: Agent, ask: wire.GetLogs) -> wire.LogLines:
-        _check_group(agent, "diagnostics")
         subject = self._subject(agent, ask.agent)
         lines = [
             line async for batch in self.fleet.logs(subject.name, lines=ask.lines, follow=False) for line in batch
@@ -89,7 +85,6 @@ class Steering:
         return wire.LogLines(lines=_newest_within(lines, _LOG_BYTES))
 
     async def get_approvals(self, agent: Agent, ask: wire.GetApprovals) -> wire.ApprovalList:
-        _check_group(agent, "approvals")
         rows = await self.shape.approvals.newest(ask.limit)
         return wire.ApprovalList(
             approvals=[_info(row) for row in rows if agent.name == MANAGER or row.requester == agent.name]
@@ -112,14 +107,6 @@ def check_ref(ref: str) -> None:
         raise FaultError(
             FaultKind.BAD_COMMIT,
             f"cannot propose {ref[:64]!r}: give the commit's id, 7 to 40 hex digits (git rev-parse HEAD), not a name",
-        )
-
-
-def _check_group(agent: Agent, group: str) -> None:
-    if group not in agent.tool_groups:
-        raise FaultError(
-            FaultKind.NOT_ALLOWED,
-            f"cannot do that: this agent does not have the tool group {group!r}; ask the manager",
         )
 
 

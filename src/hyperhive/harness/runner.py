@@ -17,6 +17,7 @@ def main() -> int:
 async def _run() -> int:
     import os
 
+    from hyperhive.harness import git
     from hyperhive.harness.assembly import Runner
     from hyperhive.harness.link import SupersededError
     from hyperhive.harness.log import say
@@ -26,6 +27,7 @@ async def _run() -> int:
         place = Surroundings.from_env(os.environ)
         document = read_document(place.config)
         place.enter()
+        git.configure(place.home, document)
     except UnusableError as error:
         say(str(error))
         return EXIT_UNUSABLE

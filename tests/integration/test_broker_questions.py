@@ -112,6 +112,23 @@ def test_only_the_one_who_was_asked_and_the_operator_answer(tmp_path: Path) -> N
     play(tmp_path, scene)
 
 
+def test_an_answer_that_is_given_again_is_the_same_answer_and_tells_nobody(tmp_path: Path) -> None:
+    async def scene(house: House) -> None:
+        question = await asked(house, target=GUARD)
+        first = await house.questions.answer(question.id, "left", by="guard")
+        changes: list[QuestionRow] = []
+        house.questions.on_change = changes.append
+        assert await house.questions.answer(question.id, "left", by="guard") == first
+        for text, by in (("right", "guard"), ("left", "operator")):
+            with pytest.raises(FaultError) as refused:
+                await house.questions.answer(question.id, text, by=by)
+            assert refused.value.kind is FaultKind.WRONG_STATE
+        assert [event["event"] for _, event in await told(house)] == ["question_asked", "question_answered"]
+        assert changes == []
+
+    play(tmp_path, scene)
+
+
 def test_two_answers_at_once_are_one_answer_and_one_message(tmp_path: Path) -> None:
     async def scene(house: House) -> None:
         question = await asked(house, target=GUARD)

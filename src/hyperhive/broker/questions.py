@@ -142,7 +142,8 @@ class Questions:
     async def answer(self, id: int, text: str, *, by: str) -> QuestionRow:
         """Answer as the one who was asked, or as the operator for anyone; the asker gets a message.
 
-        Raises FaultError: `unknown_question`, `not_allowed`, `wrong_state` when it is answered.
+        The same answer by the same one again changes nothing. Raises FaultError: `unknown_question`, `not_allowed`,
+        `wrong_state` when it is answered.
         """
         return await self._close("answer", {"id": id, "answer": storable(text), "by": by})
 
@@ -171,11 +172,13 @@ class Questions:
 
     async def _close(self, query: str, values: Mapping[str, Any]) -> QuestionRow:
         now = self._clock.now()
+        closed: list[QuestionRow] = []
 
         def end(connection: Connection) -> list[QuestionRow] | FaultError:
-            return _end(connection, query, {**values, "now": now}) or _refusal(connection, query, values)
+            closed[:] = _end(connection, query, {**values, "now": now})
+            return closed or _closed_so(connection, values) or _refusal(connection, query, values)
 
-        return (await self._database.write(end, self._tell))[0]
+        return (await self._database.write(end, lambda _: self._tell(closed)))[0]
 
     def _expire(self, now: float) -> "asyncio.Future[float]":
         values = {"now": now, "answer": EXPIRED, "by": WATCHDOG, "limit": BATCH}
@@ -272,6 +275,12 @@ def _end(connection: Connection, query: str, values: Mapping[str, Any]) -> list[
         if row.asker != row.answerer and (row.asker, row.asker_incarnation) != gone:
             outbox.put(connection, answered_notice(row), values["now"])
     return closed
+
+
+def _closed_so(connection: Connection, values: Mapping[str, Any]) -> list[QuestionRow]:
+    """The question when just this has closed it: the answer to that may have been lost."""
+    there = _rows(connection, "get", {"id": values["id"]})
+    return [row for row in there if (row.answerer, row.answer) == (values["by"], values["answer"])]
 
 
 def _refusal(connection: Connection, what: str, values: Mapping[str, Any]) -> FaultError:

@@ -32,10 +32,9 @@ class Asking:
     # an agent's
 
     async def ask(self, agent: Agent, ask: wire.Ask) -> wire.Asked:
-        target = THE_OPERATOR
-        if ask.to is not None and ask.to != OPERATOR:
-            target = party(self.fleet.get(ask.to))
-            check_allowed(agent, ask.to)
+        to = ask.to or OPERATOR
+        check_allowed(agent, to)
+        target = THE_OPERATOR if to == OPERATOR else party(self.fleet.get(to))
         if target.name == agent.name:
             raise FaultError(FaultKind.NOT_ALLOWED, "cannot ask yourself; set a reminder instead")
         row = await self.questions.ask(

@@ -135,8 +135,7 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     role: Annotated[
         Literal["agent", "manager"],
         Meta(
-            description="`agent` or `manager`: messages of a manager are marked as such, and it has all tool groups, "
-            "for every agent"
+            description="`agent` or `manager`: messages of a manager are marked as such, and it has all tool groups"
         ),
     ] = "agent"
     parent: Annotated[str, Meta(max_length=31, description="the agent that steers this one; empty: the manager")] = ""

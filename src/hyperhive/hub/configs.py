@@ -106,14 +106,16 @@ class Configs:
 
     async def complete_tags(self, name: AgentName, wanted: Mapping[str, tuple[str, str | None]]) -> None:
         """Add those that are missing."""
+        applied = self._applied(name)
+        if not await asyncio.to_thread((applied.path / ".git").exists):
+            return  # purged
         try:
-            applied = self._applied(name)
-            there = await asyncio.to_thread(lambda: applied.tags() if applied.exists() else None)
+            there = await asyncio.to_thread(applied.tags)
         except (FaultError, OSError) as error:
             log.error("cannot read the tags of a config repository", agent=name, error=str(error))
             return
         for tag, (sha, message) in wanted.items():
-            if there is not None and tag not in there and await self.has(name, sha):
+            if tag not in there and await self.has(name, sha):
                 await self.tag(name, tag, sha, message)
 
     async def go_live(self, name: AgentName, sha: str, tag: str) -> None:
@@ -131,15 +133,21 @@ class Configs:
     # repositories
 
     async def propose_first(self, name: AgentName, files: Mapping[str, str], manager_uid: int | None) -> bool:
-        """A proposed repository with these files; False when there is one, which is then not touched."""
+        """A proposed repository of what is deployed, or of these files where nothing is.
+
+        False when there is one, which is then not touched.
+        """
         return await asyncio.to_thread(self._seed, name, files, manager_uid)
 
     def _seed(self, name: AgentName, files: Mapping[str, str], manager_uid: int | None) -> bool:
+        applied = self._applied(name)
+        main = applied.main()
+        first = applied.export(main) if main else _encoded(files)
         link = self.paths.agent(name) / "config"
         with contextlib.suppress(FileExistsError, FileNotFoundError):
             link.symlink_to(Path("../../proposed") / name / "config")
         return proposed.seed(
-            self.paths.proposed, name, _encoded(files), uid=manager_uid, staging=self.paths.state_dir / "staging"
+            self.paths.proposed, name, first, uid=manager_uid, staging=self.paths.state_dir / "staging"
         )
 
     def _begin(self, name: AgentName, files: Mapping[str, str]) -> str:
@@ -157,8 +165,7 @@ class Configs:
         return applied.main() or self._begin(name, {agent_toml.FILE: agent_toml.template(model=None, description="")})
 
     def _has(self, name: AgentName, sha: str) -> bool:
-        applied = self._applied(name)
-        return applied.exists() and applied.has(sha)
+        return self._applied(name).has(sha)
 
     def _applied(self, name: AgentName) -> Applied:
         return Applied(self.paths.applied(name))

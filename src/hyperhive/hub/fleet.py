@@ -16,7 +16,6 @@ import structlog
 from hyperhive.broker.mailbox import Mailbox
 from hyperhive.broker.notices import Notice, Notices
 from hyperhive.broker.roster import Roster, Wanted
-from hyperhive.config import agent_toml
 from hyperhive.config.paths import Paths
 from hyperhive.containers.runtime import Exit, Running, Runtime
 from hyperhive.containers.spec import ContainerSpec
@@ -222,8 +221,7 @@ class Fleet:
         """A proposed repository that says what is deployed, where there is none."""
         manager = self._members.get(MANAGER)
         try:
-            files = {agent_toml.FILE: await self.configs.text(agent.name, agent.config.sha)}
-            await self.configs.propose_first(agent.name, files, manager.agent.row.uid if manager else None)
+            await self.configs.propose_first(agent.name, {}, manager.agent.row.uid if manager else None)
         except (FaultError, OSError) as error:
             log.error("cannot make a config repository for proposals", agent=agent.name, error=str(error))
 

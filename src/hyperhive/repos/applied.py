@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -15,16 +14,15 @@ from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.host import DiffFile
 from hyperhive.repos import commits, diffs, working_tree
 from hyperhive.repos.contents import Contents, collect
-from hyperhive.repos.diffs import Version
-from hyperhive.repos.layout import WITH_FILES, lay_out
-from hyperhive.repos.libgit2 import fetch_from, open_repository, signature
+from hyperhive.repos.diffs import Version, versions
+from hyperhive.repos.layout import WITH_FILES, cut_off, lay_out
+from hyperhive.repos.libgit2 import fetch_from, open_repository, put, signature
 from hyperhive.repos.limits import RepoLimits
-from hyperhive.repos.objects import LINK, SHA, identity, parse_commit
+from hyperhive.repos.objects import LINK, SHA, parse_commit
 from hyperhive.repos.pinned import Pinned
 
 _MAIN: Final = "refs/heads/main"
 _TAGS: Final = "refs/tags/"
-_KINDS: Final = {"commit": ObjectType.COMMIT, "tree": ObjectType.TREE, "blob": ObjectType.BLOB}
 _DEFAULT: Final = RepoLimits()
 
 
@@ -45,18 +43,14 @@ class Applied:
         """The first commit, as main and as deployed/0; an existing repository is kept. Returns main's sha."""
         if found := self.main():
             return found
-        fresh = self.path / ".git-fresh"
-        self.path.mkdir(parents=True, exist_ok=True)
-        trees.remove(fresh)
-        lay_out(fresh, WITH_FILES)
-        repository = open_repository(fresh)
-        entries = {path: commits.blob(repository, path.rpartition("/")[2], text) for path, text in files.items()}
-        sha = commits.commit(repository, None, entries, message=message)
-        collect(sha, fetch_from(repository), self._limits)
-        for name in (_MAIN, f"{_TAGS}deployed/0"):
-            repository.references.create(name, pygit2.Oid(hex=sha))
-        trees.remove(self._git)
-        fresh.rename(self._git)
+        self._lay_out()
+        with self._alone() as repository:
+            entries = {path: commits.blob(repository, path.rpartition("/")[2], text) for path, text in files.items()}
+            sha = commits.commit(repository, None, entries, message=message)
+            self._contents(sha)
+            for name in (f"{_TAGS}deployed/0", _MAIN):  # main the last: without it this is done again
+                self._unlock(name)
+                repository.references.create(name, pygit2.Oid(hex=sha), force=True)
         self.set_main(sha)
         return sha
 
@@ -71,14 +65,26 @@ class Applied:
             return None
 
     def store(self, pinned: Pinned) -> None:
-        """Keeps the commit under its own sha, with all beneath it and without its ancestors."""
+        """Keeps the commit under its own sha, with all beneath it and without its ancestors.
+
+        Where there is no repository it begins one, in which nothing is deployed.
+        """
+        self._lay_out()
         with self._alone() as repository:
-            for kind, data in reversed(pinned.objects):  # the commit last: when it is there, all of it is
-                if identity(kind, data) not in repository.odb:
-                    repository.write(_KINDS[kind], data)
+            put(repository, reversed(pinned.objects))  # the commit last: when it is there, all of it is
             parents = parse_commit(pinned.objects[0][1]).parents
             if any(parent not in repository.odb for parent in parents):
-                self._cut_off(pinned.sha)
+                cut_off(self._git, pinned.sha)
+
+    def export(self, sha: str) -> Pinned:
+        """The commit, for another repository to keep."""
+        contents = self._contents(sha)
+        return Pinned(
+            sha=sha,
+            objects=tuple(contents.objects.values()),
+            files=len(contents.files),
+            message=contents.commit.message,
+        )
 
     def has(self, sha: str) -> bool:
         """Whether the commit and all beneath it are there and whole."""
@@ -90,7 +96,7 @@ class Applied:
 
     def text(self, sha: str, path: str = "agent.toml") -> str | None:
         """None when the commit has no such file; raises FaultError (`bad_config`) when it is no text."""
-        version = _versions(self._contents(sha)).get(path)
+        version = versions(self._contents(sha)).get(path)
         if version is None:
             return None
         if version.mode == LINK:
@@ -157,7 +163,7 @@ class Applied:
         with self._alone() as repository:
             self._unlock(_MAIN)
             repository.references.create(_MAIN, pygit2.Oid(hex=sha), force=True)
-            working_tree.replace(self.path, _versions(contents))
+            working_tree.replace(self.path, versions(contents))
             self._unlock("index")
             repository.index.read_tree(pygit2.Oid(hex=contents.commit.tree))
             repository.index.write()
@@ -180,9 +186,22 @@ class Applied:
         return sha if SHA.fullmatch(sha) and self.has(sha) else None
 
     def _changes(self, base: str | None, sha: str) -> dict[str, tuple[Version | None, Version | None]]:
-        old, new = _versions(self._contents(base)) if base else {}, _versions(self._contents(sha))
+        old, new = versions(self._contents(base)) if base else {}, versions(self._contents(sha))
         pairs = {path: (old.get(path), new.get(path)) for path in sorted({*old, *new})}
         return {path: (before, after) for path, (before, after) in pairs.items() if before != after}
+
+    def _lay_out(self) -> None:
+        """An empty repository where there is none; by one rename, so that there is never a part of one."""
+        if self._git.exists():
+            return
+        fresh = self.path / ".git-fresh"
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            trees.remove(fresh)
+            lay_out(fresh, WITH_FILES)
+            fresh.rename(self._git)
+        except OSError as error:
+            raise self._broken(error) from error
 
     def _open(self) -> pygit2.Repository:
         try:
@@ -213,24 +232,3 @@ class Applied:
 
     def _contents(self, sha: str) -> Contents:
         return collect(sha, fetch_from(self._open()), self._limits)
-
-    def _cut_off(self, sha: str) -> None:
-        """Tells git that the history ends here."""
-        shallow = self._git / "shallow"
-        known = set(shallow.read_text().split()) if shallow.exists() else set()
-        if sha in known:
-            return
-        fresh = self._git / "shallow.new"
-        with fresh.open("w") as file:
-            file.write("".join(f"{one}\n" for one in sorted({*known, sha})))
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.chmod(0o644)
-        fresh.replace(shallow)
-
-
-def _versions(contents: Contents) -> dict[str, Version]:
-    return {
-        path: Version(mode=entry.mode, content=contents.objects[entry.sha][1])
-        for path, entry in contents.files.items()
-    }

@@ -8,6 +8,7 @@ import pygit2
 from pygit2.enums import DiffOption
 
 from hyperhive.protocol.host import DiffFile
+from hyperhive.repos.contents import Contents
 from hyperhive.repos.objects import FILE
 
 _LOOKED_AT: Final = 8000
@@ -20,6 +21,14 @@ class Version:
 
     mode: str
     content: bytes
+
+
+def versions(contents: Contents) -> dict[str, Version]:
+    """The files of a commit, by path."""
+    return {
+        path: Version(mode=entry.mode, content=contents.objects[entry.sha][1])
+        for path, entry in contents.files.items()
+    }
 
 
 def diff(path: str, old: Version | None, new: Version | None) -> DiffFile:

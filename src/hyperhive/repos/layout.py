@@ -1,5 +1,6 @@
 """A git repository made by hand: only what git needs to call it one, and a config that nobody else wrote."""
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -15,3 +16,18 @@ def lay_out(git: Path, config: str = BARE) -> None:
     for name, text in (("HEAD", "ref: refs/heads/main\n"), ("config", config)):
         (git / name).write_text(text)
         (git / name).chmod(0o644)
+
+
+def cut_off(git: Path, sha: str) -> None:
+    """Tells git that the history ends at this commit: its parents are not here."""
+    shallow = git / "shallow"
+    known = set(shallow.read_text().split()) if shallow.exists() else set()
+    if sha in known:
+        return
+    fresh = git / "shallow.new"
+    with fresh.open("w") as file:
+        file.write("".join(f"{one}\n" for one in sorted({*known, sha})))
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.chmod(0o644)
+    fresh.replace(shallow)

@@ -1,15 +1,17 @@
 """libgit2, set up so that nothing but the repository itself says how it is read."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 import pygit2
-from pygit2.enums import ConfigLevel, RepositoryOpenFlag
+from pygit2.enums import ConfigLevel, ObjectType, RepositoryOpenFlag
 
 from hyperhive.repos.contents import Fetch, check_size
-from hyperhive.repos.objects import bad_commit
+from hyperhive.repos.objects import bad_commit, identity
 
 _LEVELS: Final = (ConfigLevel.PROGRAMDATA, ConfigLevel.SYSTEM, ConfigLevel.XDG, ConfigLevel.GLOBAL)
+_KINDS: Final = {"commit": ObjectType.COMMIT, "tree": ObjectType.TREE, "blob": ObjectType.BLOB}
 
 
 def _set_up() -> None:
@@ -53,3 +55,10 @@ def fetch_from(repository: pygit2.Repository) -> Fetch:
             ) from None
 
     return fetch
+
+
+def put(repository: pygit2.Repository, objects: Iterable[tuple[str, bytes]]) -> None:
+    """Write verified objects; those that are there stay."""
+    for kind, data in objects:
+        if identity(kind, data) not in repository.odb:
+            repository.write(_KINDS[kind], data)

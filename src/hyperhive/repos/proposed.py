@@ -12,10 +12,13 @@ import pygit2
 from hyperhive.config import trees
 from hyperhive.config.beneath import Directory, open_directory
 from hyperhive.repos import commits, working_tree
-from hyperhive.repos.diffs import Version
-from hyperhive.repos.layout import WITH_FILES, lay_out
-from hyperhive.repos.libgit2 import open_repository
-from hyperhive.repos.objects import FILE
+from hyperhive.repos.contents import collect
+from hyperhive.repos.diffs import versions
+from hyperhive.repos.layout import WITH_FILES, cut_off, lay_out
+from hyperhive.repos.libgit2 import fetch_from, open_repository, put
+from hyperhive.repos.limits import RepoLimits
+from hyperhive.repos.objects import parse_commit
+from hyperhive.repos.pinned import Pinned
 
 _CONFIG: Final = """
 [user]
@@ -31,8 +34,10 @@ _CONFIG: Final = """
 _IN_THE_WAY: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENOENT})
 
 
-def seed(proposed: Path, name: str, files: Mapping[str, bytes], *, uid: int | None, staging: Path) -> bool:
-    """Makes `proposed/<name>/config` with one commit of the files; `uid` owns it. False when anything is there.
+def seed(proposed: Path, name: str, first: Pinned | Mapping[str, bytes], *, uid: int | None, staging: Path) -> bool:
+    """Makes `proposed/<name>/config` with one commit: the given one, or a new one of these files.
+
+    `uid` owns it. False when anything is there.
 
     `staging` is a directory of the hive's own on the same file system, where it is made. Harmless to repeat.
     """
@@ -41,23 +46,35 @@ def seed(proposed: Path, name: str, files: Mapping[str, bytes], *, uid: int | No
     fresh = staging / f"seed-{name}"
     trees.remove(fresh)
     try:
-        _make(fresh, name, files)
+        _make(fresh, name, first)
         _give(fresh, uid)
         return _put(fresh, proposed, name)
     finally:
         trees.remove(fresh)
 
 
-def _make(directory: Path, name: str, files: Mapping[str, bytes]) -> None:
+def _make(directory: Path, name: str, first: Pinned | Mapping[str, bytes]) -> None:
     directory.mkdir(parents=True)
-    lay_out(directory / ".git", WITH_FILES + _CONFIG.format(name=name))
-    repository = open_repository(directory / ".git")
-    entries = {path: commits.blob(repository, path.rpartition("/")[2], text) for path, text in files.items()}
-    sha = commits.commit(repository, None, entries, message=f"The config of {name}")
+    git = directory / ".git"
+    lay_out(git, WITH_FILES + _CONFIG.format(name=name))
+    repository = open_repository(git)
+    sha = _keep(repository, git, first) if isinstance(first, Pinned) else _commit(repository, name, first)
     repository.references.create("refs/heads/main", pygit2.Oid(hex=sha))
-    working_tree.write(directory, {path: Version(mode=FILE, content=text) for path, text in files.items()})
+    working_tree.write(directory, versions(collect(sha, fetch_from(repository), RepoLimits())))
     repository.index.read_tree(repository[sha].peel(pygit2.Tree))
     repository.index.write()
+
+
+def _keep(repository: pygit2.Repository, git: Path, pinned: Pinned) -> str:
+    put(repository, pinned.objects)
+    if parse_commit(pinned.objects[0][1]).parents:
+        cut_off(git, pinned.sha)
+    return pinned.sha
+
+
+def _commit(repository: pygit2.Repository, name: str, files: Mapping[str, bytes]) -> str:
+    entries = {path: commits.blob(repository, path.rpartition("/")[2], text) for path, text in files.items()}
+    return commits.commit(repository, None, entries, message=f"The config of {name}")
 
 
 def _give(directory: Path, uid: int | None) -> None:

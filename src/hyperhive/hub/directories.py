@@ -86,7 +86,7 @@ def purge(paths: Paths, name: AgentName) -> None:
         moved = paths.state_dir / "staging" / f"removing-{uuid.uuid4().hex}"
         with contextlib.suppress(FileNotFoundError):  # moved first: where the manager writes, no tree can be removed
             directory.rename(moved)
-            trees.remove(moved)
+            _discard(moved)
 
 
 def sweep(paths: Paths) -> None:
@@ -94,10 +94,15 @@ def sweep(paths: Paths) -> None:
     for place in (paths.state_dir / "staging", paths.state_dir / "reading"):
         with contextlib.suppress(FileNotFoundError):
             for entry in place.iterdir():
-                if entry.is_dir() and not entry.is_symlink():
-                    trees.remove(entry)
-                else:
-                    entry.unlink()
+                _discard(entry)
+
+
+def _discard(path: Path) -> None:
+    """Whatever it is: in a user's hive the manager may have put a link or a file in a directory's place."""
+    if path.is_dir() and not path.is_symlink():
+        trees.remove(path)
+    else:
+        path.unlink()
 
 
 def give_proposed(paths: Paths, uid: int) -> None:

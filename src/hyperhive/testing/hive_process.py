@@ -51,6 +51,7 @@ class HiveProcess:
         ready.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
             notify.bind(str(ready))
+            ready.chmod(0o777)  # the daemon may run as another user
             self.process = self.launch(NOTIFY_SOCKET=str(ready))
             self._await_ready(notify)
         return self
@@ -185,11 +186,14 @@ class HiveProcess:
 
 
 @contextlib.contextmanager
-def running_hive(*, manager: bool = False) -> Iterator[tuple[HiveProcess, ScriptedModel]]:
+def running_hive(
+    *, manager: bool = False, prefix: tuple[str, ...] = ()
+) -> Iterator[tuple[HiveProcess, ScriptedModel]]:
     """A hive and its model, both fresh; everything is ended and removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="hh-", ignore_cleanup_errors=True) as root:
         hive = HiveProcess(Path(root))
         hive.manager = manager
+        hive.prefix = prefix
         with ScriptedModel(hive.paths.rehearsal_socket) as model:
             try:
                 yield hive.start(), model
@@ -200,9 +204,9 @@ def running_hive(*, manager: bool = False) -> Iterator[tuple[HiveProcess, Script
                 hive.stop_all()
 
 
-def eventually(condition: Callable[[], bool]) -> None:
+def eventually(condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
     """For what no event announces: the state of the machine outside the hive."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + patience_s
     while not condition():
         assert time.monotonic() < deadline, "it did not come true in time"
         select.select([], [], [], 0.02)

@@ -11,7 +11,7 @@ from hyperhive.protocol import host
 from hyperhive.protocol.agent import GROUP_METHODS
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.testing.hive_process import HiveProcess, running_hive
-from shape_house import approval, asks, at_rest, events_to, inside, letters, spawned, told
+from manager_house import approval, asks, at_rest, events_to, inside, letters, spawned, told
 
 pytestmark = [pytest.mark.container, pytest.mark.claude, pytest.mark.timeout(180)]
 

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from hyperhive.api import jobs, lives, mail, proposals, questions, roster, watching
-from hyperhive.api.hive import Answer, Hive
+from hyperhive.api.answers import Answer
+from hyperhive.hub.hive import Hive
 from hyperhive.protocol import host
 
 ENDPOINTS: Final[dict[type[Any], Callable[[Hive, Any], Answer]]] = {

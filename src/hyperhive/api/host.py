@@ -11,10 +11,10 @@ import msgspec
 import structlog
 
 from hyperhive.api.endpoints import ENDPOINTS
-from hyperhive.api.hive import Hive
 from hyperhive.api.lines import lines
 from hyperhive.api.listener import bind, unbind
 from hyperhive.config.paths import Paths
+from hyperhive.hub.hive import Hive
 from hyperhive.protocol import host
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.framing import MAX_LINE, Overlong

@@ -2,8 +2,9 @@
 
 from collections.abc import AsyncIterator
 
+from hyperhive.api.answers import encoded_size
 from hyperhive.api.batches import in_batches, newest_within
-from hyperhive.api.hive import Hive, encoded_size
+from hyperhive.hub.hive import Hive
 from hyperhive.protocol import host
 from hyperhive.protocol.host import Response
 

@@ -2,8 +2,9 @@
 
 from typing import Any, Final
 
-from hyperhive.api.hive import DONE, Hive
+from hyperhive.api.answers import DONE
 from hyperhive.broker.jobs import JobDraft, JobKind, JobState
+from hyperhive.hub.hive import Hive
 from hyperhive.hub.queue import succeeded
 from hyperhive.protocol import host
 from hyperhive.protocol.faults import FaultError, FaultKind

@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator
 
 from msgspec import UNSET
 
+from hyperhive.api.answers import DONE, encoded_size
 from hyperhive.api.batches import newest_within
-from hyperhive.api.hive import DONE, Hive, encoded_size
+from hyperhive.hub.hive import Hive
 from hyperhive.protocol import host
 from hyperhive.protocol.host import Response
 

@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator
 
 from msgspec import structs
 
+from hyperhive.api.answers import DONE, encoded_size
 from hyperhive.api.batches import in_batches, newest_within
-from hyperhive.api.hive import DONE, Hive, encoded_size
 from hyperhive.broker.approvals import ApprovalRow
+from hyperhive.hub.hive import Hive
 from hyperhive.hub.steering import check_ref
 from hyperhive.protocol import host
 from hyperhive.protocol.host import Response

@@ -1,7 +1,8 @@
 """Questions and reminders."""
 
+from hyperhive.api.answers import DONE, encoded_size
 from hyperhive.api.batches import in_batches, newest_within
-from hyperhive.api.hive import DONE, Hive, encoded_size
+from hyperhive.hub.hive import Hive
 from hyperhive.protocol import host
 from hyperhive.protocol.host import Response
 from hyperhive.protocol.ids import OPERATOR

@@ -4,8 +4,9 @@ import os
 from collections.abc import AsyncIterator
 
 import hyperhive
-from hyperhive.api.hive import DONE, Hive
+from hyperhive.api.answers import DONE
 from hyperhive.hub.agents import Agent
+from hyperhive.hub.hive import Hive
 from hyperhive.hub.status import status_row
 from hyperhive.protocol import host
 from hyperhive.protocol.host import Response

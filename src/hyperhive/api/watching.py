@@ -4,8 +4,9 @@ from collections.abc import AsyncIterator
 
 from msgspec import UNSET
 
+from hyperhive.api.answers import encoded_size
 from hyperhive.api.batches import in_batches
-from hyperhive.api.hive import Hive, encoded_size
+from hyperhive.hub.hive import Hive
 from hyperhive.protocol import host
 from hyperhive.protocol.events import HiveEvent
 from hyperhive.protocol.host import Response

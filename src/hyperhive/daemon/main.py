@@ -15,7 +15,6 @@ import uvloop
 
 from hyperhive.api import host
 from hyperhive.api.agent import AgentDoors, AgentSide
-from hyperhive.api.hive import Hive
 from hyperhive.broker.approvals import Approvals
 from hyperhive.broker.database import Database
 from hyperhive.broker.decisions import Decisions
@@ -46,6 +45,7 @@ from hyperhive.hub.config_reader import ConfigReader
 from hyperhive.hub.configs import Configs
 from hyperhive.hub.desk import Desk
 from hyperhive.hub.fleet import Fleet, House
+from hyperhive.hub.hive import Hive
 from hyperhive.hub.plan import Tooling
 from hyperhive.hub.queue import JobQueue
 from hyperhive.hub.runners import Runners

@@ -1,0 +1,22 @@
+"""The hive as the operator meets it, by its socket or its pages."""
+
+from dataclasses import dataclass
+
+from hyperhive.broker.mailbox import Mailbox
+from hyperhive.hub.asking import Asking
+from hyperhive.hub.desk import Desk
+from hyperhive.hub.fleet import Fleet
+from hyperhive.hub.queue import JobQueue
+from hyperhive.hub.shape import Shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hive:
+    """All that the operator may see and do."""
+
+    fleet: Fleet
+    desk: Desk
+    mailbox: Mailbox
+    shape: Shape
+    queue: JobQueue
+    asking: Asking

@@ -119,7 +119,8 @@ class Work:
 
     def _was_there(self, run: Run) -> bool:
         """Whether the agent was there before this job, rather than made by its first attempt."""
-        return self.fleet.get(run.job.agent).row.created_at < run.job.created_at
+        first_try = run.job.started_at if run.job.started_at is not None else run.job.created_at
+        return self.fleet.get(run.job.agent).row.created_at < first_try
 
     async def _init_config(self, run: Run) -> Ending:
         name = AgentName(run.job.agent)
@@ -140,31 +141,34 @@ class Work:
         await run.say(f"building {sha[:12]}")
         config = await self.configs.check(name, sha, self._known_to(name))
         self.fleet.check_parent(name, config.settings.parent)
-        run.can_be_undone = name in self.fleet
-        if name in self.fleet:
+        is_new = name not in self.fleet or not self._was_there(run)
+        run.can_be_undone = not is_new
+        if is_new:
+            switched = await self._deploy_first(run, name, config)
+        else:
             await run.say("switching its container to it")
             switched = await self.fleet.switch(name, config, run.given_up)
-        else:
-            switched = await self._deploy_first(run, name, config)
         run.can_be_undone = False
-        return await self._deployed(run, row, config, switched=switched)
+        return await self._deployed(run, row, config, is_new=is_new, kicked=switched and not is_new)
 
     async def _deploy_first(self, run: Run, name: AgentName, config: Deployed) -> bool:
         """A config that was approved before there was an agent makes it; when that fails there is none."""
         await run.say("making the agent")
-        await self.fleet.make(name, {}, deployed=config)
+        if name not in self.fleet:  # else a first try, cut off by the hive's end, has made it
+            await self.fleet.make(name, {}, deployed=config)
         try:
             return await self.fleet.switch(name, config, run.given_up)
         except FaultError:
             await self.fleet.end(name, purge=False)
             raise
 
-    async def _deployed(self, run: Run, row: ApprovalRow, config: Deployed, *, switched: bool) -> Ending:
+    async def _deployed(self, run: Run, row: ApprovalRow, config: Deployed, *, is_new: bool, kicked: bool) -> Ending:
         agent, tag = self.fleet.get(row.agent), f"deployed/{row.id}"
+        event = "spawned" if is_new else "rebuilt"
         notices = [
-            helper_event("rebuilt", agent=agent.name, ok=True, sha=config.sha, tag=tag),
+            helper_event(event, agent=agent.name, ok=True, sha=config.sha, tag=tag),
             *await self._resolved(run.job, "approved", tag=tag),
-            *([_kick(agent, prompts.UPDATED)] if switched else []),
+            *([_kick(agent, prompts.UPDATED)] if kicked else []),
         ]
         self.fleet.chronicle.note(agent.name, "rebuilt", {"sha": config.sha, "tag": tag})
         return Ending(
@@ -282,7 +286,8 @@ class Work:
     async def _bad_news(self, job: JobRow, why: str) -> list[Notice]:
         """What the manager hears of a job that did not work."""
         tag = f"failed/{job.approval}" if job.kind is JobKind.DEPLOY else ""
-        event = {JobKind.SPAWN: "spawned", JobKind.DEPLOY: "rebuilt", JobKind.REBUILD: "rebuilt"}.get(job.kind)
+        deploy = "rebuilt" if job.agent in self.fleet else "spawned"
+        event = {JobKind.SPAWN: "spawned", JobKind.DEPLOY: deploy, JobKind.REBUILD: "rebuilt"}.get(job.kind)
         told = [helper_event(event, agent=job.agent, ok=False, note=why, tag=tag)] if event else []
         return [*told, *await self._resolved(job, "failed", note=why, tag=tag)]
 

@@ -11,7 +11,7 @@ from hyperhive.protocol import host
 from hyperhive.protocol.agent import GROUP_METHODS
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.testing.hive_process import HiveProcess, running_hive
-from manager_house import approval, asks, at_rest, events_to, inside, letters, spawned, told
+from manager_house import approval, asks, at_rest, events_to, inside, letters, refused, spawned, told, undecided
 
 pytestmark = [pytest.mark.container, pytest.mark.claude, pytest.mark.timeout(180)]
 
@@ -31,12 +31,6 @@ def hive() -> Iterator[HiveProcess]:
         spawned(hive, "deputy", DEPUTY)
         spawned(hive, "plain")
         yield hive
-
-
-def refused(answer: Any) -> str:
-    """The words of a refusal."""
-    assert answer.get("data", {}).get("kind") == "not_allowed", answer
-    return str(answer["message"])
 
 
 def first_process(hive: HiveProcess, container: str) -> int:
@@ -261,7 +255,7 @@ def test_nobody_becomes_the_parent_of_who_steers_it(hive: HiveProcess) -> None:
             propose(hive, name, f'parent = "{parent}"\n')
         assert fault.value.kind is FaultKind.BAD_CONFIG
         assert "parent" in fault.value.message or "steered" in fault.value.message
-    assert [row.id for row in hive.ask(host.Pending()).approvals or [] if row.status == "pending"] == []
+    assert undecided(hive) == []
 
 
 # who may write to whom

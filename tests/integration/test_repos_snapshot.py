@@ -82,3 +82,12 @@ def test_names_that_git_would_not_give_a_branch_stay_behind(repository: Reposito
     for name in ("a b", "x.lock", ".hidden", "new\nline", "é"):
         (repository.path / ".git/refs/heads" / name).write_text("x")
     assert {path.name for path in (take(repository) / "refs/heads").iterdir()} == {"main"}
+
+
+def test_a_directory_in_a_files_place_is_told_and_costs_no_descriptor(repository: Repository) -> None:
+    head = repository.path / ".git/HEAD"
+    head.unlink()
+    head.mkdir()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    assert "'HEAD' is not the plain file" in refusal(repository)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

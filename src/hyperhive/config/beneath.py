@@ -99,9 +99,10 @@ def _content(opened: int, name: str, max_bytes: int) -> bytes:
 
 @contextlib.contextmanager
 def _regular(opened: int, name: str) -> Iterator[BinaryIO]:
+    if not stat.S_ISREG(os.fstat(opened).st_mode):
+        os.close(opened)  # `open` refuses a directory's descriptor, and does not close it then
+        raise OSError(errno.EINVAL, "not a regular file", name)
     with open(opened, "rb") as file:
-        if not stat.S_ISREG(os.fstat(opened).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", name)
         yield file
 
 

@@ -69,12 +69,12 @@ class Roster:
 
     async def add(
         self, name: str, *, role: str = "agent", uid: int | None = None, wanted: Wanted = Wanted.UP,
-        description: str = "", model: str = "", parent: str = "",
+        description: str = "", model: str = "", parent: str = "", deployed_sha: str = "",
     ) -> AgentRow:  # fmt: skip
         """A new agent under a name that no living one has; raises FaultError (`name_taken`)."""
         values = {
             "name": name, "role": role, "uid": uid, "wanted": wanted.value, "description": description, "model": model,
-            "parent": parent, "created_at": self._clock.now(),
+            "parent": parent, "deployed_sha": deployed_sha, "created_at": self._clock.now(),
         }  # fmt: skip
 
         def insert(connection: Connection) -> AgentRow | FaultError:

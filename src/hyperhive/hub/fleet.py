@@ -202,10 +202,11 @@ class Fleet:
     async def _enlist(self, name: AgentName, uid: int | None, config: Deployed, description: str) -> Agent:
         settings = config.settings
         about = settings.description or description
-        await self.roster.add(name, uid=uid, role=settings.role, description=about)
+        row = await self.roster.add(
+            name, uid=uid, role=settings.role, description=about, parent=settings.parent, deployed_sha=config.sha
+        )
+        agent = Agent(row=row, config=config)
         try:
-            row = await self.roster.update(name, deployed_sha=config.sha, parent=settings.parent)
-            agent = Agent(row=row, config=config)
             await self._join(agent)
         except BaseException:
             await self.roster.destroy(name)  # without a mailbox and a door it is no agent

@@ -84,6 +84,21 @@ def test_a_stored_commit_keeps_its_sha_and_git_takes_its_missing_parents_for_the
     git(applied.path, "fsck", "--strict")
 
 
+def test_a_commit_on_top_of_one_whose_keeping_was_cut_off_has_a_history_that_ends(
+    applied: Applied, work: Path
+) -> None:
+    cut_off = applied.path / ".git/shallow.new"
+    cut_off.mkdir()  # where the end of the history would be written
+    with pytest.raises(FaultError) as caught:
+        applied.store(pinned(work))
+    assert caught.value.kind is FaultKind.STORAGE
+    cut_off.rmdir()
+    git(work, "commit", "-q", "--allow-empty", "-m", "three")
+    applied.store(pinned(work))
+    applied.tag("proposal/1", git(work, "rev-parse", "HEAD"))
+    git(applied.path, "fsck", "--strict")
+
+
 def test_a_commit_whose_blob_is_gone_is_not_there(applied: Applied, work: Path) -> None:
     commit = pinned(work)
     applied.store(commit)

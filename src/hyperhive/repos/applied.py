@@ -71,10 +71,10 @@ class Applied:
         """
         self._lay_out()
         with self._alone() as repository:
-            put(repository, reversed(pinned.objects))  # the commit last: when it is there, all of it is
             parents = parse_commit(pinned.objects[0][1]).parents
             if any(parent not in repository.odb for parent in parents):
-                cut_off(self._git, pinned.sha)
+                cut_off(self._git, pinned.sha)  # first: a commit on top of this one must find the history ended here
+            put(repository, reversed(pinned.objects))  # the commit last: when it is there, all of it is
 
     def export(self, sha: str) -> Pinned:
         """The commit, for another repository to keep."""

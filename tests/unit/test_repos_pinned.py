@@ -91,6 +91,14 @@ def test_an_object_too_many_is_found() -> None:
     assert "does not need" in refusal(output.written(sha))
 
 
+def test_the_daemon_counts_objects_while_it_reads_them_and_stops_at_what_a_commit_may_have() -> None:
+    output = Output()
+    sha = output.commit({"a": "1"})
+    for number in range(20):
+        output.add("blob", b"%d" % number)
+    assert "more objects" in refusal(output.written(sha), RepoLimits(files=5, depth=2))
+
+
 def test_an_object_that_is_there_twice_is_found() -> None:
     output = Output()
     sha = output.commit({"a": "1"})

@@ -24,3 +24,8 @@ class RepoLimits:
     def output_bytes(self) -> int:
         """Of a whole commit as `pinned.encode` writes it: contents, listings, frames."""
         return 2 * self.total_bytes + self.files * 1024 + self.commit_bytes
+
+    @property
+    def objects(self) -> int:
+        """Of a whole commit: itself, every file, every directory above one."""
+        return 1 + self.files * (self.depth + 1)

@@ -48,7 +48,7 @@ def decode(output: bytes, limits: RepoLimits = _DEFAULT) -> Pinned:
     head = _TAKEN.match(output)
     if not head:
         raise _forged("it does not begin with a commit")
-    sha, objects = head[1].decode(), _objects(output, head.end())
+    sha, objects = head[1].decode(), _objects(output, head.end(), limits.objects)
     contents = collect(sha, _fetch_from(objects), limits)
     if len(contents.objects) != len(objects):
         raise _forged("it has objects that the commit does not need")
@@ -60,7 +60,7 @@ def decode(output: bytes, limits: RepoLimits = _DEFAULT) -> Pinned:
     )
 
 
-def _objects(output: bytes, position: int) -> dict[tuple[str, str], bytes]:
+def _objects(output: bytes, position: int, most: int) -> dict[tuple[str, str], bytes]:
     found: dict[tuple[str, str], bytes] = {}
     while position < len(output):
         frame = _FRAME.match(output, position)
@@ -71,6 +71,8 @@ def _objects(output: bytes, position: int) -> dict[tuple[str, str], bytes]:
         key = (kind, identity(kind, data))
         if key in found:
             raise _forged("it has an object twice")
+        if len(found) == most:
+            raise _forged("it has more objects than a commit may need")
         found[key] = data
     return found
 

@@ -35,6 +35,10 @@ class Deployments:
         found = await self._read("get", {"agent": agent, "approval": approval})
         return found[0] if found else None
 
+    async def add(self, row: DeploymentRow) -> None:
+        """One that no job has made. The same number again is the newer one."""
+        await self._database.write(lambda connection: put(connection, row))
+
     async def forget(self, agent: str) -> None:
         """The agent's repository is gone for good, and its deployments with it."""
         await self._database.write(lambda connection: _SQL.rows(connection, "forget", {"agent": agent}))

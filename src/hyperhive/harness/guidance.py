@@ -77,7 +77,8 @@ MANAGING: Final = """\
 - An agent's config is the git repository `/agents/NAME/config`; `agent.toml` is its entry. Commit there, small and for
   one purpose each, then `request_apply_commit` with the full hash that `git rev-parse HEAD` prints. The hive pins
   that commit: what you commit later needs a request of its own. What is live is in `/applied/NAME`, read-only, and in
-  the git remote `applied`.
+  the git remote `applied`: begin every change with `git fetch applied && git reset --hard applied/main`, or you undo
+  what the operator changed.
 - `request_spawn` asks for a new agent with the usual config. To prepare its config before its first start, use
   `request_init_config`, wait for `config_ready`, commit, and `request_apply_commit`.
 - What is approved is built and goes live by itself; when that fails, the old config runs on and the note says why.

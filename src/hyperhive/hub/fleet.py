@@ -83,6 +83,7 @@ class Fleet:
     way_out: WayOut
     configs: Configs
     notices: Notices
+    taken_over: list[AgentName] = field(default_factory=list)  #: agents that an earlier version had made
     _members: dict[AgentName, _Member] = field(default_factory=dict)
     _background: Background = field(default_factory=Background)
     _existence: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -138,8 +139,11 @@ class Fleet:
 
     async def _find_again(self) -> None:
         for row in await self.roster.list():
-            name = AgentName(row.name)
-            await self._join(Agent(row=row, config=await self.configs.live(name, row.deployed_sha)))
+            config = await self.configs.live(AgentName(row.name), row.deployed_sha)
+            if not row.deployed_sha and config.sha:  # an earlier version kept a mere file: it is a commit now
+                row = await self.roster.update(row.name, deployed_sha=config.sha, parent=config.settings.parent)
+                self.taken_over.append(AgentName(row.name))
+            await self._join(Agent(row=row, config=config))
         for forgotten in set(self.mailbox.agents) - set(self.names()):  # the daemon was killed while destroying them
             await self.mailbox.forget(forgotten)
         adopted = {running.name: running for running in await self.house.runtime.adopt()}
@@ -226,16 +230,19 @@ class Fleet:
         except (FaultError, OSError) as error:
             log.error("cannot make a config repository for proposals", agent=agent.name, error=str(error))
 
-    async def end(self, name: AgentName, *, purge: bool) -> None:
-        """The agent is no more, and with `purge` nothing of it. May be repeated after a death in the middle of it."""
+    async def end(self, name: AgentName) -> None:
+        """The agent is no more; what is kept of it stays. May be repeated after a death in the middle of it."""
         async with self._existence:
             if name in self._members:
                 await self._retire(self._members[name])
             await self.mailbox.forget(name)
             await self.house.runtime.erase(container_name(name))
             await asyncio.to_thread(directories.remove_runtime, self.house.paths, name)
-            if purge:
-                await asyncio.to_thread(directories.purge, self.house.paths, name)
+
+    async def purge(self, name: AgentName) -> None:
+        """Delete all that is kept of an agent that is no more. May be repeated."""
+        async with self._existence:
+            await asyncio.to_thread(directories.purge, self.house.paths, name)
 
     async def _retire(self, member: _Member) -> None:
         agent = member.agent
@@ -336,7 +343,8 @@ class Fleet:
 
     def needs_update(self, agent: Agent) -> bool:
         """Whether its container was made from other software than it would be made from now."""
-        return agent.row.built_with not in ("", self.house.tooling.fingerprint)
+        made = bool(agent.row.built_with) or agent.running
+        return made and agent.row.built_with != self.house.tooling.fingerprint
 
     # sleep
 

@@ -69,7 +69,7 @@ def _is_reached(host: str, known: Sequence[Allowed]) -> bool:
 
 def _of_rank(old: AgentSettings, new: AgentSettings) -> Iterator[str]:
     if new.role != old.role and new.role == "manager":
-        yield "becomes a manager: it may steer every agent and propose changes to them"
+        yield "becomes a manager: it has all of the manager's tools, for the agents whose parent it is"
     had = TOOL_GROUPS if old.role == "manager" else old.tool_groups
     yield from _gained("gains tool groups", had, new.tool_groups)
     if new.parent != old.parent:

@@ -146,6 +146,11 @@ class Shape:
 
     async def approve(self, number: int, sha: str | None) -> JobRow:
         """Decide for it, once, and have it carried out; the job when it is done. Raises what it failed of."""
+        job = await self.order(number, sha)
+        return succeeded(await self.queue.ended(job.id))
+
+    async def order(self, number: int, sha: str | None) -> JobRow:
+        """Decide for it, once; the job that carries it out."""
         row = await self._row(number)
         await self._check_not_orphaned(row)
         kind = _KIND_OF_JOB.get(row.kind)
@@ -157,7 +162,7 @@ class Shape:
         draft = JobDraft(agent=row.agent, kind=kind, params=params, source="approval", requester=row.requester)
         _, job = await self.decisions.approve(number, sha=sha, job=draft)
         self.queue.admit(job)
-        return succeeded(await self.queue.ended(job.id))
+        return job
 
     async def deny(self, number: int, reason: str) -> None:
         row = await self._row(number)
@@ -295,6 +300,8 @@ class Shape:
         for row in await self.approvals.newest(_HISTORY):
             if row.kind == APPLY_COMMIT:
                 wanted.setdefault(row.agent, {}).update(tags(row))
+        for name in self.fleet.taken_over:
+            await self._begin_history(self.fleet.get(name))
         for agent in self.fleet.agents():
             for live in await self.deployments.of(agent.name, _HISTORY):
                 wanted.setdefault(agent.name, {})[f"deployed/{live.approval}"] = (live.sha, None)
@@ -304,6 +311,15 @@ class Shape:
             if agent.row.deployed_sha:
                 await self.configs.show_main(agent.name, agent.row.deployed_sha)
         await self.fleet.repair_proposed()
+
+    async def _begin_history(self, agent: Agent) -> None:
+        """What an earlier version deployed is the first deployment."""
+        await self.deployments.add(
+            DeploymentRow(
+                agent=agent.name, approval=0, sha=agent.row.deployed_sha, deployed_at=agent.row.created_at,
+                description="taken over from an earlier version",
+            )
+        )  # fmt: skip
 
     async def begin(self, *, manager: bool) -> None:
         """The first jobs of this daemon: a manager where there is to be one; news of what is out of date."""

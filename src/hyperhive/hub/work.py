@@ -159,7 +159,7 @@ class Work:
         try:
             return await self.fleet.switch(name, config, run.given_up)
         except FaultError:
-            await self.fleet.end(name, purge=False)
+            await self.fleet.end(name)
             raise
 
     async def _deployed(self, run: Run, row: ApprovalRow, config: Deployed, *, is_new: bool, kicked: bool) -> Ending:
@@ -225,7 +225,7 @@ class Work:
             raise self.fleet.unknown(name)
         await run.say("ending its container" + (" and deleting all that is kept of it" if purge else ""))
         incarnation = self.fleet.get(name).row.incarnation if name in self.fleet else None
-        await self.fleet.end(name, purge=purge)
+        await self.fleet.end(name)
         await self._forget(name, incarnation, purge=purge)
         self.fleet.chronicle.note(name, "destroyed", {"purged": purge})
         return _done(helper_event("destroyed", agent=name))
@@ -238,7 +238,7 @@ class Work:
         if not run.begun_before and not directories.has_kept_state(paths, name):
             raise self.fleet.unknown(name)
         await run.say("deleting all that is kept of it")
-        await self.fleet.end(name, purge=True)
+        await self.fleet.end(name)
         await self._forget(name, None, purge=True)
         return _done()
 
@@ -250,8 +250,9 @@ class Work:
             await self.reminders.forget(name, life)
         for row in await self.approvals.cancel_of(name, "the agent was destroyed"):
             await self.show(row, deployed=False)
-        if purge:
+        if purge:  # last: a proposal without its commit would have failed, and not been cancelled
             await self.deployments.forget(name)
+            await self.fleet.purge(name)
 
     async def _ended(self, name: AgentName) -> list[Any]:
         return [row for row in await self.fleet.roster.lives(name) if row.destroyed_at is not None]
@@ -298,6 +299,8 @@ def tags(row: ApprovalRow) -> dict[str, tuple[str, str | None]]:
     if sha is None:
         return {}
     shown: dict[str, tuple[str, str | None]] = {f"proposal/{row.id}": (sha, None)}
+    if row.status == "approved":
+        shown |= {f"approved/{row.id}": (sha, None), f"building/{row.id}": (sha, None)}
     if row.status in ("denied", "failed"):
         shown[f"{row.status}/{row.id}"] = (sha, row.note or f"{row.status} without a reason")
     return shown

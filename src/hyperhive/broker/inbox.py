@@ -30,6 +30,12 @@ def rows(connection: Connection, name: str, limit: int, unread_only: bool) -> li
     return [_row(row) for row in reversed(found)]
 
 
+def flow(connection: Connection, limit: int) -> list[InboxRow]:
+    """The newest messages between all, newest last."""
+    found = connection.execute(_SQL["flow"], {"limit": min(limit, MAX_LIST)}).fetchall()
+    return [_row(row) for row in reversed(found)]
+
+
 def dead_letters(connection: Connection) -> list[InboxRow]:
     """Oldest first."""
     return [_row(row) for row in connection.execute(_SQL["dead_letters"], {"limit": MAX_LIST})]

@@ -240,6 +240,17 @@ class Mailbox:
         """The newest messages to a recipient, newest last. Looking marks nothing."""
         return await self._database.read(lambda connection: inbox.rows(connection, name, limit, unread_only))
 
+    async def flow(self, limit: int = 50) -> list[InboxRow]:
+        """The newest messages between all, newest last."""
+        return await self._database.read(lambda connection: inbox.flow(connection, limit))
+
+    async def message(self, id: int) -> InboxRow:
+        """One message, whoever it is to. Raises FaultError (`unknown_message`)."""
+        found = await self._database.read(lambda connection: inbox.message(connection, id)) if may_be_id(id) else None
+        if found is None:
+            raise FaultError(FaultKind.UNKNOWN_MESSAGE, f"there is no message {id}")
+        return found
+
     async def unread(self, agent: str) -> int:
         """Queued messages of the agent, backed-off ones included."""
         return await self._database.read(lambda connection: inbox.unread(connection, agent))

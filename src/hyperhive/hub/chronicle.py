@@ -23,6 +23,7 @@ class Chronicle:
     def __init__(self, events: EventLog) -> None:
         self.events = events
         self.changes = Changes()
+        self.mail_changes = Changes()  #: the recipients of messages that went a step, any step
 
     def changed(self, agent: Agent) -> None:
         """Something that the roster shows of the agent is different now."""
@@ -34,7 +35,8 @@ class Chronicle:
         self.events.tell(kind, payload, agent).add_done_callback(_log_lost)
 
     def mail(self, change: MailChange) -> None:
-        """A message went a step that tells somebody something: sent, back in the queue, given up."""
+        """A message went a step; one that tells somebody something is an event: sent, back in the queue, given up."""
+        self.mail_changes.publish(change.recipient)
         if change.kind in _TOLD:
             written = self.events.tell(f"message_{change.kind}", msgspec.Raw(_encode(change)))
             written.add_done_callback(_log_lost)

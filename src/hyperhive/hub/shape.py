@@ -300,7 +300,7 @@ class Shape:
         for row in await self.approvals.newest(_HISTORY):
             if row.kind == APPLY_COMMIT:
                 wanted.setdefault(row.agent, {}).update(tags(row))
-        for name in self.fleet.taken_over:
+        for name in filter(self.fleet.__contains__, self.fleet.taken_over):
             await self._begin_history(self.fleet.get(name))
         for agent in self.fleet.agents():
             for live in await self.deployments.of(agent.name, _HISTORY):

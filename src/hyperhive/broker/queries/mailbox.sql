@@ -138,6 +138,10 @@ SELECT id, recipient, state, sent_at, attempts, read_at, settled_at, note, sende
 SELECT id, sender, recipient, kind, body, sent_at, state, in_reply_to, thread, attempts, note
   FROM messages WHERE recipient = :recipient ORDER BY id DESC LIMIT :limit;
 
+-- name: flow between all, newest first
+SELECT id, sender, recipient, kind, body, sent_at, state, in_reply_to, thread, attempts, note
+  FROM messages ORDER BY id DESC LIMIT :limit;
+
 -- name: unread_inbox, newest first
 SELECT id, sender, recipient, kind, body, sent_at, state, in_reply_to, thread, attempts, note
   FROM messages WHERE recipient = :recipient AND state = 'queued' ORDER BY id DESC LIMIT :limit;

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from hyperhive.protocol import host
-from hyperhive.protocol.ids import container_name
+from hyperhive.protocol.ids import AgentName, container_name
 from hyperhive.protocol.settings import AgentDocument
 from hyperhive.repos.applied import Applied
 from hyperhive.testing.hive_process import PATIENCE_S, HiveProcess, eventually, running_hive
@@ -80,7 +80,7 @@ class House:
         ours, found = Path("/proc/self/ns/pid").readlink(), set()
         for process in Path("/proc").glob("[0-9]*"):
             try:
-                if f"{place}/" in (process / "mountinfo").read_text():
+                if str(place) in (process / "mountinfo").read_text():
                     found.add((process / "ns/pid").readlink())
             except OSError:
                 continue  # it has ended
@@ -138,11 +138,14 @@ class House:
         config = self.hive.ask(host.Config(name=name)).config
         assert isinstance(config, host.AgentConfig)
         shas = {
-            "roster": row.deployed_sha, "main": Applied(self.paths.applied(name)).main(), "config": config.sha,
-            "deployment": live[0].sha if live else None, **({"agent.json": self.document(name).deployed_sha} if up else {}),
-        }  # fmt: skip
-        if len(set(shas.values())) != 1:
-            yield f"{name} is several things at once: {shas}"
+            "main": Applied(self.paths.applied(name)).main(),
+            "config": config.sha,
+            "deployment": live[0].sha if live else None,
+        }
+        if up:
+            shas["agent.json"] = self.document(name).deployed_sha
+        if len(set(shas.values())) != 1 or not row.deployed_sha or not config.sha.startswith(row.deployed_sha):
+            yield f"{name} is several things at once: {row.deployed_sha} {shas}"
         tags = Applied(self.paths.applied(name)).tags()
         for one in live:
             if tags.get(one.tag) != one.sha:
@@ -186,7 +189,7 @@ class House:
             (self.paths.state_dir / "applied", known | proposed),
             (self.paths.proposed, known | proposed),
             (self.paths.runtime_dir / "agents", set(names)),
-            (self.paths.containers, {container_name(name) for name in names}),
+            (self.paths.containers, {container_name(AgentName(name)) for name in names}),
         ):
             yield from (f"left over: {entry}" for entry in place.iterdir() if entry.name not in allowed)
 

@@ -1,0 +1,318 @@
+"""The daemon is killed after every step of whatever changes what an agent is, or whether it is."""
+
+import contextlib
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import needs
+from hyperhive.client import GoneError
+from hyperhive.protocol import host
+from hyperhive.protocol.faults import FaultError, FaultKind
+from hyperhive.protocol.host import LifecycleScope
+from killer import DIES, Killer
+from shape_house import Event, House, quiet_house
+
+pytestmark = [pytest.mark.container, pytest.mark.timeout(180)]
+
+REACHED_WITHIN_S = 20.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """What the operator asks for, and what must have become of it once all is quiet again."""
+
+    name: str
+    prepare: Callable[[House, int], host.AnyRequest]  #: make it possible, for the nth time; the request
+    agent: str = "a"
+    told: Sequence[Event] = ()  #: to the manager, each exactly once
+    kicks: int | None = None  #: how often the agent is told that its container is a new one; None: it is not the same
+    lives: bool = True  #: whether there is the agent afterwards
+    running: bool = True
+    status: str = ""  #: of the approval that the request decides about
+    kept: bool = True  #: whether its state is on the disk afterwards
+
+
+# what is asked for
+
+
+def there(house: House, name: str = "a") -> None:
+    """An agent that is up and never works."""
+    if name not in house.names():
+        house.hive.ask(host.Spawn(name=name))
+        house.hive.ask(host.SetPaused(name=name, paused=True))
+    house.hive.ask(host.Start(scope=LifecycleScope(agent_names=[name])))
+    house.hive.until(name, lambda row: row.running and bool(row.active_model))
+
+
+def gone(house: House, name: str = "a") -> None:
+    with contextlib.suppress(FaultError):
+        house.hive.ask(host.Destroy(name=name, purge=True))
+
+
+def entombed(house: House, name: str = "a") -> None:
+    there(house, name)
+    house.hive.ask(host.Destroy(name=name))
+
+
+def edited(house: House, text: str) -> host.Approval:
+    (proposal,) = house.hive.ask(host.EditConfig(name="a", text=text)).approvals or []
+    return proposal
+
+
+def approves(proposal: host.Approval) -> host.Approve:
+    assert isinstance(proposal.fetched_sha, str)
+    return host.Approve(id=proposal.id, sha=proposal.fetched_sha)
+
+
+def approve_spawn(house: House, _: int) -> host.AnyRequest:
+    gone(house)
+    (number,) = house.hive.ask(host.RequestSpawn(name="a")).ids or []
+    return host.Approve(id=number)
+
+
+def approve_init_config(house: House, nth: int) -> host.AnyRequest:
+    (number,) = house.hive.ask(host.RequestInitConfig(name=f"b{nth}")).ids or []
+    return host.Approve(id=number)
+
+
+def first_proposal(house: House, name: str, description: str = "") -> host.Approval:
+    (number,) = house.hive.ask(host.RequestInitConfig(name=name, description=description)).ids or []
+    house.hive.ask(host.Approve(id=number))
+    (proposal,) = house.hive.ask(host.RequestApplyCommit(name=name)).approvals or []
+    return proposal
+
+
+def approve_first_commit(house: House, nth: int) -> host.AnyRequest:
+    return approves(first_proposal(house, f"b{nth}"))
+
+
+def approve_bad_first_commit(house: House, nth: int) -> host.AnyRequest:
+    return approves(first_proposal(house, f"b{nth}", DIES))
+
+
+def approve_commit(house: House, nth: int) -> host.AnyRequest:
+    there(house)
+    return approves(edited(house, f"sleep_after = {1000 + nth}\n"))
+
+
+def approve_bad_commit(house: House, nth: int) -> host.AnyRequest:
+    there(house)
+    return approves(edited(house, f'sleep_after = {1000 + nth}\ndescription = "{DIES}"\n'))
+
+
+def deny(house: House, nth: int) -> host.AnyRequest:
+    there(house)
+    return host.Deny(id=edited(house, f"sleep_after = {1000 + nth}\n").id, reason="not now")
+
+
+def roll_back(house: House, nth: int) -> host.AnyRequest:
+    there(house)
+    if len(house.deployments("a")) == 1:
+        house.hive.configure("a", "sleep_after = 1000\n")
+    return host.Rollback(name="a")
+
+
+def destroy(house: House, nth: int) -> host.AnyRequest:
+    there(house)
+    edited(house, f"sleep_after = {1000 + nth}\n")
+    return host.Destroy(name="a")
+
+
+def destroy_and_purge(house: House, nth: int) -> host.AnyRequest:
+    there(house)
+    edited(house, f"sleep_after = {1000 + nth}\n")
+    return host.Destroy(name="a", purge=True)
+
+
+def purge(house: House, _: int) -> host.AnyRequest:
+    entombed(house)
+    return host.Purge(name="a")
+
+
+def revive(house: House, _: int) -> host.AnyRequest:
+    entombed(house)
+    return host.Revive(name="a")
+
+
+def start(house: House, _: int) -> host.AnyRequest:
+    there(house)
+    house.hive.ask(host.Kill(name="a"))
+    return host.Start(scope=LifecycleScope(agent_names=["a"]))
+
+
+def stop(house: House, _: int) -> host.AnyRequest:
+    there(house)
+    return host.Kill(name="a")
+
+
+def restart(house: House, _: int) -> host.AnyRequest:
+    there(house)
+    return host.Restart(name="a")
+
+
+def rebuild(house: House, _: int) -> host.AnyRequest:
+    there(house)
+    return host.Rebuild(name="a")
+
+
+def resolved(agent: str, status: str) -> Event:
+    return ("approval_resolved", agent, status)
+
+
+OPERATIONS = [
+    Operation(
+        name="approve a spawn", prepare=approve_spawn, status="approved",
+        told=[("spawned", "a", "ok"), resolved("a", "approved")],
+    ),
+    Operation(
+        name="approve an init_config", prepare=approve_init_config, agent="b{}", lives=False, status="approved",
+        told=[("config_ready", "b{}"), resolved("b{}", "approved")],
+    ),
+    Operation(
+        name="approve a first commit", prepare=approve_first_commit, agent="b{}", status="approved",
+        told=[("spawned", "b{}", "ok"), resolved("b{}", "approved")],
+    ),
+    Operation(
+        name="approve a first commit that fails", prepare=approve_bad_first_commit, agent="b{}", status="failed",
+        lives=False, told=[("spawned", "b{}", "failed"), resolved("b{}", "failed")],
+    ),
+    Operation(
+        name="approve a commit", prepare=approve_commit, status="approved", kicks=1,
+        told=[("rebuilt", "a", "ok"), resolved("a", "approved")],
+    ),
+    Operation(
+        name="approve a commit that fails", prepare=approve_bad_commit, status="failed", kicks=0,
+        told=[("rebuilt", "a", "failed"), resolved("a", "failed")],
+    ),
+    Operation(name="deny", prepare=deny, status="denied", kicks=0, told=[resolved("a", "denied")]),
+    Operation(
+        name="roll back", prepare=roll_back, kicks=1, told=[("rebuilt", "a", "ok"), resolved("a", "approved")]
+    ),
+    Operation(name="destroy", prepare=destroy, lives=False, told=[("destroyed", "a")]),
+    Operation(
+        name="destroy and purge", prepare=destroy_and_purge, lives=False, kept=False, told=[("destroyed", "a")]
+    ),
+    Operation(name="purge", prepare=purge, lives=False, kept=False),
+    Operation(name="revive", prepare=revive, told=[("spawned", "a", "ok")]),
+    Operation(name="start", prepare=start, kicks=1),
+    Operation(name="stop", prepare=stop, running=False, kicks=0, told=[("killed", "a")]),
+    Operation(name="restart", prepare=restart, kicks=1),
+    Operation(name="rebuild", prepare=rebuild, kicks=1, told=[("rebuilt", "a", "ok")]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name.replace(" ", "-"))
+def test_a_daemon_killed_after_any_step_of_it_carries_it_out_once(operation: Operation, tmp_path: Path) -> None:
+    needs.bwrap()
+    killer = Killer(tmp_path)
+    with quiet_house(killer.prefix) as house:
+        steps = rehearsed(house, killer, operation)
+        assert len(steps) >= 4
+        for nth, step in enumerate(worth_dying_at(steps), 1):
+            try:
+                killed_at(step, house, killer, operation, nth)
+            except AssertionError as error:
+                raise AssertionError(f"killed {step}: {error}") from error
+
+
+def rehearsed(house: House, killer: Killer, operation: Operation) -> list[str]:
+    """Done once with nobody dying: its steps, in their order."""
+    request = ready(house, operation, 0)
+    before = kicked(house, operation, 0)
+    killer.watch()
+    carried_out(house, request)
+    house.settle()
+    steps = killer.steps()
+    check(house, operation, 0, request, before)
+    return steps
+
+
+def worth_dying_at(steps: list[str]) -> list[str]:
+    """The first of all, when nothing is written down; and the end of each call, for that is how the next one begins.
+
+    Of calls that come again and again the first and the last.
+    """
+    ended = [step.rpartition(" ") for step in steps if step.startswith("after")]
+    last = {label: number for label, _, number in ended}
+    return [steps[0], *(f"{label} {number}" for label, _, number in ended if number in ("1", last[label]))]
+
+
+def killed_at(step: str, house: House, killer: Killer, operation: Operation, nth: int) -> None:
+    request = ready(house, operation, nth)
+    before = kicked(house, operation, nth)
+    killer.aim(step)
+    with contextlib.suppress(GoneError):
+        carried_out(house, request)
+    assert house.hive.process is not None
+    try:
+        house.hive.process.wait(REACHED_WITHIN_S)
+    except subprocess.TimeoutExpired:
+        killer.watch()
+        raise AssertionError(f"it came not so far; its steps were {killer.steps()}") from None
+    house.hive.start()
+    if step.startswith("before"):
+        untouched(house, request)
+        carried_out(house, request)
+    elif operation.status:
+        decided_already(house, request)
+    house.settle()
+    check(house, operation, nth, request, before)
+
+
+def ready(house: House, operation: Operation, nth: int) -> host.AnyRequest:
+    request = operation.prepare(house, nth)
+    house.settle()
+    house.news()
+    return request
+
+
+def carried_out(house: House, request: host.AnyRequest) -> None:
+    """Well or not: what must have become of it is checked."""
+    with contextlib.suppress(FaultError):
+        house.hive.ask(request)
+
+
+def untouched(house: House, request: host.AnyRequest) -> None:
+    """The hive died before it had written anything down."""
+    assert not house.news()
+    assert all(job.state not in ("queued", "running") for job in house.jobs())
+    if isinstance(request, host.Approve | host.Deny):
+        assert house.approval(request.id).status == "pending"
+
+
+def decided_already(house: House, request: host.AnyRequest) -> None:
+    with pytest.raises(FaultError) as refused:
+        house.hive.ask(request)
+    assert refused.value.kind is FaultKind.WRONG_STATE
+
+
+def check(house: House, operation: Operation, nth: int, request: host.AnyRequest, kicks_before: int) -> None:
+    name = operation.agent.format(nth)
+    told = Counter(tuple(word.format(nth) for word in event) for event in operation.told)
+    assert without_crashes(house.news()) == told
+    if isinstance(request, host.Approve | host.Deny):
+        assert house.approval(request.id).status == operation.status
+    assert (name in house.names()) == operation.lives
+    if operation.lives:
+        assert house.hive.status(name).running == operation.running
+    if operation.kicks is not None:
+        assert kicked(house, operation, nth) - kicks_before == operation.kicks
+    if not operation.kept:
+        paths = house.paths
+        left = [place for place in (paths.agent(name), paths.applied(name), paths.proposed / name) if place.exists()]
+        assert not left
+        assert all(row.status != "pending" for row in house.approvals())
+
+
+def without_crashes(told: Counter[Event]) -> Counter[Event]:
+    """A container that the killed daemon had started and that died without it is told of as any death."""
+    return Counter({event: count for event, count in told.items() if event[0] != "container_crash"})
+
+
+def kicked(house: House, operation: Operation, nth: int) -> int:
+    return house.kicks(operation.agent.format(nth)) if operation.kicks is not None else 0

@@ -131,3 +131,17 @@ def test_the_templates_are_right_as_they_are_and_with_their_suggestions_taken() 
     assert (settings.model, settings.description, settings.role) == ("opus", "reviews", "agent")
     assert (settings.allowed_recipients, settings.network.allow) == (["operator"], ["example.org"])
     assert agent_toml.parse(agent_toml.template(model=None, description="", role="manager")).role == "manager"
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('[network]\nallow = ["example.org\\n"]', "network.allow"),
+        ('[packages]\napt = ["curl\\n"]', "packages.apt"),
+        ('[tools]\nbuilt_in = ["Bash\\n"]', "tools.built_in"),
+        ('[env]\n"HOME\\n" = "x"', "env.HOME"),
+        ('[mcp_servers."hyperhive\\n"]\ncommand = "x"', "mcp_servers.hyperhive"),
+    ],
+)
+def test_a_name_does_not_end_in_a_line_break(text: str, key: str) -> None:
+    assert key in refusal(text)

@@ -23,7 +23,7 @@ HEARTBEAT_S: Final = 30
 LEASE_S: Final = 120
 
 MessageKey = Annotated[str, Meta(min_length=1, max_length=128)]
-Word = Annotated[str, Meta(max_length=16, pattern="^[a-z_]*$")]
+Word = Annotated[str, Meta(max_length=16, pattern=r"^[a-z_]*\Z")]
 Ids = Annotated[list[int], Meta(max_length=1024)]
 
 
@@ -421,7 +421,7 @@ class Arrived(Struct, frozen=True, kw_only=True):
 
 
 class SetModel(Struct, frozen=True, kw_only=True):
-    model: Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@\[\]-]*$")]
+    model: Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@\[\]-]*\Z")]
 
 
 class ModelSet(Struct, frozen=True, kw_only=True):

@@ -12,19 +12,19 @@ BUILT_IN_TOOLS: Final = ("Bash", "Edit", "Glob", "Grep", "Read", "Write")
 
 Seconds = Annotated[int, Meta(ge=0, le=365 * 86400)]
 Host = Annotated[
-    str, Meta(min_length=1, max_length=253, pattern=r"^[a-z0-9.*-]+(:[0-9]{1,5})?$", title="a host or host:port")
+    str, Meta(min_length=1, max_length=253, pattern=r"^[a-z0-9.*-]+(:[0-9]{1,5})?\Z", title="a host or host:port")
 ]
-PackageName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9+.-]{1,63}$", title="the name of a Debian package")]
-ToolName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$", title="the name of a tool, such as Bash")]
+PackageName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9+.-]{1,63}\Z", title="the name of a Debian package")]
+ToolName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}\Z", title="the name of a tool, such as Bash")]
 ToolGroup = Literal["lifecycle", "approvals", "diagnostics"]
 TOOL_GROUPS: Final[tuple[ToolGroup, ...]] = ("lifecycle", "approvals", "diagnostics")
 """Of the manager's tools: run state of others, requests for the operator, others' logs."""
 EnvName = Annotated[
-    str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128, title="letters, digits and _, no digit first")
+    str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\Z", max_length=128, title="letters, digits and _, no digit first")
 ]
 EntryName = Annotated[
     str,
-    Meta(pattern=r"^[A-Za-z0-9]([_-]?[A-Za-z0-9]){0,31}$", title="letters, digits, and single - or _ between them"),
+    Meta(pattern=r"^[A-Za-z0-9]([_-]?[A-Za-z0-9]){0,31}\Z", title="letters, digits, and single - or _ between them"),
 ]
 """Of an MCP server or a schedule. No double underscore: it parts server and tool in the names of tools."""
 
@@ -134,9 +134,7 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     )
     role: Annotated[
         Literal["agent", "manager"],
-        Meta(
-            description="`agent` or `manager`: messages of a manager are marked as such, and it has all tool groups"
-        ),
+        Meta(description="`agent` or `manager`: messages of a manager are marked as such, and it has all tool groups"),
     ] = "agent"
     parent: Annotated[str, Meta(max_length=31, description="the agent that steers this one; empty: the manager")] = ""
     tool_groups: Annotated[

@@ -134,6 +134,7 @@ def test_at_a_terminal_the_change_is_shown_and_exactly_that_commit_is_approved(
     asked = capsys.readouterr().err
     assert "! much memory" in asked
     assert "agent.toml  +1 -1" in asked
+    assert [line for part in hive.diffs[8] for file in part.files for line in file.lines if line not in asked] == []
     assert decisions(hive) == [host.Approve(id=8, sha=COMMIT)]
 
 

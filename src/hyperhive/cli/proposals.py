@@ -8,7 +8,7 @@ from typing import Final
 
 from hyperhive.cli import diff_rows
 from hyperhive.cli.hive import client
-from hyperhive.cli.output import CliError, put_rows
+from hyperhive.cli.output import CliError, put_rows, say
 from hyperhive.cli.safe import exact
 from hyperhive.client import Client
 from hyperhive.protocol import host
@@ -16,6 +16,8 @@ from hyperhive.protocol import host
 LEAST_OF_A_SHA: Final = 7
 """Characters with which git lets a commit be named."""
 APPLY_COMMIT: Final = "apply_commit"
+LINES_AT_ONCE: Final = 300
+"""Of a diff that is shown with the question; of a longer one only what changes how much."""
 
 
 def parts_of(request: host.Diff) -> list[host.Response]:
@@ -53,7 +55,11 @@ def full_sha(row: host.Approval | None, sha: str) -> str:
 def show(row: host.Approval) -> str:
     """Show on stderr what an approval is about; the commit that was shown, empty when there is none."""
     diff = diff_in(parts_of(host.Diff(id=row.id))) if row.kind == APPLY_COMMIT else _without_a_commit(row)
-    put_rows(diff_rows.summary(diff), stderr=True)
+    if sum(len(file.lines) for file in diff.files) <= LINES_AT_ONCE:
+        put_rows(diff_rows.rows(diff), stderr=True)
+    else:
+        put_rows(diff_rows.summary(diff), stderr=True)
+        say(f"the diff is long: `hive diff {row.id}` shows its lines")
     return diff.sha
 
 

@@ -145,7 +145,7 @@ class Jobs:
         return found[0] if found else None
 
     async def unfinished(self) -> list[JobRow]:
-        """What is queued or running, oldest first."""
+        """What is running and then what is queued, each oldest first."""
         return await self._read("unfinished", {})
 
     async def newest(self, limit: int, agent: str | None = None) -> list[JobRow]:

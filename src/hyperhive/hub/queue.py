@@ -1,7 +1,8 @@
 """The one queue of container work: serial for each agent, a few agents at a time, kept over the daemon's death."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -54,8 +55,8 @@ class Worker(Protocol):
     async def follow_up(self, job: JobRow) -> None:
         """The job has ended, and that is written down."""
 
-    async def cancelled(self, job: JobRow) -> Sequence[Notice]:
-        """Whom to tell of a job that is taken back before it has begun."""
+    async def bad_news(self, job: JobRow, why: str) -> Sequence[Notice]:
+        """Whom to tell of a job that comes to nothing without having been carried out to its end."""
         ...
 
     def hurry(self, agent: str) -> None:
@@ -89,14 +90,7 @@ class JobQueue:
 
     async def submit(self, draft: JobDraft) -> JobRow:
         """Queue it; a job that says the same and waits already is given instead."""
-        row = await self.jobs.add(draft)
-        self.admit(row)
-        return row
-
-    def admit(self, row: JobRow) -> None:
-        """A job that is in the database already."""
-        if not row.state.ended and row.id not in self._runs:
-            self._admit([row])
+        return await self.jobs.add(draft)
 
     async def done(self, draft: JobDraft) -> JobRow:
         """Queue it and wait until it is done; raises FaultError when it fails."""
@@ -132,7 +126,7 @@ class JobQueue:
         """Take back one that waits; give up one that runs, where that leaves everything as it was."""
         run = self._runs.get(number)
         if run is None:
-            told = await self._worker.cancelled(await self._get(number))
+            told = await self._worker.bad_news(await self._get(number), CANCELLED)
             row = await self._decisions.cancel_job(number, CANCELLED, told)
             self._waiting.pop(number, None)
             await self._finish(row)
@@ -154,6 +148,9 @@ class JobQueue:
         return row
 
     def _changed(self, row: JobRow) -> None:
+        """It is stored so. One that is queued waits here from now on, also when whoever asked for it has gone."""
+        if row.state is JobState.QUEUED:
+            self._admit([row])
         self.changes.publish(str(row.id))
 
     async def _finish(self, row: JobRow) -> None:
@@ -185,7 +182,7 @@ class JobQueue:
     async def _run(self, run: Run) -> None:
         row = run.job
         try:
-            run.job = await self.jobs.begin(row.id)
+            run.job = await self._stored(row.id, lambda: self.jobs.begin(row.id))
             await self._end(run, await self._outcome(run))
         except FaultError as fault:
             log.error("a job could not be begun", job=row.id, agent=row.agent, error=fault.message)
@@ -197,29 +194,35 @@ class JobQueue:
     async def _outcome(self, run: Run) -> Ending:
         if run.job.attempts > MAX_ATTEMPTS:
             text = f"the hive ended {MAX_ATTEMPTS} times while it did this; its log says why; then ask for it again"
-            return Ending(state=JobState.FAILED, error=text, error_kind=FaultKind.INTERNAL)
+            return await self._failed(run.job, text)
         try:
             return await self._worker.carry_out(run)
         except FaultError as fault:
             return Ending(state=JobState.FAILED, error=fault.message, error_kind=fault.kind)
         except Exception:  # the boundary of a job: it must end, and the log has the reason
             log.exception("a job failed in an unexpected way", job=run.job.id, kind=run.job.kind, agent=run.job.agent)
-            text = "it failed in an unexpected way; the daemon's log has the reason"
-            return Ending(state=JobState.FAILED, error=text, error_kind=FaultKind.INTERNAL)
+            return await self._failed(run.job, "it failed in an unexpected way; the daemon's log has the reason")
+
+    async def _failed(self, job: JobRow, text: str) -> Ending:
+        told: Sequence[Notice] = ()
+        with contextlib.suppress(FaultError):  # the job's end matters more
+            told = await self._worker.bad_news(job, text)
+        return Ending(state=JobState.FAILED, error=text, error_kind=FaultKind.INTERNAL, notices=told)
 
     async def _end(self, run: Run, ending: Ending) -> None:
+        row = await self._stored(run.job.id, lambda: self._decisions.end(run.job.id, ending))
+        await self._finish(row)
+
+    async def _stored(self, number: int, store: Callable[[], Awaitable[JobRow]]) -> JobRow:
         """Written down, however long the disk refuses it: until then the agent has no other job."""
         while True:
             try:
-                row = await self._decisions.end(run.job.id, ending)
+                return await store()
             except FaultError as fault:
                 if fault.kind not in (FaultKind.STORAGE, FaultKind.TOO_FAST):
                     raise
-                log.error("cannot store how a job ended; trying again", job=run.job.id, error=fault.message)
+                log.error("cannot store how a job goes; trying again", job=number, error=fault.message)
                 await asyncio.sleep(STORE_AGAIN_S)
-            else:
-                await self._finish(row)
-                return
 
 
 def succeeded(row: JobRow) -> JobRow:

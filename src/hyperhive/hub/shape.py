@@ -161,7 +161,6 @@ class Shape:
             params["parent"] = row.requester
         draft = JobDraft(agent=row.agent, kind=kind, params=params, source="approval", requester=row.requester)
         _, job = await self.decisions.approve(number, sha=sha, job=draft)
-        self.queue.admit(job)
         return job
 
     async def deny(self, number: int, reason: str) -> None:
@@ -188,7 +187,6 @@ class Shape:
             description=description,
         )  # fmt: skip
         self.fleet.chronicle.note(agent.name, "approval_added", {"id": row.id, "approval_kind": row.kind})
-        self.queue.admit(job)
         return succeeded(await self.queue.ended(job.id))
 
     async def _earlier(self, agent: Agent, to: int | None) -> DeploymentRow:

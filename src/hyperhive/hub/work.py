@@ -49,7 +49,7 @@ class Work:
                 state=JobState.CANCELLED if cancelled else JobState.FAILED,
                 error=f"{CANCELLED}; everything is as it was" if cancelled else fault.message,
                 error_kind=fault.kind,
-                notices=await self._bad_news(run.job, fault.message),
+                notices=await self.bad_news(run.job, fault.message),
             )
 
     async def follow_up(self, job: JobRow) -> None:
@@ -65,10 +65,6 @@ class Work:
             "approval_resolved",
             {"id": row.id, "approval_kind": row.kind, "status": row.status, "note": row.note or ""},
         )
-
-    async def cancelled(self, job: JobRow) -> list[Notice]:
-        """Whom to tell of a job that is taken back before it has begun."""
-        return await self._bad_news(job, CANCELLED)
 
     def hurry(self, agent: str) -> None:
         """A job of the agent waits behind another one."""
@@ -284,8 +280,8 @@ class Work:
             return []
         return [approval_resolved(await self._approval(job), status, note, tag)]
 
-    async def _bad_news(self, job: JobRow, why: str) -> list[Notice]:
-        """What the manager hears of a job that did not work."""
+    async def bad_news(self, job: JobRow, why: str) -> list[Notice]:
+        """What the manager, and whoever asked for it, hear of a job that did not work."""
         tag = f"failed/{job.approval}" if job.kind is JobKind.DEPLOY else ""
         deploy = "rebuilt" if job.agent in self.fleet else "spawned"
         event = {JobKind.SPAWN: "spawned", JobKind.DEPLOY: deploy, JobKind.REBUILD: "rebuilt"}.get(job.kind)

@@ -14,8 +14,8 @@ SELECT count(*) AS queued FROM jobs INDEXED BY jobs_open WHERE state = 'queued' 
 -- name: get
 SELECT * FROM jobs WHERE id = :id;
 
--- name: unfinished
-SELECT * FROM jobs INDEXED BY jobs_open WHERE state = 'queued' OR state = 'running' ORDER BY id;
+-- name: unfinished, first what runs
+SELECT * FROM jobs INDEXED BY jobs_open WHERE state = 'queued' OR state = 'running' ORDER BY state = 'queued', id;
 
 -- name: newest
 SELECT * FROM jobs ORDER BY id DESC LIMIT :limit;

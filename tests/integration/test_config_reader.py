@@ -2,8 +2,10 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+import sys
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path, PurePosixPath
+from types import FrameType
 
 import pytest
 
@@ -14,9 +16,11 @@ from hyperhive.containers.confined import run_confined
 from hyperhive.containers.records import Place
 from hyperhive.containers.runtime import Exit, Runtime
 from hyperhive.containers.spec import Mount
-from hyperhive.hub.config_reader import READER_UID
+from hyperhive.hub.config_reader import READER_UID, ConfigReader, check_meant
 from hyperhive.hub.directories import FIRST_UID, LAST_UID
+from hyperhive.hub.plan import Tooling
 from hyperhive.protocol.faults import FaultError, FaultKind
+from hyperhive.repos.pinned import Pinned
 from hyperhive.repos.proposed import seed
 from hyperhive.testing.backend_conformance import Ground, bubblewrap_ground, says
 
@@ -137,3 +141,40 @@ def test_a_compromised_reader_cannot_make_its_output_anything_but_a_file(tmp_pat
         assert await asyncio.to_thread(read_beneath, tmp_path, "out", 100) == b"kept"
 
     with_runtime(tmp_path / "ground", act)
+
+
+def test_whoever_gives_up_while_a_repository_is_copied_leaves_no_thread_behind(tmp_path: Path) -> None:
+    house = ConfigHouse(tmp_path)
+    repository = house.repository()
+    for number in range(5000):
+        repository.raw("blob", b"%d" % number)
+    place = house.paths.state_dir / "reading" / AGENT
+
+    async def act(runtime: Runtime, _: Ground) -> None:
+        tooling = await asyncio.to_thread(Tooling.of_this_process, Path("/bin/true"))
+        reader = ConfigReader(paths=house.paths, tooling=tooling, runtime=runtime, per_agent_uids=UID is not None)
+        reading = asyncio.create_task(reader.read(AGENT, "HEAD"))
+        while not (place / "repository/objects").exists():  # noqa: ASYNC110 (a thread makes it, and tells nobody)
+            await asyncio.sleep(0)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        busy = [frame.f_code.co_filename for frame in sys._current_frames().values() for frame in _stack(frame)]
+        assert not [file for file in busy if file.endswith("snapshot.py")]
+        assert not place.exists()
+
+    with_runtime(tmp_path / "ground", act)
+
+
+def test_another_commit_than_the_one_asked_for_is_not_taken() -> None:
+    pinned = Pinned(sha="a" * 40, objects=(), files=0, message="")
+    check_meant(pinned, "aaaaaaa")
+    check_meant(pinned, "HEAD")
+    with pytest.raises(FaultError, match=f"it is {'a' * 40} and not {'b' * 40}"):
+        check_meant(pinned, "b" * 40)
+
+
+def _stack(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back

@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -54,12 +55,14 @@ class ConfigReader:
         async with self._locks[name], self._places:
             place = self._directory / name
             try:
-                await asyncio.to_thread(self._prepare, name, place)
+                await _to_its_end(lambda: self._prepare(name, place))
                 outcome = await run_confined(self._runtime, self._spec(name, ref, place), timeout_s=TIMEOUT_S)
                 output = await asyncio.to_thread(self._output, name, place, outcome)
-                return await asyncio.to_thread(decode, output, self._limits)
+                pinned = await asyncio.to_thread(decode, output, self._limits)
+                check_meant(pinned, ref)
+                return pinned
             finally:
-                await asyncio.shield(asyncio.to_thread(trees.remove, place))
+                await _to_its_end(lambda: trees.remove(place))
 
     def _prepare(self, name: AgentName, place: Path) -> None:
         try:
@@ -107,6 +110,25 @@ class ConfigReader:
             return read_beneath(place, "out", self._limits.output_bytes)
         except OSError as error:
             raise _unread(name, f"what was read of it cannot be used: {error.strerror}") from None
+
+
+async def _to_its_end(work: Callable[[], None]) -> None:
+    """Off the loop. Whoever cancels it waits, too: a thread goes on, and nobody else may have its place till then."""
+    working = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await asyncio.gather(working, return_exceptions=True)
+        raise
+
+
+def check_meant(pinned: Pinned, ref: str) -> None:
+    """Raises FaultError when a reader that was broken into gave another commit than it was asked for."""
+    if ref != "HEAD" and not pinned.sha.startswith(ref):
+        raise FaultError(
+            FaultKind.BAD_COMMIT,
+            f"cannot use what was read of the repository: it is {pinned.sha} and not {ref}; propose it again",
+        )
 
 
 def _unread(name: AgentName, why: str) -> FaultError:

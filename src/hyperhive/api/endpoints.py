@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from hyperhive.api import jobs, lives, mail, proposals, questions, roster, watching
+from hyperhive.api import doors, jobs, lives, mail, proposals, questions, roster, watching
 from hyperhive.api.answers import Answer
 from hyperhive.hub.hive import Hive
 from hyperhive.protocol import host
@@ -60,4 +60,7 @@ ENDPOINTS: Final[dict[type[Any], Callable[[Hive, Any], Answer]]] = {
     host.CancelQuestion: questions.cancel_question,
     host.Reminders: questions.reminders,
     host.CancelReminder: questions.cancel_reminder,
+    host.LoginLink: doors.login_link,
+    host.WebSessions: doors.web_sessions,
+    host.RevokeWebSession: doors.revoke_web_session,
 }

@@ -96,7 +96,16 @@ def _model_argv(paths: Paths, script: str) -> list[str]:
 
 
 def _daemon_argv(paths: Paths) -> list[str]:
-    return [sys.executable, "-m", "hyperhive.cli", "serve", "--no-manager", "--rehearsal", str(paths.rehearsal)]
+    return [
+        sys.executable,
+        "-m",
+        "hyperhive.cli",
+        "serve",
+        "--no-manager",
+        "--no-dashboard",
+        "--rehearsal",
+        str(paths.rehearsal),
+    ]
 
 
 def _environment(paths: Paths) -> dict[str, str]:

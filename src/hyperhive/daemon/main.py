@@ -8,6 +8,7 @@ import signal
 import sys
 import zlib
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -27,6 +28,7 @@ from hyperhive.broker.questions import Questions
 from hyperhive.broker.reminders import Reminders
 from hyperhive.broker.roster import Roster
 from hyperhive.broker.turns import Turns
+from hyperhive.broker.web_sessions import WebSessions
 from hyperhive.config import claude
 from hyperhive.config.paths import Paths
 from hyperhive.containers.bubblewrap import Bubblewrap
@@ -44,6 +46,7 @@ from hyperhive.hub.chronicle import Chronicle
 from hyperhive.hub.config_reader import ConfigReader
 from hyperhive.hub.configs import Configs
 from hyperhive.hub.desk import Desk
+from hyperhive.hub.doors import Doors
 from hyperhive.hub.fleet import Fleet, House
 from hyperhive.hub.hive import Hive
 from hyperhive.hub.plan import Tooling
@@ -55,21 +58,47 @@ from hyperhive.hub.way_out import WayOut
 from hyperhive.hub.work import Work
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.rehearsal.credentials import real_credentials
+from hyperhive.web.app import create_app
+from hyperhive.web.serving import serving
+from hyperhive.web.settings import WebSettings
 
 log = structlog.get_logger(__name__)
 
 
-def serve(paths: Paths, *, rehearsal: Path | None, log_format: str = "auto", manager: bool = True) -> int:
+@dataclass(frozen=True, kw_only=True)
+class Dashboard:
+    """Where to open it, as the operator wrote it."""
+
+    address: str  #: HOST:PORT
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    public_url: str = ""
+
+    def settings(self) -> WebSettings:
+        """Raises FaultError (`bad_config`)."""
+        return WebSettings.from_arg(
+            self.address, tls_cert=self.tls_cert, tls_key=self.tls_key, public_url=self.public_url
+        )
+
+
+def serve(
+    paths: Paths,
+    *,
+    rehearsal: Path | None,
+    log_format: str = "auto",
+    manager: bool = True,
+    dashboard: Dashboard | None = None,
+) -> int:
     """Run the hive until SIGTERM or SIGINT; the process's exit status. Containers live on when it ends.
 
-    With `manager` it makes one when there is none.
+    With `manager` it makes one when there is none. Without `dashboard` there is none.
 
     `rehearsal` is the directory of the rehearsal model's socket: then no agent gets a network or a credential.
     """
     logs.configure(log_format)
     os.umask(0o022)  # the manager reads what is applied; where nobody may look, the directory's own mode says so
     try:
-        uvloop.run(_serve(paths, rehearsal, manager))
+        uvloop.run(_serve(paths, rehearsal, manager, dashboard.settings() if dashboard else None))
     except FaultError as fault:
         log.error("cannot run the hive", reason=fault.message)
         sys.stderr.write(f"error: {fault.message}\n")
@@ -77,18 +106,37 @@ def serve(paths: Paths, *, rehearsal: Path | None, log_format: str = "auto", man
     return 0
 
 
-async def _serve(paths: Paths, rehearsal: Path | None, manager: bool) -> None:
+async def _serve(paths: Paths, rehearsal: Path | None, manager: bool, web: WebSettings | None) -> None:
     _refuse_both_models(rehearsal)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with hive_at(paths, rehearsal=rehearsal) as hive, host.serving(paths, hive):
+    async with hive_at(paths, rehearsal=rehearsal) as hive, dashboard_of(hive, web), host.serving(paths, hive):
         log.info("the hive is ready", socket=str(paths.host_socket), agents=len(hive.fleet.names()))
         notify("READY=1")
         await hive.shape.begin(manager=manager)
         await stop.wait()
         notify("STOPPING=1")
         log.info("the hive stops; its containers run on")
+
+
+@contextlib.asynccontextmanager
+async def dashboard_of(hive: Hive, settings: WebSettings | None) -> AsyncIterator[None]:
+    """The hive's pages, for as long as it is entered; nothing without settings. Raises as `serving`."""
+    if settings is None:
+        yield
+        return
+
+    def tell(port: int) -> None:
+        if port:
+            hive.doors.open_at(settings.url(port))
+            log.info("the dashboard is open", url=settings.url(port))
+        else:
+            hive.doors.close("the daemon is stopping")
+
+    hive.doors.close(f"another program has port {settings.port}; the hive tries again until it is free")
+    async with serving(create_app(hive, hive.doors, settings), settings, tell):
+        yield
 
 
 @contextlib.asynccontextmanager
@@ -164,7 +212,10 @@ async def hive_at(paths: Paths, *, rehearsal: Path | None) -> AsyncIterator[Hive
             ("tags", once("making git agree with the database", shape.settle)),
         ):
             stack.callback(asyncio.create_task(task, name=name).cancel)
-        yield Hive(fleet=fleet, desk=desk, mailbox=mailbox, shape=shape, queue=shape.queue, asking=asking)
+        yield Hive(
+            fleet=fleet, desk=desk, mailbox=mailbox, shape=shape, queue=shape.queue, asking=asking,
+            doors=Doors(WebSessions(database)),
+        )  # fmt: skip
 
 
 def _configs(house: House) -> Configs:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from hyperhive.broker.mailbox import Mailbox
 from hyperhive.hub.asking import Asking
 from hyperhive.hub.desk import Desk
+from hyperhive.hub.doors import Doors
 from hyperhive.hub.fleet import Fleet
 from hyperhive.hub.queue import JobQueue
 from hyperhive.hub.shape import Shape
@@ -20,3 +21,4 @@ class Hive:
     shape: Shape
     queue: JobQueue
     asking: Asking
+    doors: Doors

@@ -336,12 +336,28 @@ class CancelReminder(Request, frozen=True):
     id: Int64
 
 
+class LoginLink(Request, frozen=True):
+    """A link that lets one browser into the dashboard, once, within a minute."""
+
+
+class WebSessions(Request, frozen=True):
+    """The browsers that are logged in, newest first."""
+
+
+class RevokeWebSession(Request, frozen=True):
+    """Log a browser out at once, or with `all` every one."""
+
+    id: Int64 | None = None
+    all: bool = False
+
+
 AnyRequest = (
     List | AgentStatus | SubscribeAgentStatus | Urls | SetPaused | Start | Stop | Restart | Pending | Approve | Deny
     | Spawn | RequestSpawn | Kill | Destroy | Rebuild | Hello | Send | WaitReply | Inbox | InboxHandled | ReceiptFor
     | DeadLetters | Requeue | Drop | Watch | Logs | SetModel | Cancel | NewSession | Shell | Tombstones
     | Revive | Purge | RequestInitConfig | RequestApplyCommit | EditConfig | Diff | Rollback | Deployments | Config
     | UpdateAll | Jobs | JobLog | CancelJob | Questions | Ask | Answer | CancelQuestion | Reminders | CancelReminder
+    | LoginLink | WebSessions | RevokeWebSession
 )  # fmt: skip
 
 
@@ -501,6 +517,16 @@ class Reminder(Struct, frozen=True, kw_only=True):
     created_at: str
 
 
+class WebSession(Struct, frozen=True, kw_only=True):
+    """A browser that is logged in. Times are RFC 3339 in UTC; `address` and `browser` are what it said of itself."""
+
+    id: int
+    address: str
+    browser: str
+    created_at: str
+    seen_at: str  #: to the minute
+
+
 class InboxRow(Struct, frozen=True, kw_only=True):
     id: int
     sender: str = msgspec.field(name="from")
@@ -567,6 +593,8 @@ class Response(Struct, frozen=True, kw_only=True):
     config: AgentConfig | UnsetType = UNSET
     questions: list[Question] | UnsetType = UNSET
     reminders: list[Reminder] | UnsetType = UNSET
+    login_link: str | UnsetType = UNSET  #: whoever opens it first is the operator
+    web_sessions: list[WebSession] | UnsetType = UNSET
 
 
 REQUESTS: Final[tuple[type[Any], ...]] = AnyRequest.__args__

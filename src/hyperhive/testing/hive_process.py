@@ -42,6 +42,7 @@ class HiveProcess:
         self.process: subprocess.Popen[bytes] | None = None
         self.prefix: tuple[str, ...] = ()  #: a command that executes its arguments: what the daemon is started by
         self.manager = False  #: whether it makes a manager when it starts
+        self.dashboard = False  #: whether it has one, at a free port: the verb login_link answers where
         self.rehearsing = True  #: False: as with real credentials; then no agent of it may be given a turn
         self.paths.rehearsal.mkdir(parents=True)
 
@@ -67,6 +68,7 @@ class HiveProcess:
         argv = [sys.executable, "-m", "hyperhive.cli", "serve", "--json"]
         if not self.manager:
             argv += ["--no-manager"]
+        argv += ["--dashboard", "127.0.0.1:0"] if self.dashboard else ["--no-dashboard"]
         if self.rehearsing:
             argv += ["--rehearsal", str(self.paths.rehearsal)]
         with self.log.open("ab") as log:
@@ -187,13 +189,14 @@ class HiveProcess:
 
 @contextlib.contextmanager
 def running_hive(
-    *, manager: bool = False, prefix: tuple[str, ...] = ()
+    *, manager: bool = False, prefix: tuple[str, ...] = (), dashboard: bool = False
 ) -> Iterator[tuple[HiveProcess, ScriptedModel]]:
     """A hive and its model, both fresh; everything is ended and removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="hh-", ignore_cleanup_errors=True) as root:
         hive = HiveProcess(Path(root))
         hive.manager = manager
         hive.prefix = prefix
+        hive.dashboard = dashboard
         with ScriptedModel(hive.paths.rehearsal_socket) as model:
             try:
                 yield hive.start(), model

@@ -1,0 +1,19 @@
+"""Everything that the dashboard answers, in one table."""
+
+from typing import Final
+
+from hyperhive.web import assets, login
+from hyperhive.web.actions import ACTIONS
+from hyperhive.web.pages import PAGES
+from hyperhive.web.route import Access, WebRoute
+
+PUBLIC: Final = Access.PUBLIC
+ROUTES: Final[tuple[WebRoute, ...]] = (
+    WebRoute(path="/health", handler=login.health, access=PUBLIC),
+    WebRoute(path="/login", handler=login.ask, access=PUBLIC),
+    WebRoute(path="/login", handler=login.enter, methods=("POST",), access=PUBLIC),
+    WebRoute(path="/static/{name:path}", handler=assets.static, access=PUBLIC),  # the login page looks like the others
+    WebRoute(path="/logout", handler=login.leave, methods=("POST",)),
+    *PAGES,
+    *ACTIONS,
+)

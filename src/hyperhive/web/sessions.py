@@ -1,0 +1,59 @@
+"""The cookie of a session, and the door between a request and a handler."""
+
+import functools
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+
+from hyperhive.broker.web_sessions import LASTS_S, SessionRow
+from hyperhive.web.route import Access, Handler, WebRoute, hive_of, settings_of
+
+LOGIN: str = "/login"
+
+
+def handler(route: WebRoute) -> Handler:
+    """The route's handler as the world meets it: behind the login, unless it says that it is public."""
+    return route.handler if route.access is Access.PUBLIC else functools.partial(_behind_login, route.handler)
+
+
+async def _behind_login(handler: Handler, request: Request) -> Response:
+    session = await session_in(request)
+    if session is None:
+        return _turned_away(request)
+    request.state.session = session
+    return await handler(request)
+
+
+async def session_in(request: Request) -> SessionRow | None:
+    """The living session that the request's cookie belongs to."""
+    token = request.cookies.get(cookie_name(request))
+    return await hive_of(request).doors.who(token) if token else None
+
+
+def cookie_name(request: Request) -> str:
+    """Cookies are shared by all ports of a host: the name tells two hives apart."""
+    server = request.scope.get("server") or ("", 0)
+    prefix = "__Host-" if is_secure(request) else ""
+    return f"{prefix}hive-{server[1]}"
+
+
+def give_cookie(request: Request, response: Response, token: str) -> None:
+    response.set_cookie(
+        cookie_name(request), token, max_age=LASTS_S, httponly=True, samesite="strict", secure=is_secure(request)
+    )
+
+
+def take_cookie(request: Request, response: Response) -> None:
+    response.delete_cookie(cookie_name(request), httponly=True, samesite="strict", secure=is_secure(request))
+
+
+def is_secure(request: Request) -> bool:
+    return settings_of(request).is_secure(request.url.hostname or "")
+
+
+def _turned_away(request: Request) -> Response:
+    if "HX-Request" in request.headers:
+        return PlainTextResponse("you are logged out", 401, headers={"HX-Redirect": LOGIN})
+    if request.method in ("GET", "HEAD") and "text/html" in request.headers.get("accept", ""):
+        return RedirectResponse(LOGIN, 303)
+    return PlainTextResponse("log in first: `hive open`, or `hive login` for a link\n", 401)

@@ -47,7 +47,6 @@ class Hand:
 class Office:
     database: Database
     jobs: Jobs
-    decisions: Decisions
     queue: JobQueue
 
 

@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 
 install: $(STAMP)
 
-$(STAMP): requirements/lock.txt requirements/uv.txt pyproject.toml scripts/install
+$(STAMP): requirements/lock.txt requirements/uv.txt pyproject.toml hatch_build.py scripts/install
 	@PYTHON=$(PYTHON) scripts/install $(VENV)
 	@touch $@
 

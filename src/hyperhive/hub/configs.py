@@ -144,6 +144,8 @@ class Configs:
         main = applied.main()
         first = applied.export(main) if main else _encoded(files)
         link = self.paths.agent(name) / "config"
+        if link.is_dir() and not link.is_symlink():  # an earlier version's copy to edit: nothing reads it any more
+            link.rename(link.with_name("config.old"))
         with contextlib.suppress(FileExistsError, FileNotFoundError):
             link.symlink_to(Path("../../proposed") / name / "config")
         return proposed.seed(

@@ -1,7 +1,11 @@
 """The manager, and agents that steer others: what they may do, and what the hive refuses them."""
 
 import json
+import os
+import signal
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -10,7 +14,7 @@ import needs
 from hyperhive.protocol import host
 from hyperhive.protocol.agent import GROUP_METHODS
 from hyperhive.protocol.faults import FaultError, FaultKind
-from hyperhive.testing.hive_process import HiveProcess, running_hive
+from hyperhive.testing.hive_process import HiveProcess, eventually, running_hive
 from manager_house import approval, asks, at_rest, events_to, inside, letters, refused, spawned, told, undecided
 
 pytestmark = [pytest.mark.container, pytest.mark.claude, pytest.mark.timeout(180)]
@@ -34,9 +38,12 @@ def hive() -> Iterator[HiveProcess]:
 
 
 def first_process(hive: HiveProcess, container: str) -> int:
-    number = json.loads((hive.paths.containers / container / "record.json").read_bytes())["init"]["pid"]
-    assert isinstance(number, int)
-    return number
+    """Of the container; 0 while there is none."""
+    try:
+        record = json.loads((hive.paths.containers / container / "record.json").read_bytes())
+    except FileNotFoundError:
+        return 0
+    return int(record["init"]["pid"]) if record["init"] else 0
 
 
 def propose(hive: HiveProcess, name: str, text: str) -> Any:
@@ -116,7 +123,7 @@ git -C /applied/plain log --format='live %s' -1; git status --short; git diff --
 """
     said = inside(hive, "manager", script)
     assert "fatal" not in said, said
-    assert "log The config of plain" in said
+    assert "log The first config of plain" in said
     assert str(hive.status("plain").deployed_sha) in said
     assert "by manager: a change" in said
     assert "live The first config of plain" in said
@@ -192,6 +199,40 @@ def test_a_request_that_is_repeated_is_one_request(hive: HiveProcess) -> None:
         hive.ask(host.Approve(id=first["approval"]))
     assert fault.value.kind is FaultKind.WRONG_STATE
     assert "twice" not in (hive.ask(host.List()).agents or [])
+
+
+# what it is told
+
+
+def test_the_manager_hears_once_that_a_container_died_and_how(hive: HiveProcess) -> None:
+    before = first_process(hive, "h-kid")
+    os.kill(before, signal.SIGKILL)
+    event = {"event": "container_crash", "agent": "kid", "note": "killed by SIGKILL"}
+    assert told(hive, "manager", "container_crash") == event
+    eventually(lambda: first_process(hive, "h-kid") not in (0, before))
+    hive.until("kid", lambda row: row.running)
+    assert events_to(hive, "manager", "container_crash") == [event]
+
+
+def test_the_manager_hears_once_that_an_agent_needs_a_login_and_that_it_has_one(hive: HiveProcess) -> None:
+    for needed in (True, True, False, False):
+        asks(hive, "plain", "report", needs_login=needed)
+    assert told(hive, "manager", "logged_in") == {"event": "logged_in", "agent": "plain"}
+    assert events_to(hive, "manager", "needs_login") == [{"event": "needs_login", "agent": "plain"}]
+    assert len(events_to(hive, "manager", "logged_in")) == 1
+
+
+def test_the_manager_hears_of_a_container_that_older_software_made_and_updates_it(hive: HiveProcess) -> None:
+    hive.stop()
+    with closing(sqlite3.connect(hive.paths.database)) as database:
+        database.execute("UPDATE agents SET built_with = 'of an older hive' WHERE name = 'plain'")
+        database.commit()
+    hive.start()
+    assert told(hive, "manager", "needs_update") == {"event": "needs_update", "agent": "plain"}
+    assert hive.status("plain").needs_update
+    assert asks(hive, "manager", "update", name="plain")["state"] == "done"
+    assert not hive.status("plain").needs_update
+    assert len(events_to(hive, "manager", "needs_update")) == 1
 
 
 # tool groups

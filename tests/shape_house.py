@@ -101,6 +101,12 @@ class House:
     def document(self, name: str) -> AgentDocument:
         return msgspec.json.decode((self.paths.agent_runtime(name) / "agent.json").read_bytes(), type=AgentDocument)
 
+    def first_process(self, name: str) -> int:
+        """Of the agent's container, as the host numbers it."""
+        record = (self.paths.containers / container_name(AgentName(name)) / "record.json").read_bytes()
+        pid: int = msgspec.json.decode(record)["init"]["pid"]
+        return pid
+
     # what must be true
 
     def _unsettled(self) -> Iterator[str]:

@@ -362,11 +362,10 @@ class Fleet:
     # the supervisor's hooks
 
     async def _launch(self, agent: Agent) -> Running:
-        async with self._starts:
-            running = await self.house.runtime.start(await self._prepare(agent))
-        if agent.row.built_with != self.house.tooling.fingerprint:
+        if agent.row.built_with != self.house.tooling.fingerprint:  # first: what runs is never of unknown make
             await self._record(agent, built_with=self.house.tooling.fingerprint)
-        return running
+        async with self._starts:
+            return await self.house.runtime.start(await self._prepare(agent))
 
     async def _prepare(self, agent: Agent) -> ContainerSpec:
         house = self.house

@@ -156,9 +156,11 @@ class Shape:
         kind = _KIND_OF_JOB.get(row.kind)
         if kind is None:
             raise FaultError(FaultKind.WRONG_STATE, f"cannot approve {number}: this hive does not know its kind")
-        params = {"description": row.description}
+        params: dict[str, str | bool | None] = {"description": row.description}
         if row.requester not in (OPERATOR, MANAGER):
             params["parent"] = row.requester
+        if kind is JobKind.DEPLOY and row.agent not in self.fleet:
+            params["first"] = True  # it is to make the agent
         draft = JobDraft(agent=row.agent, kind=kind, params=params, source="approval", requester=row.requester)
         _, job = await self.decisions.approve(number, sha=sha, job=draft)
         return job

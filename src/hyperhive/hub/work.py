@@ -137,6 +137,8 @@ class Work:
         await run.say(f"building {sha[:12]}")
         config = await self.configs.check(name, sha, self._known_to(name))
         self.fleet.check_parent(name, config.settings.parent)
+        if name not in self.fleet and not run.job.params.get("first"):
+            raise FaultError(FaultKind.UNKNOWN_AGENT, f"cannot deploy {sha[:12]}: {name!r} was destroyed meanwhile")
         is_new = name not in self.fleet or not self._was_there(run)
         run.can_be_undone = not is_new
         if is_new:

@@ -1,9 +1,15 @@
 """Trees that an agent made to be hard to measure and hard to delete."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from hyperhive.config import trees
+from hyperhive.config.paths import Paths
+from hyperhive.hub import directories
+
+NOBODY: Final = 65534
 
 
 def deep(root: Path, levels: int) -> None:
@@ -54,3 +60,44 @@ def test_names_of_our_own_making_are_no_trap(tmp_path: Path) -> None:
 
 def test_what_is_gone_is_gone(tmp_path: Path) -> None:
     trees.remove(tmp_path / "never")
+
+
+def as_its_owner(tmp_path: Path, act: Callable[[], None]) -> None:
+    """As somebody whom modes bind, in the directory, which is theirs with all beneath it."""
+    if os.geteuid() != 0:
+        os.chdir(tmp_path)
+        act()
+        return
+    for place, directories, files in os.walk(tmp_path):
+        for entry in (".", *directories, *files):
+            os.chown(Path(place, entry), NOBODY, NOBODY, follow_symlinks=False)
+    child = os.fork()
+    if child == 0:
+        try:
+            os.chdir(tmp_path)
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+            act()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_read_only_directories_are_removed_without_root(tmp_path: Path) -> None:
+    module = tmp_path / "t/cache/module"  # as Go keeps what it has fetched
+    (module / "inner").mkdir(parents=True)
+    (module / "inner/file").write_text("x")
+    for directory in (module / "inner", module, module.parent, tmp_path / "t"):
+        directory.chmod(0o555)
+    as_its_owner(tmp_path, lambda: trees.remove(Path("t")))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_left_over_that_stays_does_not_keep_a_hive_from_starting(tmp_path: Path) -> None:
+    for entry in ("state/staging/stuck", "state/reading/other"):
+        (tmp_path / entry).mkdir(parents=True)
+    (tmp_path / "state/staging").chmod(0o555)
+    as_its_owner(tmp_path, lambda: directories.sweep(Paths(state_dir=Path("state"), runtime_dir=Path("run"))))
+    assert (tmp_path / "state/staging/stuck").exists()
+    assert not (tmp_path / "state/reading/other").exists()

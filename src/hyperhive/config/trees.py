@@ -13,12 +13,14 @@ _MAX_COUNTED: Final = 100_000
 
 
 def remove(path: Path) -> None:
-    """Delete the directory and all beneath it; harmless when it is gone. Nobody may be writing there meanwhile.
+    """Delete the directory and all beneath it, what is read-only too; harmless when it is gone.
+
+    Nobody may be writing there meanwhile.
 
     The directories in a directory are moved up before it goes, so that depth costs neither recursion nor descriptors.
     """
     with contextlib.suppress(FileNotFoundError):
-        top = os.open(path, _DIRECTORY)
+        top = _opened(path)
         try:
             _empty(top)
         finally:
@@ -72,6 +74,7 @@ def _flatten(name: str, top: int, fresh: Iterator[str]) -> None:
 
 def _move(child: str, directory: int, top: int, fresh: Iterator[str]) -> None:
     """Under a name of `top` that nothing has; an empty directory there would be replaced, which is as good."""
+    os.close(_opened(child, directory))  # one that is read-only cannot be moved either
     for name in fresh:
         try:
             os.rename(child, name, src_dir_fd=directory, dst_dir_fd=top)
@@ -82,12 +85,16 @@ def _move(child: str, directory: int, top: int, fresh: Iterator[str]) -> None:
             return
 
 
-def _opened(name: str, top: int) -> int:
+def _opened(name: str | Path, within: int | None = None) -> int:
+    """A descriptor of the directory, which its owner may write now."""
     try:
-        return os.open(name, _DIRECTORY, dir_fd=top)
+        directory = os.open(name, _DIRECTORY, dir_fd=within)
     except PermissionError:
-        os.chmod(name, 0o700, dir_fd=top)
-        return os.open(name, _DIRECTORY, dir_fd=top)
+        os.chmod(name, 0o700, dir_fd=within)
+        directory = os.open(name, _DIRECTORY, dir_fd=within)
+    with contextlib.suppress(PermissionError):  # another's: what can be deleted in it shows
+        os.fchmod(directory, 0o700)
+    return directory
 
 
 def _unlinked(name: str, directory: int) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import structlog
 
 from hyperhive.config import trees
 from hyperhive.config.paths import Paths, is_present
@@ -21,6 +22,8 @@ from hyperhive.protocol.settings import AgentDocument
 FIRST_UID: Final = 400_000
 LAST_UID: Final = 465_535
 """Of a root daemon's agents, each its own; clear of people, services and the ranges of container managers."""
+
+log = structlog.get_logger(__name__)
 
 
 def make_hive(paths: Paths) -> None:
@@ -82,11 +85,14 @@ def remove_runtime(paths: Paths, name: AgentName) -> None:
 
 def purge(paths: Paths, name: AgentName) -> None:
     """Config, applied config, credentials and state: all of it, for good."""
-    for directory in (paths.agent(name), paths.applied(name), paths.proposed / name):
-        moved = paths.state_dir / "staging" / f"removing-{uuid.uuid4().hex}"
-        with contextlib.suppress(FileNotFoundError):  # moved first: where the manager writes, no tree can be removed
-            directory.rename(moved)
-            _discard(moved)
+    places = (paths.agent(name), paths.applied(name), paths.proposed / name)
+    moved = [paths.state_dir / "staging" / f"removing-{uuid.uuid4().hex}" for _ in places]
+    for place, away in zip(places, moved, strict=True):  # first: where the manager writes, no tree can be removed
+        with contextlib.suppress(FileNotFoundError):
+            place.rename(away)
+    for away in moved:
+        with contextlib.suppress(FileNotFoundError):
+            _discard(away)
 
 
 def sweep(paths: Paths) -> None:
@@ -94,7 +100,15 @@ def sweep(paths: Paths) -> None:
     for place in (paths.state_dir / "staging", paths.state_dir / "reading"):
         with contextlib.suppress(FileNotFoundError):
             for entry in place.iterdir():
-                _discard(entry)
+                _swept(entry)
+
+
+def _swept(entry: Path) -> None:
+    """A left-over that stays is no reason for a hive not to start."""
+    try:
+        _discard(entry)
+    except OSError as error:
+        log.error("cannot remove what is left over", path=str(entry), error=str(error))
 
 
 def _discard(path: Path) -> None:

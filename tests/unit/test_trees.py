@@ -68,8 +68,8 @@ def as_its_owner(tmp_path: Path, act: Callable[[], None]) -> None:
         os.chdir(tmp_path)
         act()
         return
-    for place, directories, files in os.walk(tmp_path):
-        for entry in (".", *directories, *files):
+    for place, names, files in os.walk(tmp_path):
+        for entry in (".", *names, *files):
             os.chown(Path(place, entry), NOBODY, NOBODY, follow_symlinks=False)
     child = os.fork()
     if child == 0:

@@ -102,6 +102,10 @@ class Decisions:
         """Take a pending one back. Raises as `deny` does."""
         return await self._resolve(id, ApprovalStatus.CANCELLED, note, notices)
 
+    async def fail(self, id: int, note: str, notices: Sequence[Notice] = ()) -> ApprovalRow:
+        """A pending one that can never be done. Raises as `deny` does."""
+        return await self._resolve(id, ApprovalStatus.FAILED, note, notices)
+
     async def _resolve(
         self, id: int, status: ApprovalStatus, note: str | None, notices: Sequence[Notice]
     ) -> ApprovalRow:

@@ -30,6 +30,7 @@ INIT_CONFIG: Final = "init_config"
 APPLY_COMMIT: Final = "apply_commit"
 """Kinds of approvals."""
 _KIND_OF_JOB: Final = {SPAWN: JobKind.SPAWN, INIT_CONFIG: JobKind.INIT_CONFIG, APPLY_COMMIT: JobKind.DEPLOY}
+ORPHANED: Final = "agent state dir missing"
 _HISTORY: Final = 10_000
 """Approvals whose tags are looked after at a start."""
 
@@ -219,7 +220,7 @@ class Shape:
     async def _check_not_orphaned(self, row: ApprovalRow) -> None:
         if row.status == "pending" and await self._is_orphaned(row):
             await self._fail_orphan(row)
-            raise FaultError(FaultKind.WRONG_STATE, f"cannot approve {row.id}: agent state dir missing")
+            raise FaultError(FaultKind.WRONG_STATE, f"cannot approve {row.id}: {ORPHANED}")
 
     async def _is_orphaned(self, row: ApprovalRow) -> bool:
         if row.kind != APPLY_COMMIT:
@@ -229,8 +230,14 @@ class Shape:
         return gone or not await self.configs.has(name, row.fetched_sha or "")
 
     async def _fail_orphan(self, row: ApprovalRow) -> None:
-        await self._resolved(await self.approvals.fail(row.id, "agent state dir missing"))
-        await self.fleet.notices.add(approval_resolved(row, "failed", "agent state dir missing"))
+        told = approval_resolved(row, "failed", ORPHANED, f"failed/{row.id}")
+        try:
+            failed = await self.decisions.fail(row.id, ORPHANED, [told])
+        except FaultError as fault:
+            if fault.kind is not FaultKind.WRONG_STATE:
+                raise
+        else:
+            await self._resolved(failed)  # not when it was decided meanwhile: that stands
 
     async def mark_orphans(self) -> None:
         """Proposals whose agent's state has vanished have failed; their rows stay."""
@@ -241,8 +248,10 @@ class Shape:
     # looking
 
     async def listed(self) -> list[host.Approval]:
+        """All that waits for a decision, however old, and the newest of the rest; newest first."""
         await self.mark_orphans()
-        rows = await self.approvals.newest()
+        found = {row.id: row for row in (*await self.approvals.newest(), *await self.approvals.pending())}
+        rows = [found[number] for number in sorted(found, reverse=True)]
         deployed = {agent: {row.approval for row in await self.deployments.of(agent, 1000)} for agent in _agents(rows)}
         return [_with_tag(row, live=row.id in deployed.get(row.agent, ())) for row in rows]
 
@@ -300,8 +309,8 @@ class Shape:
         for row in await self.approvals.newest(_HISTORY):
             if row.kind == APPLY_COMMIT:
                 wanted.setdefault(row.agent, {}).update(tags(row))
-        for name in filter(self.fleet.__contains__, self.fleet.taken_over):
-            await self._begin_history(self.fleet.get(name))
+        for old in filter(self.fleet.__contains__, self.fleet.taken_over):
+            await self._begin_history(self.fleet.get(old))
         for agent in self.fleet.agents():
             for live in await self.deployments.of(agent.name, _HISTORY):
                 wanted.setdefault(agent.name, {})[f"deployed/{live.approval}"] = (live.sha, None)

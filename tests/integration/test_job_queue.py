@@ -15,7 +15,8 @@ from hyperhive.broker.decisions import Decisions, Ending
 from hyperhive.broker.jobs import JobDraft, JobKind, JobRow, Jobs, JobState
 from hyperhive.broker.mailbox import Mailbox
 from hyperhive.broker.notices import Notice, Notices
-from hyperhive.hub.queue import MAX_ATTEMPTS, JobQueue, Run
+from hyperhive.hub.queue import MAX_ATTEMPTS, JobQueue, Run, kind_of_failure
+from hyperhive.protocol.faults import FaultKind
 from hyperhive.protocol.ids import MANAGER
 
 PATIENCE_S = 20
@@ -154,3 +155,12 @@ def test_of_a_job_that_the_hive_did_not_survive_again_and_again_those_hear_who_s
     asyncio.run(scene())
     assert hand.begun == []
     assert len(owed(tmp_path)) == 1
+
+
+def test_a_job_that_was_cancelled_while_it_waited_has_a_kind_of_failure_too(tmp_path: Path) -> None:
+    async def scene() -> JobRow:
+        async with office(tmp_path, Hand(at_once)) as its:
+            waiting = await Jobs(its.database).add(STOP)
+            return await its.queue.cancel(waiting.id)
+
+    assert kind_of_failure(asyncio.run(scene())) is FaultKind.WRONG_STATE

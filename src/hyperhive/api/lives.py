@@ -5,7 +5,7 @@ from typing import Any, Final
 from hyperhive.api.answers import DONE
 from hyperhive.broker.jobs import JobDraft, JobKind, JobState
 from hyperhive.hub.hive import Hive
-from hyperhive.hub.queue import succeeded
+from hyperhive.hub.queue import kind_of_failure, succeeded
 from hyperhive.protocol import host
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.host import LifecycleScope, Response
@@ -86,7 +86,7 @@ async def _to_each(hive: Hive, names: list[str], kind: JobKind, **params: Any) -
     if len(failed) == 1:
         succeeded(failed[0])
     if failed:
-        raise FaultError(FaultKind(failed[0].error_kind), "\n".join(row.error for row in failed))
+        raise FaultError(kind_of_failure(failed[0]), "\n".join(row.error for row in failed))
     return DONE
 
 

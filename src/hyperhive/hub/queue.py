@@ -229,5 +229,9 @@ def succeeded(row: JobRow) -> JobRow:
     """The job, when it is done; else raises what it failed of."""
     if row.state is JobState.DONE:
         return row
-    kind = FaultKind(row.error_kind) if row.error_kind in set(FaultKind) else FaultKind.WRONG_STATE
-    raise FaultError(kind, row.error or f"job {row.id} was {row.state}")
+    raise FaultError(kind_of_failure(row), row.error or f"job {row.id} was {row.state}")
+
+
+def kind_of_failure(row: JobRow) -> FaultKind:
+    """Of a job that is not done; one that was cancelled while it waited has none of its own."""
+    return FaultKind(row.error_kind) if row.error_kind in set(FaultKind) else FaultKind.WRONG_STATE

@@ -455,6 +455,8 @@ def test_a_log_is_followed_until_its_job_has_ended(hive: FakeHive, capsys: Captu
             host.Ask(to="alpha", question="how far?", options=["near", "far"], multi=True, ttl_seconds=900),
         ),
         (["reminders"], host.Reminders()),
+        (["session", "revoke", "3"], host.RevokeWebSession(id=3)),
+        (["session", "revoke", "--all"], host.RevokeWebSession(all=True)),
     ],
 )
 def test_a_command_asks_for_what_its_words_say(hive: FakeHive, argv: list[str], request_: host.AnyRequest) -> None:
@@ -472,7 +474,7 @@ def test_what_makes_no_sense_reaches_nobody(hive: FakeHive, argv: list[str]) -> 
     "argv",
     [
         ["pending"], ["diff", "8"], ["approve", "8", "--yes"], ["config", "alpha"], ["config", "alpha", "--toml"],
-        ["deployments", "alpha"], ["jobs"], ["job", "log", "2"], ["questions"], ["reminders"],
+        ["deployments", "alpha"], ["jobs"], ["job", "log", "2"], ["questions"], ["reminders"], ["sessions"],
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("form", [[], ["--json"]])
@@ -494,6 +496,7 @@ def test_what_agents_write_does_nothing_to_the_terminal(
         id=1, asker=HOSTILE, target="operator", question=HOSTILE, options=[HOSTILE], asked_at=NOON
     )
     hive.reminders[1] = host.Reminder(id=1, agent="alpha", message=HOSTILE, due_at=NOON, created_at=NOON)
+    hive.sessions = [host.WebSession(id=1, address=HOSTILE, browser=HOSTILE, created_at=NOON, seen_at=NOON)]
     assert run(*argv, *form) == 0
     out, err = capsys.readouterr()
     assert form or "owned" in out + err

@@ -27,9 +27,11 @@ from hyperhive.cli import (
     cmd_job,
     cmd_jobs,
     cmd_list,
+    cmd_login,
     cmd_logs,
     cmd_model,
     cmd_new_session,
+    cmd_open,
     cmd_pause,
     cmd_pending,
     cmd_propose,
@@ -47,6 +49,7 @@ from hyperhive.cli import (
     cmd_rollback,
     cmd_send,
     cmd_serve,
+    cmd_sessions,
     cmd_shell,
     cmd_spawn,
     cmd_start,
@@ -82,6 +85,11 @@ COMMANDS: Final[dict[str, dict[str, Callable[..., Any]]]] = {
         "serve": cmd_serve.run,
         "doctor": cmd_doctor.run,
         "version": cmd_version.run,
+    },
+    "The dashboard": {
+        "open": cmd_open.run,
+        "login": cmd_login.run,
+        "sessions": cmd_sessions.run,
     },
     "Agents": {
         "list": cmd_list.run,
@@ -132,6 +140,10 @@ COMMANDS: Final[dict[str, dict[str, Callable[..., Any]]]] = {
     },
 }
 GROUPS: Final[tuple[Group, ...]] = (
+    Group(
+        name="session", panel="The dashboard", summary="One browser, of `hive sessions`.",
+        commands={"revoke": cmd_sessions.revoke},
+    ),
     Group(
         name="dead",
         panel="Mail",

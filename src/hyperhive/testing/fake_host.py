@@ -38,6 +38,7 @@ class FakeHive(FakeShape):
     log: list[str] = field(default_factory=list)
     events: list[HiveEvent] = field(default_factory=list)
     shell_argv: list[str] = field(default_factory=lambda: ["/bin/true"])
+    sessions: list[host.WebSession] = field(default_factory=list)
     received: list[host.AnyRequest] = field(default_factory=list)
     refusal: FaultError | None = None  #: of every request, while it is set
     sent: int = 0
@@ -150,6 +151,10 @@ class FakeHive(FakeShape):
             case host.Cancel() | host.NewSession():
                 self._known(request.name)
                 return Response(done=True)
+            case host.LoginLink():
+                return Response(login_link="http://127.0.0.1:7000/login#token")
+            case host.WebSessions():
+                return Response(web_sessions=self.sessions)
             case host.Shell():
                 self._known(request.name)
                 return Response(shell=host.ShellCommand(argv=self.shell_argv))

@@ -25,7 +25,7 @@ class Asset:
 @functools.cache
 def assets() -> dict[str, Asset]:
     """By their paths below the folder. Reads the disk the first time."""
-    files = sorted(path for path in _FOLDER.rglob("*") if path.is_file())
+    files = sorted(path for path in _FOLDER.rglob("*") if path.is_file() and not path.name.startswith("."))
     return {path.relative_to(_FOLDER).as_posix(): _asset(path) for path in files}
 
 

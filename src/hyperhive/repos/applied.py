@@ -94,6 +94,15 @@ class Applied:
             return False
         return True
 
+    def has_lost(self, sha: str) -> bool:
+        """Whether the commit is gone for certain; never because it cannot be read now."""
+        if not self._git.is_dir():
+            return True
+        try:
+            return not SHA.fullmatch(sha) or sha not in self._open().odb
+        except (FaultError, pygit2.GitError):
+            return False
+
     def text(self, sha: str, path: str = "agent.toml") -> str | None:
         """None when the commit has no such file; raises FaultError (`bad_config`) when it is no text."""
         version = versions(self._contents(sha)).get(path)
@@ -197,6 +206,7 @@ class Applied:
         fresh = self.path / ".git-fresh"
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            self.path.chmod(0o755)  # the manager reads it; where nobody may look, the directory above says so
             trees.remove(fresh)
             lay_out(fresh, WITH_FILES)
             fresh.rename(self._git)

@@ -4,6 +4,8 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
+from msgspec import structs
+
 from hyperhive.broker.approvals import Approvals
 from hyperhive.broker.questions import Party, QuestionRow, Questions
 from hyperhive.broker.reminders import ReminderRow, Reminders
@@ -17,6 +19,9 @@ from hyperhive.protocol.ids import MANAGER, OPERATOR
 from hyperhive.protocol.rpc import Nothing
 
 THE_OPERATOR: Final = Party(name=OPERATOR, incarnation=0)
+MAX_ENDS: Final = 250
+_HEADLINE: Final = 500
+"""Characters of a loose end's text. So many of those fit into a line, whatever they are written in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +60,10 @@ class Asking:
         return wire.ReminderSet(id=row.id, due_at=row.due_at)
 
     async def get_loose_ends(self, agent: Agent, _: Nothing) -> wire.LooseEnds:
-        """Questions it asked or has to answer, its reminders, and its requests; the manager sees everybody's."""
+        """Questions it asked or has to answer, its reminders, and its requests; the manager sees everybody's.
+
+        The oldest of them, their texts cut.
+        """
         everything = agent.name == MANAGER
         questions = await (self.questions.unanswered() if everything else self.questions.of(agent.name))
         ends = [_question(row) for row in questions]
@@ -68,7 +76,8 @@ class Asking:
             for row in await self.approvals.pending()
             if everything or row.requester == agent.name
         ]  # fmt: skip
-        return wire.LooseEnds(ends=ends)
+        oldest = sorted(ends, key=lambda end: end.since)[:MAX_ENDS]
+        return wire.LooseEnds(ends=[structs.replace(end, text=headline(end.text)) for end in oldest])
 
     async def cancel_loose_end(self, agent: Agent, ask: wire.CancelLooseEnd) -> Nothing:
         match ask.kind:
@@ -104,6 +113,10 @@ class Asking:
 
 def party(agent: Agent) -> Party:
     return Party(name=agent.name, incarnation=agent.row.incarnation)
+
+
+def headline(text: str) -> str:
+    return text if len(text) <= _HEADLINE else f"{text[:_HEADLINE]} ..."
 
 
 def _question(row: QuestionRow) -> wire.LooseEnd:

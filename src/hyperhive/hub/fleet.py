@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
+from hyperhive.broker.bucket import Buckets
 from hyperhive.broker.mailbox import Mailbox
 from hyperhive.broker.notices import Notice, Notices
 from hyperhive.broker.roster import Roster, Wanted
@@ -36,6 +37,9 @@ from hyperhive.protocol.ids import MANAGER, OPERATOR, AgentName, closest, contai
 from hyperhive.protocol.settings import AgentDocument
 
 STARTS_AT_ONCE: Final = 4
+LOGIN_NEWS_PER_S: Final = 1 / 60
+LOGIN_NEWS_BURST: Final = 20
+"""How often the manager is told that an agent needs a login or has one: what an agent says costs it nothing."""
 
 log = structlog.get_logger(__name__)
 
@@ -87,6 +91,7 @@ class Fleet:
     _members: dict[AgentName, _Member] = field(default_factory=dict)
     _background: Background = field(default_factory=Background)
     _existence: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _news_of_logins: Buckets = field(default_factory=lambda: Buckets(LOGIN_NEWS_PER_S, LOGIN_NEWS_BURST))
     _starts: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(STARTS_AT_ONCE))
 
     # who there is
@@ -329,6 +334,8 @@ class Fleet:
         """The harness has found out; whoever should know is told when it is news."""
         if needed != agent.row.needs_login:
             await self._record(agent, needs_login=needed)
+            if self._news_of_logins.take(agent.name, asyncio.get_running_loop().time()):
+                return  # only a harness that means harm changes its mind so often
             await self.notices.add(helper_event("needs_login" if needed else "logged_in", agent=agent.name))
 
     def check_parent(self, name: AgentName, parent: str) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 from hyperhive.broker.approvals import ApprovalRow
 from hyperhive.broker.jobs import JobDraft, JobKind
 from hyperhive.hub.agents import Agent
+from hyperhive.hub.asking import headline
 from hyperhive.hub.fleet import Fleet
 from hyperhive.hub.queue import JobQueue
 from hyperhive.hub.shape import Shape
@@ -17,6 +18,8 @@ from hyperhive.protocol.ids import MANAGER, MANAGER_CONTAINER
 PATIENCE_S: Final = 30.0
 """How long a tool waits for the job that it began; the job goes on after it."""
 _LOG_BYTES: Final = 256 * 1024
+_HISTORY: Final = 1000
+"""Approvals among which those of one agent are looked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,10 +88,9 @@ class Steering:
         return wire.LogLines(lines=_newest_within(lines, _LOG_BYTES))
 
     async def get_approvals(self, agent: Agent, ask: wire.GetApprovals) -> wire.ApprovalList:
-        rows = await self.shape.approvals.newest(ask.limit)
-        return wire.ApprovalList(
-            approvals=[_info(row) for row in rows if agent.name == MANAGER or row.requester == agent.name]
-        )
+        rows = await self.shape.approvals.newest(ask.limit if agent.name == MANAGER else _HISTORY)
+        its = [row for row in rows if agent.name == MANAGER or row.requester == agent.name]
+        return wire.ApprovalList(approvals=[_info(row) for row in its[: ask.limit]])
 
     def _subject(self, agent: Agent, name: str) -> Agent:
         """The agent to act on, when it is the caller's to act on."""
@@ -121,7 +123,7 @@ def _requested(row: ApprovalRow) -> wire.Requested:
 def _info(row: ApprovalRow) -> wire.ApprovalInfo:
     return wire.ApprovalInfo(
         id=row.id, agent=row.agent, kind=row.kind, status=row.status, sha=row.fetched_sha or "",
-        description=row.description or "", note=row.note or "", requested_at=row.requested_at,
+        description=headline(row.description or ""), note=headline(row.note or ""), requested_at=row.requested_at,
         resolved_at=row.resolved_at,
     )  # fmt: skip
 

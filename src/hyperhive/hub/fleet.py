@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import msgspec
 import structlog
 
 from hyperhive.broker.bucket import Buckets
@@ -154,6 +155,9 @@ class Fleet:
         adopted = {running.name: running for running in await self.house.runtime.adopt()}
         for member in self._members.values():
             running = adopted.pop(container_name(member.agent.name), None)
+            if running is not None and await self._is_candidate(member.agent):
+                await self._end_stray(running.name)
+                running = None
             if running is not None:
                 member.agent.recall_status()
                 await member.supervisor.adopt(running)
@@ -165,6 +169,15 @@ class Fleet:
             log.warning("stopping a container that belongs to no agent", container=stray)
             await self._end_stray(stray)
         await self._let_out()
+
+    async def _is_candidate(self, agent: Agent) -> bool:
+        """Whether its container was made by a deploy that was cut off: from another commit than what is deployed."""
+        try:
+            text = await asyncio.to_thread((self.house.paths.agent_runtime(agent.name) / "agent.json").read_bytes)
+            made_from = msgspec.json.decode(text, type=AgentDocument).deployed_sha
+        except (OSError, msgspec.MsgspecError):
+            return False
+        return made_from not in ("", agent.config.sha)
 
     async def _let_out(self) -> None:
         """Tell the proxy who there is; a failure keeps them in, and is the log's."""

@@ -42,7 +42,8 @@ class HiveProcess:
         self.process: subprocess.Popen[bytes] | None = None
         self.prefix: tuple[str, ...] = ()  #: a command that executes its arguments: what the daemon is started by
         self.manager = False  #: whether it makes a manager when it starts
-        self.dashboard = False  #: whether it has one, at a free port: the verb login_link answers where
+        self.dashboard = False  #: whether it has one: the verb login_link answers where
+        self.dashboard_port = 0  #: 0: another free one with every start
         self.rehearsing = True  #: False: as with real credentials; then no agent of it may be given a turn
         self.paths.rehearsal.mkdir(parents=True)
 
@@ -68,7 +69,7 @@ class HiveProcess:
         argv = [sys.executable, "-m", "hyperhive.cli", "serve", "--json"]
         if not self.manager:
             argv += ["--no-manager"]
-        argv += ["--dashboard", "127.0.0.1:0"] if self.dashboard else ["--no-dashboard"]
+        argv += ["--dashboard", f"127.0.0.1:{self.dashboard_port}"] if self.dashboard else ["--no-dashboard"]
         if self.rehearsing:
             argv += ["--rehearsal", str(self.paths.rehearsal)]
         with self.log.open("ab") as log:

@@ -12,6 +12,7 @@ from hyperhive.hub.doors import Doors
 from hyperhive.hub.hive import Hive
 from hyperhive.web import assets, sessions
 from hyperhive.web.attempts import Attempts
+from hyperhive.web.live import Live
 from hyperhive.web.routes import ROUTES
 from hyperhive.web.security import Guard
 from hyperhive.web.settings import WebSettings
@@ -23,7 +24,8 @@ def create_app(hive: Hive, doors: Doors, settings: WebSettings) -> Starlette:
     @contextlib.asynccontextmanager
     async def life(_app: Starlette) -> AsyncIterator[None]:
         await asyncio.to_thread(assets.assets)
-        yield
+        async with Live(hive) as app.state.live:
+            yield
 
     app = Starlette(
         lifespan=life,

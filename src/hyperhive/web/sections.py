@@ -1,0 +1,193 @@
+"""What the overview is made of: for each section what it is about, what it looks up and its template."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from starlette.requests import Request
+
+from hyperhive.broker.jobs import JobRow
+from hyperhive.hub.agents import Agent, Phase
+from hyperhive.hub.hive import Hive
+from hyperhive.hub.status import status_row
+from hyperhive.protocol import host
+from hyperhive.protocol.events import TurnState
+from hyperhive.protocol.faults import FaultError
+from hyperhive.protocol.ids import EVERYONE, MANAGER, OPERATOR
+from hyperhive.web.rendering import render
+
+FLOW: Final = 50
+JOBS: Final = 20
+DECIDED: Final = 8
+DIFF_LINES: Final = 600
+"""Lines of a diff that a card shows; a longer one has a page of its own."""
+
+View = Mapping[str, Any]
+
+
+class Subject(StrEnum):
+    """What can change in the hive, as far as it is shown."""
+
+    AGENTS = "agents"
+    LIVES = "lives"  #: an agent came to be or is no more
+    MAIL = "mail"
+    APPROVALS = "approvals"
+    QUESTIONS = "questions"
+    JOBS = "jobs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """One part of the page, drawn anew when something that it is about has changed. Its name is its element's id."""
+
+    name: str
+    about: frozenset[Subject]
+    look: Callable[[Hive], Awaitable[View]]
+
+    async def draw(self, hive: Hive) -> str:
+        return render(f"sections/{self.name}.html", **await self.look(hive))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentView:
+    """An agent's row: what the roster says, and what is being done with it."""
+
+    status: host.AgentStatusRow
+    context_tokens: int
+    job: JobRow | None
+    is_manager: bool
+
+    @property
+    def can_start(self) -> bool:
+        return self.status.state in (Phase.STOPPED, Phase.FAILED, Phase.BACKING_OFF, "asleep")
+
+    @property
+    def can_cancel(self) -> bool:
+        return self.status.running and self.status.turn_state != TurnState.IDLE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diff:
+    """All or the beginning of what an approval would change."""
+
+    about: host.ApprovalDiff
+    files: list[host.DiffFile]
+    left_out: int = 0  #: lines that are not shown here
+    problem: str = ""  #: why there is none
+
+
+async def agents(hive: Hive) -> View:
+    unread, reminders = await hive.mailbox.unread_counts(), await hive.asking.reminders.counts()
+    at_work = {job.agent: job for job in reversed(await hive.queue.jobs.unfinished())}
+
+    def row(agent: Agent) -> AgentView:
+        status = status_row(
+            agent, unread.get(agent.name, 0), reminders=reminders.get(agent.name, 0),
+            needs_update=hive.fleet.needs_update(agent), parent=agent.parent if agent.parent in hive.fleet else "",
+        )  # fmt: skip
+        return AgentView(
+            status=status, context_tokens=agent.context_tokens, job=at_work.get(agent.name),
+            is_manager=agent.name == MANAGER,
+        )  # fmt: skip
+
+    coming = [job for job in at_work.values() if job.agent and job.agent not in hive.fleet]
+    return {"agents": [row(agent) for agent in hive.fleet.agents()], "coming": coming}
+
+
+async def approvals(hive: Hive) -> View:
+    listed = await hive.shape.listed()
+    waiting = [row for row in reversed(listed) if row.status == "pending"]
+    cards = [(row, await diff(hive, row.id, "deployed", DIFF_LINES)) for row in waiting]
+    return {"cards": cards, "decided": [row for row in listed if row.status != "pending"][:DECIDED]}
+
+
+async def diff(hive: Hive, number: int, base: str, limit: int) -> Diff:
+    """What the approval would change against a base, and no more than so many lines of it."""
+    about, files, lines = None, [], 0
+    try:
+        async for part in hive.shape.diff(number, base):
+            about = about or part
+            files += part.files
+            lines += sum(len(file.lines) + 1 for file in part.files)
+    except FaultError as fault:
+        if about is None:
+            raise
+        return Diff(about=about, files=[], problem=fault.message)
+    assert about is not None, "a diff begins with what it is about"
+    if lines <= limit:
+        return Diff(about=about, files=files)
+    return Diff(about=about, files=[], left_out=lines)
+
+
+async def questions(hive: Hive) -> View:
+    rows = [row for row in await hive.asking.questions.unanswered() if row.target == OPERATOR]
+    others = [row for row in await hive.asking.questions.unanswered() if row.target != OPERATOR]
+    return {"questions": rows, "others": others}
+
+
+async def inbox(hive: Hive) -> View:
+    unread = (await hive.mailbox.inbox(OPERATOR, FLOW, unread_only=True))[::-1]
+    latest = await hive.mailbox.inbox(OPERATOR, 10)
+    count = (await hive.mailbox.unread_counts()).get(OPERATOR, 0)
+    return {"unread": unread, "count": count, "read": [row for row in latest[::-1] if row.state == "handled"]}
+
+
+async def flow(hive: Hive) -> View:
+    return {"messages": (await hive.mailbox.flow(FLOW))[::-1]}
+
+
+async def dead(hive: Hive) -> View:
+    return {"letters": (await hive.mailbox.dead_letters())[::-1][:FLOW]}
+
+
+async def tombstones(hive: Hive) -> View:
+    return {"tombstones": await hive.fleet.tombstones()}
+
+
+async def jobs(hive: Hive) -> View:
+    unfinished = await hive.queue.jobs.unfinished()
+    known = {row.id for row in unfinished}
+    ended = [row for row in await hive.queue.jobs.newest(JOBS) if row.id not in known]
+    return {"jobs": [*reversed(unfinished), *ended][: max(JOBS, len(unfinished))], "busy": len(unfinished)}
+
+
+async def recipients(hive: Hive) -> View:
+    return {"names": [str(name) for name in hive.fleet.names()], "everyone": EVERYONE}
+
+
+async def waiting(hive: Hive) -> View:
+    """What waits for the operator."""
+    asked = [row for row in await hive.asking.questions.unanswered() if row.target == OPERATOR]
+    return {
+        "approvals": len(await hive.shape.approvals.pending()),
+        "questions": len(asked),
+        "inbox": (await hive.mailbox.unread_counts()).get(OPERATOR, 0),
+        "dead": len(await hive.mailbox.dead_letters()),
+    }
+
+
+def _section(look: Callable[[Hive], Awaitable[View]], *about: Subject) -> Section:
+    return Section(name=look.__name__, about=frozenset(about), look=look)  # type: ignore[attr-defined] # a function
+
+
+SECTIONS: Final[tuple[Section, ...]] = (
+    _section(waiting, Subject.MAIL, Subject.APPROVALS, Subject.QUESTIONS, Subject.LIVES),
+    _section(recipients, Subject.LIVES),
+    _section(approvals, Subject.APPROVALS, Subject.LIVES),
+    _section(agents, Subject.AGENTS, Subject.LIVES, Subject.MAIL, Subject.JOBS),
+    _section(flow, Subject.MAIL),
+    _section(questions, Subject.QUESTIONS, Subject.LIVES),
+    _section(inbox, Subject.MAIL),
+    _section(jobs, Subject.JOBS),
+    _section(dead, Subject.MAIL),
+    _section(tombstones, Subject.LIVES),
+)
+
+
+def path_of(request: Request) -> dict[str, Any]:
+    """What stands in the path; a number that nothing can have is none at all."""
+    path = dict(request.path_params)
+    if path.get("id", 0) >= 2**63:
+        path["id"] = 0
+    return path

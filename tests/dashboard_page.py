@@ -1,0 +1,105 @@
+"""The dashboard in a real browser, as an operator's hands and eyes have it."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from hyperhive.protocol import host
+from hyperhive.testing.hive_process import HiveProcess
+
+T = TypeVar("T")
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--headless=new",
+]  # fmt: skip
+PATIENCE_MS = 20_000
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class Dashboard:
+    """One browser window on one hive. What the browser complained of is in `complaints`."""
+
+    def __init__(self, browser: Browser, hive: HiveProcess, **options: Any) -> None:
+        expect.set_options(timeout=PATIENCE_MS)
+        self.hive = hive
+        self.complaints: list[str] = []
+        self.context = browser.new_context(**options)
+        self.context.set_default_timeout(PATIENCE_MS)
+        self.page: Page = self.context.new_page()
+        self.page.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self._aside = ThreadPoolExecutor(1)  # the browser's driver has the event loop of this thread
+
+    def close(self) -> None:
+        self.context.close()
+        self._aside.shutdown()
+
+    def aside(self, function: Callable[..., T], *arguments: Any) -> T:
+        """What needs an event loop of its own."""
+        return self._aside.submit(function, *arguments).result()
+
+    def ask(self, request: host.AnyRequest) -> host.Response:
+        return self.aside(self.hive.ask, request)
+
+    # coming in
+
+    def log_in(self) -> None:
+        link = self.ask(host.LoginLink()).login_link
+        assert isinstance(link, str)
+        self.page.goto(link)
+        self.page.wait_for_url("**/")
+        self.is_live()
+
+    def is_live(self) -> None:
+        expect(self.page.locator("#connection")).to_have_text("live")
+
+    # what is seen
+
+    def agent(self, name: str) -> Locator:
+        return self.page.locator(f"#agent-{name}")
+
+    def message(self, number: int) -> Locator:
+        return self.page.locator(f"#message-{number}")
+
+    def approval(self, number: int) -> Locator:
+        return self.page.locator(f"#approval-{number}")
+
+    def question(self, number: int) -> Locator:
+        return self.page.locator(f"#question-{number}")
+
+    def alert(self) -> Locator:
+        return self.page.locator("#alerts [role=alert]").last
+
+    # what is done
+
+    def write(self, text: str, to: str = "") -> None:
+        if to:
+            self.page.fill("#compose-to", to)
+        self.page.fill("#compose-body", text)
+        self.page.click("#compose-send")
+
+    def menu(self, name: str, item: str) -> None:
+        """What stands in an agent's menu is asked about first."""
+        self.agent(name).locator("details.menu > summary").click()
+        self.agent(name).get_by_role("button", name=item, exact=True).click()
+
+    def question_asked(self) -> str:
+        """The words of the question before something is lost."""
+        expect(self.page.locator("#confirm")).to_be_visible()
+        return self.page.locator("#confirm-text").inner_text()
+
+    def confirm(self, *, yes: bool = True) -> None:
+        self.page.locator("#confirm-yes" if yes else "#confirm button[value=no]").click()

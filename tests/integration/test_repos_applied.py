@@ -109,6 +109,17 @@ def test_a_commit_whose_blob_is_gone_is_not_there(applied: Applied, work: Path) 
     assert applied.has(commit.sha)
 
 
+def test_a_commit_is_lost_when_it_is_gone_and_not_when_it_cannot_be_read_now(applied: Applied, work: Path) -> None:
+    main = str(applied.main())
+    head = applied.path / ".git/HEAD"
+    assert not applied.has_lost(main)
+    assert applied.has_lost(pinned(work).sha)
+    assert applied.has_lost("")
+    head.rename(head.with_name("away"))  # git does not take it for a repository
+    assert not applied.has_lost(main)
+    assert Applied(work / "nowhere").has_lost(main)
+
+
 def test_main_moves_with_the_working_tree_and_a_repetition_repairs_it(applied: Applied, work: Path) -> None:
     commit = pinned(work)
     applied.store(commit)

@@ -66,6 +66,9 @@ class Configs:
     async def has(self, name: AgentName, sha: str) -> bool:
         return await asyncio.to_thread(self._has, name, sha)
 
+    async def has_lost(self, name: AgentName, sha: str) -> bool:
+        return await asyncio.to_thread(self._applied(name).has_lost, sha)
+
     async def other_files(self, name: AgentName, sha: str, base: str) -> list[str]:
         """Files beside agent.toml that are not as in the base."""
         changed = await asyncio.to_thread(self._applied(name).changed, base or None, sha)

@@ -227,7 +227,7 @@ class Shape:
             return False
         name = AgentName(row.agent)
         gone = name in self.fleet and not await asyncio.to_thread(self.fleet.house.paths.agent(name).is_dir)
-        return gone or not await self.configs.has(name, row.fetched_sha or "")
+        return gone or await self.configs.has_lost(name, row.fetched_sha or "")
 
     async def _fail_orphan(self, row: ApprovalRow) -> None:
         told = approval_resolved(row, "failed", ORPHANED, f"failed/{row.id}")

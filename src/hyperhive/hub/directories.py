@@ -134,7 +134,9 @@ def has_repository(paths: Paths, name: AgentName) -> bool:
 
 
 def has_kept_state(paths: Paths, name: AgentName) -> bool:
-    return paths.agent_state(name).is_dir()
+    """Whether the agent's own directory has a state in it; a link in either's place is nobody's."""
+    own = paths.agent(name), paths.agent_state(name)
+    return all(path.is_dir() and not path.is_symlink() for path in own)
 
 
 def choose_uid(paths: Paths, name: AgentName, living: Collection[int]) -> int:

@@ -42,6 +42,10 @@ def as_the_first_version_left_it(paths: Paths) -> None:
         (paths.agent(name) / "config").unlink()
         (paths.agent(name) / "config").mkdir(mode=0o700)
         (paths.agent(name) / "config/agent.toml").write_text(copy or text)
+    made_from = paths.agent_runtime("runs") / "agent.json"
+    known = json.loads(made_from.read_text())
+    del known["deployed_sha"]
+    made_from.write_text(json.dumps(known))
     (paths.state_dir / "applied").chmod(0o700)
     shutil.rmtree(paths.proposed)
     shutil.rmtree(paths.state_dir / "staging")
@@ -107,9 +111,8 @@ def test_agents_of_the_first_version_live_on_and_their_configs_are_commits_from_
     assert "keeps the books" in cli(hive, "config", "runs")
     assert git(hive.paths.applied("runs"), "rev-parse", "main", "deployed/0").split() == [shown.sha] * 2
     assert str(hive.status("runs").deployed_sha) == shown.sha[:12]
-    assert "keeps the books" in inside(
-        hive, "manager", "cat /agents/runs/config/agent.toml /applied/runs/agent.toml\n"
-    )
+    for place in ("/agents/runs/config", "/applied/runs"):
+        assert "keeps the books" in inside(hive, "manager", f"cat {place}/agent.toml\n")
     assert (hive.paths.agent("runs") / "config").resolve() == hive.paths.agent_config("runs").resolve()
     assert (hive.paths.agent("runs") / "config.old/agent.toml").read_text() == DRAFT
 

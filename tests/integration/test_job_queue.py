@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from hyperhive.broker.decisions import Decisions, Ending
 from hyperhive.broker.jobs import JobDraft, JobKind, JobRow, Jobs, JobState
 from hyperhive.broker.mailbox import Mailbox
 from hyperhive.broker.notices import Notice, Notices
-from hyperhive.hub.queue import MAX_ATTEMPTS, JobQueue, Run, kind_of_failure
+from hyperhive.hub.queue import MAX_ATTEMPTS, MAX_PARALLEL, JobQueue, Run, kind_of_failure
 from hyperhive.protocol.faults import FaultKind
 from hyperhive.protocol.ids import MANAGER
 
@@ -40,8 +40,6 @@ class Hand:
 
     async def bad_news(self, job: JobRow, why: str) -> Sequence[Notice]:
         return [Notice(recipient=MANAGER, body=f"{job.id}: {why}")]
-
-    def hurry(self, agent: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -164,3 +162,43 @@ def test_a_job_that_was_cancelled_while_it_waited_has_a_kind_of_failure_too(tmp_
             return await its.queue.cancel(waiting.id)
 
     assert kind_of_failure(asyncio.run(scene())) is FaultKind.WRONG_STATE
+
+
+def test_a_job_that_only_waits_keeps_no_other_agents_from_going_on_and_hears_that_it_is_waited_for(
+    tmp_path: Path,
+) -> None:
+    async def wait_for_the_next(run: Run) -> Ending:
+        if run.job.kind is JobKind.STOP:
+            run.stand_aside()
+            await run.wanted.wait()
+        return DONE
+
+    async def scene() -> None:
+        hand = Hand(wait_for_the_next)
+        async with office(tmp_path, hand) as its, its.queue.running():
+            names = [f"scout-{number}" for number in range(MAX_PARALLEL)]
+            for name in names:
+                await its.queue.submit(replace(STOP, agent=name))
+            await patiently(its.queue.ended((await its.queue.submit(START)).id))
+            behind = [await its.queue.submit(replace(START, agent=name)) for name in names]
+            for row in behind:
+                assert (await patiently(its.queue.ended(row.id))).state is JobState.DONE
+
+    asyncio.run(scene())
+
+
+def test_what_waits_since_an_earlier_hive_hurries_what_it_waits_for(tmp_path: Path) -> None:
+    async def wait_for_the_next(run: Run) -> Ending:
+        if run.job.kind is JobKind.STOP:
+            await run.wanted.wait()
+        return DONE
+
+    async def scene() -> None:
+        async with office(tmp_path, Hand(wait_for_the_next)) as its:
+            before = Jobs(its.database)
+            await before.begin((await before.add(STOP)).id)
+            later = await before.add(START)
+            async with its.queue.running():
+                assert (await patiently(its.queue.ended(later.id))).state is JobState.DONE
+
+    asyncio.run(scene())

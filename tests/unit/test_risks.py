@@ -56,7 +56,11 @@ def network(mode: str, *allow: str) -> AgentSettings:
         ),
         (S(), S(packages=Packages(apt=["nmap"])), "installs packages: nmap"),
         (S(), S(tool_groups=["lifecycle"]), "gains tool groups: lifecycle"),
-        (S(), S(role="manager"), "becomes a manager: it has all of the manager's tools, for the agents whose parent it is"),
+        (
+            S(),
+            S(role="manager"),
+            "becomes a manager: it has all of the manager's tools, for the agents whose parent it is",
+        ),
         (S(), S(parent="a"), "is steered by a, before by manager"),
         (S(), S(tools=Tools(built_in=("Bash", "WebFetch"))), "gains claude's own tools: WebFetch"),
         (S(tools=Tools(bash_allow=["ls"])), S(), "may run every command, before only ls"),

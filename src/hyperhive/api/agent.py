@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -9,6 +10,7 @@ from typing import Any, Final
 import structlog
 
 from hyperhive.api.listener import bind, unbind
+from hyperhive.broker.bucket import Buckets
 from hyperhive.config.paths import Paths
 from hyperhive.hub.agents import Agent
 from hyperhive.hub.asking import Asking
@@ -21,6 +23,10 @@ from hyperhive.protocol.rpc import Method, Peer
 
 MAX_CONNECTIONS: Final = 16
 """Of one agent: its runner needs one; whatever else runs in the container may not take the hive's memory."""
+
+STEERING_PER_S: Final = 1.0
+STEERING_BURST: Final = 60
+"""How often one agent may act on others: each time leaves rows behind."""
 
 log = structlog.get_logger(__name__)
 
@@ -91,6 +97,7 @@ class AgentDoors:
         self._paths = paths
         self._side = side
         self._doors: dict[AgentName, _Door] = {}
+        self._pace = Buckets(STEERING_PER_S, STEERING_BURST)
         self._busy = False
 
     async def open(self, agent: Agent) -> None:
@@ -133,8 +140,17 @@ class AgentDoors:
 
         peer.serve(wire.HELLO, hello)
         for endpoint in ENDPOINTS:
-            peer.serve(endpoint.method, functools.partial(_answer, endpoint, endpoint.answers(side), agent))
+            peer.serve(endpoint.method, functools.partial(self._answer, endpoint, endpoint.answers(side), agent))
         return peer
+
+    def _answer(self, endpoint: Endpoint, answer: Callable[[Agent, Any], Any], agent: Agent, params: Any) -> Any:
+        if endpoint.group:
+            _check_group(endpoint, agent)
+            if wait := self._pace.take(agent.name, time.monotonic()):
+                raise FaultError(
+                    FaultKind.TOO_FAST, f"cannot {endpoint.method.name} so often; try again in {wait:.0f} s"
+                )
+        return answer(agent, params)
 
     def _connected(self, agent: Agent, peers: set[Peer], peer: Peer) -> None:
         if len(peers) >= MAX_CONNECTIONS or not _may_enter(agent, peer):
@@ -150,14 +166,13 @@ class AgentDoors:
         self._side().runners.gone(agent, peer)
 
 
-def _answer(endpoint: Endpoint, answer: Callable[[Agent, Any], Any], agent: Agent, params: Any) -> Any:
-    if endpoint.group and endpoint.group not in agent.tool_groups:
+def _check_group(endpoint: Endpoint, agent: Agent) -> None:
+    if endpoint.group not in agent.tool_groups:
         raise FaultError(
             FaultKind.NOT_ALLOWED,
             f"cannot {endpoint.method.name}: this agent does not have the tool group {endpoint.group!r}; "
             "ask the manager to do it",
         )
-    return answer(agent, params)
 
 
 def _may_enter(agent: Agent, peer: Peer) -> bool:

@@ -284,11 +284,12 @@ class Fleet:
         await member.supervisor.start()
         return not was_up
 
-    async def stop(self, name: str, *, graceful: bool = False) -> None:
+    async def stop(self, name: str, hurried: asyncio.Event | None = None) -> None:
+        """Down when it returns. With `hurried` the turn under way may end first, until that is set."""
         member = self._member(name)
         await self._record(member.agent, wanted=Wanted.DOWN, asleep=False)
         member.sleep.stay_awake()
-        await member.supervisor.stop(graceful=graceful)
+        await member.supervisor.stop(hurried)
         await self._let_out()
 
     async def restart(self, name: str) -> None:
@@ -310,9 +311,10 @@ class Fleet:
         member.sleep.stay_awake()
         try:
             await member.supervisor.replace(given_up)
-        except FaultError:
+        except BaseException as error:
             agent.config = before
-            await self._come_back(member)
+            if isinstance(error, FaultError):
+                await self._come_back(member)
             raise
         return True
 
@@ -321,11 +323,6 @@ class Fleet:
             await member.supervisor.start()
         except FaultError as fault:
             log.error("the former container does not start again", agent=member.agent.name, error=fault.message)
-
-    def hurry(self, name: str) -> None:
-        """Another job waits for the agent: a stop that lets the turn end first is over."""
-        if member := self._members.get(AgentName(name)):
-            member.supervisor.hurry()
 
     async def refresh(self, name: str) -> None:
         """The roster's row of the agent was written by others."""

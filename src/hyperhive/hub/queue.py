@@ -33,11 +33,19 @@ class Run:
     jobs: Jobs
     given_up: asyncio.Event = field(default_factory=asyncio.Event)  #: set when the operator cancels it
     can_be_undone: bool = False  #: whether cancelling it leaves everything as it was
+    wanted: asyncio.Event = field(default_factory=asyncio.Event)  #: set when another job of its agent waits
+    takes_a_place: bool = True  #: of those that run at the same time
+    aside: Callable[[], None] = lambda: None
 
     @property
     def begun_before(self) -> bool:
         """The hive ended while it ran: part of it may be done."""
         return self.job.attempts > 1
+
+    def stand_aside(self) -> None:
+        """It only waits now, maybe for long: others may run in its place."""
+        self.takes_a_place = False
+        self.aside()
 
     async def say(self, text: str) -> None:
         """What it is at now: shown as its progress, kept in its log."""
@@ -58,9 +66,6 @@ class Worker(Protocol):
     async def bad_news(self, job: JobRow, why: str) -> Sequence[Notice]:
         """Whom to tell of a job that comes to nothing without having been carried out to its end."""
         ...
-
-    def hurry(self, agent: str) -> None:
-        """A job of the agent waits behind another one."""
 
 
 class JobQueue:
@@ -163,21 +168,24 @@ class JobQueue:
                     end.set_result(row)
 
     def _admit(self, rows: Iterable[JobRow]) -> None:
-        for row in rows:
-            self._waiting[row.id] = row
-            if row.agent in self._busy:
-                self._worker.hurry(row.agent)
+        self._waiting |= {row.id: row for row in rows}
         self._begin_what_can()
 
     def _begin_what_can(self) -> None:
         for row in list(self._waiting.values()):
-            if len(self._runs) >= MAX_PARALLEL:
-                return
-            if row.agent not in self._busy and not self._background.closed:
+            if row.agent not in self._busy and self._has_a_place():
                 del self._waiting[row.id]
                 self._busy.add(row.agent)
-                self._runs[row.id] = Run(job=row, jobs=self.jobs)
-                self._background.begin(self._run(self._runs[row.id]))
+                self._runs[row.id] = run = Run(job=row, jobs=self.jobs, aside=self._begin_what_can)
+                self._background.begin(self._run(run))
+        waited_for = {row.agent for row in self._waiting.values()}
+        for run in self._runs.values():
+            if run.job.agent in waited_for:
+                run.wanted.set()
+
+    def _has_a_place(self) -> bool:
+        taken = sum(run.takes_a_place for run in self._runs.values())
+        return taken < MAX_PARALLEL and not self._background.closed
 
     async def _run(self, run: Run) -> None:
         row = run.job

@@ -110,6 +110,7 @@ class Shape:
         deployed = agent.row.deployed_sha if agent else ""
         beside = await self.configs.other_files(name, sha, deployed)
         warnings = risks.warnings(agent.settings if agent else None, config.settings, other_files=beside)
+        self._check_can_have_config(name)  # it took a while: the agent may have been purged meanwhile
         row = await self._queue(
             agent=name,
             kind=APPLY_COMMIT,

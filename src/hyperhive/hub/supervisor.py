@@ -4,9 +4,9 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -59,7 +59,6 @@ class Supervisor:
         self._running: Running | None = None
         self._ending: Running | None = None  #: ordered to end; its death is no news
         self._attached = asyncio.Event()
-        self._hurry = asyncio.Event()  #: another order waits: a graceful stop is over
         self._orders = 0
         self._retired = False
         self._deaths: list[float] = []
@@ -88,15 +87,15 @@ class Supervisor:
             self._deaths.clear()
             await self._start()
 
-    async def stop(self, *, graceful: bool = False) -> None:
-        """Down when it returns. Graceful lets the turn under way end first, unless another order comes."""
+    async def stop(self, hurried: asyncio.Event | None = None) -> None:
+        """Down when it returns. With `hurried` the turn under way may end first, until that is set."""
         async with self._order():
-            await self._stop(graceful=graceful)
+            await self._stop(hurried)
 
     async def restart(self) -> None:
         async with self._order():
             self._deaths.clear()
-            await self._stop(graceful=False)
+            await self._stop()
             await self._start()
 
     async def replace(self, given_up: asyncio.Event) -> None:
@@ -106,32 +105,26 @@ class Supervisor:
         """
         async with self._order():
             self._deaths.clear()
-            await self._stop(graceful=False)
+            await self._stop()
             await self._start()
             await self._expect_greeting(given_up)
-
-    def hurry(self) -> None:
-        """Another job waits for this agent: a graceful stop under way is over."""
-        self._hurry.set()
 
     async def align(self) -> None:
         """Up or down, as the roster says when its turn comes."""
         async with self._order():
-            await (self._start() if self._agent.should_run else self._stop(graceful=False))
+            await (self._start() if self._agent.should_run else self._stop())
 
     async def retire(self) -> None:
         """Down for good: no start that still waits will happen."""
         async with self._order():
             self._retired = True
-            await self._stop(graceful=False)
+            await self._stop()
 
     # orders
 
     @contextlib.asynccontextmanager
     async def _order(self) -> AsyncIterator[None]:
-        self._hurry.set()
         async with self._turnstile:
-            self._hurry.clear()
             self._orders += 1
             yield
 
@@ -151,13 +144,13 @@ class Supervisor:
             self._enter(Phase.FAILED, text)
             raise FaultError(FaultKind.STORAGE, text) from error
 
-    async def _stop(self, *, graceful: bool) -> None:
+    async def _stop(self, hurried: asyncio.Event | None = None) -> None:
         running = self._running
         if running is not None:
             self._ending = running
             self._enter(Phase.STOPPING)
-            if graceful:
-                await self._let_the_turn_end(running)
+            if hurried is not None:
+                await self._let_the_turn_end(running, hurried)
             await self._end()
             self._forget()
         self._enter(Phase.STOPPED)
@@ -166,12 +159,7 @@ class Supervisor:
         running = self._running
         assert running is not None
         waits = [asyncio.create_task(wait()) for wait in (self._agent.greeting.wait, running.wait, given_up.wait)]
-        try:
-            await asyncio.wait(waits, timeout=GREETING_S, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
+        await _first_of(waits, GREETING_S)
         if self._agent.greeting.is_set():
             return
         why = "it was called off"
@@ -179,7 +167,7 @@ class Supervisor:
             why = f"its container ended before its harness was up: {how_it_ended(await running.wait())}"
         elif not given_up.is_set():
             why = f"its harness did not come up within {GREETING_S:g} s"
-        await self._stop(graceful=False)
+        await self._stop()
         raise FaultError(FaultKind.BACKEND, f"{self._agent.name!r} did not come up: {why}")
 
     async def _end(self) -> None:
@@ -189,18 +177,12 @@ class Supervisor:
         else:  # it has begun nothing, and a first process that is not up yet hears no TERM
             await self._runtime.kill(container)
 
-    async def _let_the_turn_end(self, running: Running) -> None:
+    async def _let_the_turn_end(self, running: Running, hurried: asyncio.Event) -> None:
         if self._agent.peer is None:
             return
         self._agent.peer.call_soon(SHUTDOWN, Shutdown(grace_seconds=GRACEFUL_STOP_S)).add_done_callback(_ignore)
-        ended = asyncio.create_task(running.wait())
-        hurried = asyncio.create_task(self._hurry.wait())
-        try:
-            await asyncio.wait({ended, hurried}, timeout=GRACEFUL_STOP_S, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (ended, hurried):
-                task.cancel()
-            await asyncio.gather(ended, hurried, return_exceptions=True)
+        waits = [asyncio.create_task(wait()) for wait in (running.wait, hurried.wait)]
+        await _first_of(waits, GRACEFUL_STOP_S)
 
     # deaths
 
@@ -265,6 +247,16 @@ class Supervisor:
         self._agent.phase = phase
         self._agent.failure = failure
         self._hooks.changed(self._agent)
+
+
+async def _first_of(waits: Sequence["asyncio.Task[Any]"], timeout_s: float) -> None:
+    """Until one of them is over, or for so long; none is left behind."""
+    try:
+        await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
 
 
 def how_it_ended(exit_: Exit) -> str:

@@ -66,10 +66,6 @@ class Work:
             {"id": row.id, "approval_kind": row.kind, "status": row.status, "note": row.note or ""},
         )
 
-    def hurry(self, agent: str) -> None:
-        """A job of the agent waits behind another one."""
-        self.fleet.hurry(agent)
-
     async def show(self, row: ApprovalRow, *, deployed: bool) -> None:
         """The tags of an apply_commit as the database has it; harmless when they are there."""
         name, sha = AgentName(row.agent), row.fetched_sha
@@ -103,9 +99,10 @@ class Work:
 
     async def _spawned(self, run: Run, agent: Agent, ending: Ending) -> Ending:
         ok = ending.state is JobState.DONE
-        facts = {"agent": agent.name, "ok": ok, "note": ending.error, "sha": agent.config.sha, "tag": FIRST_TAG}
-        notices = [helper_event("spawned", **facts), *await self._resolved(run.job, "approved" if ok else "failed")]
         known = await self.deployments.of(agent.name, 1)
+        tag = f"deployed/{known[0].approval}" if known else FIRST_TAG
+        facts = {"agent": agent.name, "ok": ok, "note": ending.error, "sha": agent.config.sha, "tag": tag}
+        notices = [helper_event("spawned", **facts), *await self._resolved(run.job, "approved" if ok else "failed")]
         first = None if known else DeploymentRow(
             agent=agent.name, approval=0, sha=agent.config.sha, deployed_at=time.time(), description="the first config"
         )  # fmt: skip
@@ -205,7 +202,9 @@ class Work:
     async def _stop(self, run: Run) -> Ending:
         agent, graceful = self.fleet.get(run.job.agent), bool(run.job.params.get("graceful"))
         await run.say("waiting for its turn to end" if graceful else "stopping its container")
-        await self.fleet.stop(agent.name, graceful=graceful)
+        if graceful:
+            run.stand_aside()
+        await self.fleet.stop(agent.name, run.wanted if graceful else None)
         self.fleet.chronicle.note(agent.name, "killed", {})
         return _done(helper_event("killed", agent=agent.name))
 
@@ -233,7 +232,8 @@ class Work:
         paths = self.fleet.house.paths
         if name in self.fleet:
             raise FaultError(FaultKind.WRONG_STATE, f"cannot purge {name!r}: it lives; hive destroy --purge {name}")
-        if not run.begun_before and not directories.has_kept_state(paths, name):
+        kept = directories.has_kept_state(paths, name) or directories.has_repository(paths, name)
+        if not run.begun_before and not kept:
             raise self.fleet.unknown(name)
         await run.say("deleting all that is kept of it")
         await self.fleet.end(name)

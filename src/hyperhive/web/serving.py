@@ -37,14 +37,15 @@ async def serving(
     certificate or key that cannot be used, or an address that is not this machine's.
     """
     config = await asyncio.to_thread(_config, app, settings)
-    listener = _listen(settings)
-    task = asyncio.create_task(_serve(config, settings, listener, on_port), name="dashboard")
-    try:
-        yield _port(listener) if listener else settings.port
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+    async with app.router.lifespan_context(app):
+        listener = _listen(settings)
+        task = asyncio.create_task(_serve(config, settings, listener, on_port), name="dashboard")
+        try:
+            yield _port(listener) if listener else settings.port
+        finally:
+            on_port(0)  # first: it ends the streams, for which the server would wait
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
 
 async def _serve(
@@ -56,11 +57,11 @@ async def _serve(
         await asyncio.sleep(wait_s)
         wait_s = min(2 * wait_s, LONGEST_WAIT_S)
         listener = _listen(settings)
-    server = _Server(config)
     on_port(_port(listener))
     try:
-        await _until_cancelled(server, listener)
-    finally:
+        await _until_cancelled(_Server(config), listener)
+    except Exception:  # the boundary of a task that nobody waits for: the hive works without its pages
+        log.exception("the dashboard has ended")
         on_port(0)
 
 
@@ -85,7 +86,7 @@ class _Server(uvicorn.Server):
 def _config(app: Starlette, settings: WebSettings) -> uvicorn.Config:
     """Reads the certificate."""
     config = uvicorn.Config(
-        app, http=Connection, ws="none", lifespan="on", log_config=None, log_level="critical", access_log=False,
+        app, http=Connection, ws="none", lifespan="off", log_config=None, log_level="critical", access_log=False,
         server_header=False, proxy_headers=False, backlog=BACKLOG, timeout_graceful_shutdown=DRAIN_S,
         h11_max_incomplete_event_size=MAX_HEADERS, ssl_certfile=settings.tls_cert, ssl_keyfile=settings.tls_key,
     )  # fmt: skip

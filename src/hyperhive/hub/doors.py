@@ -29,8 +29,11 @@ class Doors:
         self._url = url
 
     def close(self, why: str) -> None:
+        """Whatever is open for a session ends; the sessions are good when it opens again."""
         self._url = ""
         self._why_closed = why
+        for session in [*self._inside]:
+            self._show_out(session)
 
     async def invite(self) -> str:
         """A link that lets one browser in, once, within a minute. Raises FaultError (`unavailable`) while closed.
@@ -64,12 +67,14 @@ class Doors:
             raise FaultError(
                 FaultKind.UNKNOWN_SESSION, f"cannot end session {id}: there is none; `hive sessions` shows them"
             )
+        self._ended.add(id)
         self._show_out(id)
 
     async def end_all(self) -> int:
         """How many there were."""
         ended = await self._sessions.end_all()
         for session in ended:
+            self._ended.add(session.id)
             self._show_out(session.id)
         return len(ended)
 
@@ -90,7 +95,6 @@ class Doors:
                 del self._inside[id]
 
     def _show_out(self, id: int) -> None:
-        self._ended.add(id)
         for ended in self._inside.pop(id, ()):
             if not ended.done():
                 ended.set_result(None)

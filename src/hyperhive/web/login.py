@@ -3,18 +3,16 @@
 from collections.abc import Mapping
 from typing import Final, cast
 
-from jinja2 import Environment, PackageLoader
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
 from hyperhive.protocol.faults import FaultError
-from hyperhive.web import assets
 from hyperhive.web.attempts import Attempts
+from hyperhive.web.rendering import render
 from hyperhive.web.route import hive_of, session_of
 from hyperhive.web.sessions import LOGIN, give_cookie, session_in, take_cookie
 
 _LONGEST_LINK: Final = 1024
-_PAGE: Final = Environment(loader=PackageLoader("hyperhive.web"), autoescape=True).get_template("login.html")
 
 
 async def health(_request: Request) -> Response:
@@ -55,4 +53,4 @@ async def leave(request: Request) -> Response:
 
 
 def _page(error: str = "", status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return HTMLResponse(_PAGE.render(error=error, asset=assets.url), status, headers=headers)
+    return HTMLResponse(render("login.html", error=error), status, headers=headers)

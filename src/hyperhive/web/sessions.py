@@ -1,14 +1,19 @@
 """The cookie of a session, and the door between a request and a handler."""
 
+import asyncio
 import functools
+from collections.abc import AsyncIterator
+from typing import Any, Final
 
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
 
 from hyperhive.broker.web_sessions import LASTS_S, SessionRow
+from hyperhive.hub.doors import Doors
+from hyperhive.web.rendering import render
 from hyperhive.web.route import Access, Handler, WebRoute, hive_of, settings_of
 
-LOGIN: str = "/login"
+LOGIN: Final = "/login"
 
 
 def handler(route: WebRoute) -> Handler:
@@ -27,7 +32,7 @@ async def _behind_login(handler: Handler, request: Request) -> Response:
     return response
 
 
-async def _while_inside(doors: Doors, session: int, chunks: AsyncIterator[Content]) -> AsyncIterator[Content]:
+async def _while_inside(doors: Doors, session: int, chunks: AsyncIterator[Any]) -> AsyncIterator[Any]:
     """The chunks, until there are no more or the session is ended."""
     with doors.inside(session) as ended:
         while True:
@@ -77,5 +82,9 @@ def _turned_away(request: Request) -> Response:
     if "HX-Request" in request.headers:
         return PlainTextResponse("you are logged out", 401, headers={"HX-Redirect": LOGIN})
     if request.method in ("GET", "HEAD") and "text/html" in request.headers.get("accept", ""):
+        if request.headers.get("sec-fetch-site", "none") in ("cross-site", "same-site"):
+            return HTMLResponse(
+                render("again.html")
+            )  # a link on another site's page: the browser kept the cookie back
         return RedirectResponse(LOGIN, 303)
     return PlainTextResponse("log in first: `hive open`, or `hive login` for a link\n", 401)

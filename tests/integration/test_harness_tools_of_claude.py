@@ -52,7 +52,7 @@ def test_claude_is_given_the_tools_that_the_agent_has_and_no_others() -> None:
     asyncio.run(main())
 
 
-def test_a_manager_steers_and_asks_the_operator_and_hears_what_the_hive_answers() -> None:
+def test_an_agent_with_the_managers_role_steers_and_asks_the_operator_and_hears_what_the_hive_answers() -> None:
     async def main() -> None:
         async with rig(AgentSettings(role="manager")) as r:
             calls = [
@@ -73,7 +73,7 @@ def test_a_manager_steers_and_asks_the_operator_and_hears_what_the_hive_answers(
             assert "under way as job 12" in restart[1]
             assert "question 2 is with the operator" in ask[1]
             assert "reminder 3 comes as a message" in remind[1]
-            assert "You are the manager" in json.dumps(body(r)["system"])
+            assert "`request_spawn`" in json.dumps(body(r)["system"])
 
     asyncio.run(main())
 

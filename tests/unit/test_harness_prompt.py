@@ -79,8 +79,8 @@ def test_the_system_prompt_names_agent_team_and_instructions() -> None:
 def prompt_of(role: str = "agent", groups: list[str] | None = None, colleagues: list[Colleague] | None = None) -> str:
     return system_prompt(
         Identity(
-            agent="a", role=role, description="", instructions="", colleagues=colleagues or [],
-            tool_groups=groups or [],
+            agent=role if role == "manager" else "a", role=role, description="", instructions="",
+            colleagues=colleagues or [], tool_groups=groups or [],
         )
     )  # fmt: skip
 
@@ -111,6 +111,16 @@ def test_the_manager_is_told_of_every_tool_and_of_every_helper_event() -> None:
     assert "steered by you" not in prompt_of(
         "manager", colleagues=[Colleague(name="b", role="agent", state="", parent="a")]
     )
+
+
+def test_another_agent_with_the_managers_role_is_told_of_its_tools_and_not_of_what_only_the_manager_sees() -> None:
+    text = system_prompt(
+        Identity(
+            agent="a", role="manager", description="", instructions="", colleagues=[], tool_groups=[*GROUP_METHODS]
+        )
+    )
+    assert named(text) & STEERING == STEERING
+    assert "/agents/" not in text
 
 
 @pytest.mark.parametrize("group", GROUP_METHODS)

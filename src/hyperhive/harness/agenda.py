@@ -11,6 +11,7 @@ from hyperhive.harness.link import Link
 from hyperhive.harness.mail import Mail
 from hyperhive.harness.prompt import Identity, system_prompt
 from hyperhive.harness.rest import Rest
+from hyperhive.harness.surroundings import tool_groups
 from hyperhive.harness.turns import Turns
 from hyperhive.protocol import agent
 from hyperhive.protocol.agent import MAX_WAIT_S, Received, Welcome
@@ -112,7 +113,7 @@ class Agenda:
                 description=settings.description,
                 instructions=settings.system_prompt,
                 colleagues=colleagues.agents,
-                tool_groups=self._document.tool_groups,
+                tool_groups=tool_groups(self._document),
             )
         )
 

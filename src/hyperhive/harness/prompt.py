@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hyperhive.harness import guidance
 from hyperhive.harness.quotation import fenced, one_line, one_word, utc
 from hyperhive.protocol.agent import Arrived, Colleague, Envelope
-from hyperhive.protocol.ids import OPERATOR, SYSTEM
+from hyperhive.protocol.ids import MANAGER, OPERATOR, SYSTEM
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +22,12 @@ class Identity:
     description: str
     instructions: str  #: the operator's own, from the agent's config
     colleagues: Sequence[Colleague]
-    tool_groups: Sequence[str] = ()  #: that the agent has although it is not the manager
+    tool_groups: Sequence[str] = ()  #: that the agent has
 
 
 def system_prompt(identity: Identity) -> str:
     who = f"You are the agent {identity.agent!r} of a hyperhive: a team of Claude agents on one machine, each in its"
-    manages = identity.role == "manager"
+    manages = identity.agent == MANAGER
     parts = [
         f"{who} own container, with a durable mailbox between them and the operator, the human in charge.",
         f"What you are for: {one_line(identity.description)}" if identity.description else "",

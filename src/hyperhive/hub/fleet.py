@@ -88,7 +88,6 @@ class Fleet:
     way_out: WayOut
     configs: Configs
     notices: Notices
-    taken_over: list[AgentName] = field(default_factory=list)  #: agents that an earlier version had made
     _members: dict[AgentName, _Member] = field(default_factory=dict)
     _background: Background = field(default_factory=Background)
     _existence: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -148,7 +147,6 @@ class Fleet:
             config = await self.configs.live(AgentName(row.name), row.deployed_sha)
             if not row.deployed_sha and config.sha:  # an earlier version kept a mere file: it is a commit now
                 row = await self.roster.update(row.name, deployed_sha=config.sha, parent=config.settings.parent)
-                self.taken_over.append(AgentName(row.name))
             await self._join(Agent(row=row, config=config))
         for forgotten in set(self.mailbox.agents) - set(self.names()):  # the daemon was killed while destroying them
             await self.mailbox.forget(forgotten)

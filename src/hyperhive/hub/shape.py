@@ -310,26 +310,36 @@ class Shape:
         for row in await self.approvals.newest(_HISTORY):
             if row.kind == APPLY_COMMIT:
                 wanted.setdefault(row.agent, {}).update(tags(row))
-        for old in filter(self.fleet.__contains__, self.fleet.taken_over):
-            await self._begin_history(self.fleet.get(old))
+        await self._begin_histories()
         for agent in self.fleet.agents():
             for live in await self.deployments.of(agent.name, _HISTORY):
                 wanted.setdefault(agent.name, {})[f"deployed/{live.approval}"] = (live.sha, None)
         for name, its in wanted.items():
             await self.configs.complete_tags(AgentName(name), its)
         for agent in self.fleet.agents():
-            if agent.row.deployed_sha:
-                await self.configs.show_main(agent.name, agent.row.deployed_sha)
+            await self._show_deployed(agent)
         await self.fleet.repair_proposed()
 
-    async def _begin_history(self, agent: Agent) -> None:
-        """What an earlier version deployed is the first deployment."""
-        await self.deployments.add(
-            DeploymentRow(
-                agent=agent.name, approval=0, sha=agent.row.deployed_sha, deployed_at=agent.row.created_at,
-                description="taken over from an earlier version",
-            )
-        )  # fmt: skip
+    async def _show_deployed(self, agent: Agent) -> None:
+        """Main is at what is deployed, also when a job deploys something meanwhile."""
+        shown = ""
+        while agent.row.deployed_sha != shown:
+            shown = agent.row.deployed_sha
+            await self.configs.show_main(agent.name, shown)
+
+    async def _begin_histories(self) -> None:
+        """What an earlier version deployed is the first deployment. Who is being made now gets its own from its job."""
+        agents = self.fleet.agents()
+        at_work = {job.agent for job in await self.queue.jobs.unfinished()}
+        for agent in agents:
+            sha = agent.row.deployed_sha
+            if sha and agent.name not in at_work and not await self.deployments.of(agent.name, 1):
+                await self.deployments.add(
+                    DeploymentRow(
+                        agent=agent.name, approval=0, sha=sha, deployed_at=agent.row.created_at,
+                        description="taken over from an earlier version",
+                    )
+                )  # fmt: skip
 
     async def begin(self, *, manager: bool) -> None:
         """The first jobs of this daemon: a manager where there is to be one; news of what is out of date."""

@@ -22,6 +22,7 @@ from hyperhive.hub.queue import CANCELLED, Run
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.ids import MANAGER, AgentName, known_form
 
+DESTROYED: Final = "the agent was destroyed"
 Doing = Callable[["Work", Run], Awaitable[Ending]]
 
 
@@ -225,7 +226,7 @@ class Work:
         await self.fleet.end(name)
         await self._forget(name, incarnation, purge=purge)
         self.fleet.chronicle.note(name, "destroyed", {"purged": purge})
-        return _done(helper_event("destroyed", agent=name))
+        return _done(helper_event("destroyed", agent=name), *await self._cancelled_by(run.job))
 
     async def _purge(self, run: Run) -> Ending:
         name = known_form(run.job.agent)
@@ -246,11 +247,19 @@ class Work:
         for life in lives:
             await self.questions.forget(name, life, f"[cancelled: {name} was destroyed]")
             await self.reminders.forget(name, life)
-        for row in await self.approvals.cancel_of(name, "the agent was destroyed"):
+        for row in await self.approvals.cancel_of(name, DESTROYED):
             await self.show(row, deployed=False)
         if purge:  # last: a proposal without its commit would have failed, and not been cancelled
             await self.deployments.forget(name)
             await self.fleet.purge(name)
+
+    async def _cancelled_by(self, job: JobRow) -> list[Notice]:
+        """News of the proposals that this job has made pointless, by whichever of its attempts."""
+        return [
+            approval_resolved(row, "cancelled", DESTROYED)
+            for row in await self.approvals.of(job.agent)
+            if row.status == "cancelled" and row.note == DESTROYED and (row.resolved_at or 0) >= job.created_at
+        ]
 
     async def _ended(self, name: AgentName) -> list[Any]:
         return [row for row in await self.fleet.roster.lives(name) if row.destroyed_at is not None]

@@ -58,11 +58,13 @@ class Applied:
         return self.main() is not None
 
     def main(self) -> str | None:
-        """The sha of what is deployed; None when there is no repository, or one that was never finished."""
+        """The sha of what is deployed; None when there is no repository, or nothing deployed in it."""
         try:
-            return str(self._open().references[_MAIN].target)
-        except (KeyError, FaultError, pygit2.GitError):
+            return str(self._open().references[_MAIN].target) if self._git.exists() else None
+        except KeyError:
             return None
+        except (OSError, pygit2.GitError) as error:
+            raise self._broken(error) from None
 
     def store(self, pinned: Pinned) -> None:
         """Keeps the commit under its own sha, with all beneath it and without its ancestors.

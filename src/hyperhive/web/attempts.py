@@ -20,6 +20,10 @@ class Attempts:
         self._clock = clock or SystemClock()
         self._forgotten_at: dict[str, float] = {}  #: when all failures of the address are
 
+    def __len__(self) -> int:
+        """Addresses that are remembered."""
+        return len(self._forgotten_at)
+
     def wait_s(self, address: str) -> int:
         """Whole seconds until the address may try again; 0: now."""
         ahead = self._forgotten_at.get(address, 0.0) - self._clock.monotonic()

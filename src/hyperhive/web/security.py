@@ -1,10 +1,10 @@
 """What every request passes before a handler sees it, and what every answer carries."""
 
 import asyncio
+import re
 import time
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import urlsplit
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -31,7 +31,7 @@ HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
-_HOST_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789.-[]:")
+_HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?")
 
 log = structlog.get_logger(__name__)
 
@@ -76,14 +76,8 @@ def is_of_our_own(headers: Headers, origin: str) -> bool:
 
 def host_name(host: str) -> str:
     """The name in a Host header, without its port; empty when it is none."""
-    if not host or not _HOST_CHARACTERS.issuperset(host):
-        return ""
-    try:
-        parts = urlsplit(f"//{host}")
-        _ = parts.port
-    except ValueError:
-        return ""
-    return parts.hostname or ""
+    found = _HOST.fullmatch(host)
+    return found[1].strip("[]") if found else ""
 
 
 def _host(headers: Headers) -> str:

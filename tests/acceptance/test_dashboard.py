@@ -65,11 +65,9 @@ def page(house: House) -> Iterator[Dashboard]:
 
 
 def asked(page: Dashboard, question: str, *options: str, multi: bool = False) -> int:
-    answer = page.aside(
-        lambda: asks(
-            page.hive, "still", "ask", mid=question[:40], question=question, options=list(options), multi=multi,
-            ttl_seconds=3600, to=None,
-        )
+    answer = asks(
+        page.hive, "still", "ask", mid=question[:40], question=question, options=list(options), multi=multi,
+        ttl_seconds=3600, to=None,
     )  # fmt: skip
     number: int = answer["id"]
     return number
@@ -246,9 +244,8 @@ def test_a_job_says_in_the_agents_row_what_it_is_at(page: Dashboard) -> None:
 
 def test_nothing_that_an_agent_writes_becomes_markup(page: Dashboard) -> None:
     page.page.evaluate("() => { window.alert = () => document.body.append('ATTACKED'); }")
-    still = lambda method, **given: page.aside(lambda: asks(page.hive, "still", method, **given))  # noqa: E731
-    still("set_status", text=NASTY)
-    still("send", mid="nasty", to="operator", body=NASTY, in_reply_to=None, turn=None)
+    asks(page.hive, "still", "set_status", text=NASTY)
+    asks(page.hive, "still", "send", mid="nasty", to="operator", body=NASTY, in_reply_to=None, turn=None)
     question = asked(page, NASTY, NASTY)
     repository = page.hive.paths.agent_config("still")
     (repository / f"{MARKUP.replace('/', '')[:80]}.md").write_text(NASTY + "\n")
@@ -343,6 +340,38 @@ def test_a_hive_that_is_killed_and_comes_back_finds_the_page_where_it_was(house:
     assert len(ids) == len(set(ids))
     assert {f"message-{before}", f"message-{after}"} <= set(ids)
     page.complaints.clear()  # the browser notes that nobody answered
+
+
+def test_whoever_is_logged_out_elsewhere_is_told_and_keeps_what_was_typed(page: Dashboard) -> None:
+    page.page.fill("#compose-body", "half a thought")
+    rows = page.ask(host.WebSessions()).web_sessions
+    assert isinstance(rows, list)
+    page.ask(host.RevokeWebSession(id=rows[0].id))
+    expect(page.page.locator("#logged-out")).to_be_visible()
+    expect(page.page.locator("#compose-body")).to_have_value("half a thought")
+    page.complaints.clear()  # the browser notes that it was turned away
+
+
+def test_all_of_a_long_message_is_fetched_and_stays_while_others_come(page: Dashboard) -> None:
+    number = page.aside(page.hive.send, "still", "word " * 500 + "the end")
+    more = page.message(number).locator("details.more")
+    more.locator("summary").click()
+    expect(more.locator(".body")).to_contain_text("the end")
+    other = page.aside(page.hive.send, "still", "another")
+    expect(page.message(other)).to_be_visible()
+    expect(more.locator(".body")).to_contain_text("the end")
+
+
+def test_a_change_is_compared_with_other_commits_and_approved_against_what_is_deployed(page: Dashboard) -> None:
+    first = proposed(page, "\n# first\n")
+    second = proposed(page, "\n# first\n# second\n")
+    page.approval(second.id).get_by_role("link", name="compare").click()
+    expect(page.page.locator(".diff .added")).to_have_count(3)
+    page.page.get_by_role("link", name="the proposal before").click()
+    expect(page.page.locator(".diff .added")).to_have_text(re.compile("# second"))
+    expect(page.page.get_by_role("button", name="Approve")).to_have_count(0)
+    for row in (first, second):
+        page.ask(host.Deny(id=row.id))
 
 
 # how it looks

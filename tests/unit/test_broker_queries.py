@@ -11,7 +11,7 @@ from hyperhive.broker.sql import Queries
 NAMES = (
     "first_result", "broadcast_rows", "stored_between", "parties", "thread_of_turn", "count_queued", "lease", "held",
     "sent_in_turns", "read", "ack", "acked_already", "give_back", "kill_mail", "is_alive", "come_due", "next_due",
-    "handle", "requeue", "drop", "state_of", "receipt", "unread_inbox", "dead_letters", "message",
+    "handle", "requeue", "drop", "state_of", "receipt", "unread_inbox", "dead_letters", "count_dead", "message",
     "queued_by_recipient", "all_mailboxes",
 )  # fmt: skip
 OF_OPEN_MAIL_ALONE = ("messages_open", "messages_backed_off", "messages_dead")

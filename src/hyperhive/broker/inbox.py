@@ -36,9 +36,14 @@ def flow(connection: Connection, limit: int) -> list[InboxRow]:
     return [_row(row) for row in reversed(found)]
 
 
-def dead_letters(connection: Connection) -> list[InboxRow]:
+def dead_letters(connection: Connection, limit: int = MAX_LIST) -> list[InboxRow]:
     """Oldest first."""
-    return [_row(row) for row in connection.execute(_SQL["dead_letters"], {"limit": MAX_LIST})]
+    return [_row(row) for row in connection.execute(_SQL["dead_letters"], {"limit": min(limit, MAX_LIST)})]
+
+
+def dead_count(connection: Connection) -> int:
+    count: int = connection.execute(_SQL["count_dead"]).fetchone()[0]
+    return count
 
 
 def message(connection: Connection, number: int) -> InboxRow | None:

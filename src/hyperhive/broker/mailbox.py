@@ -259,9 +259,12 @@ class Mailbox:
         """The same for every recipient that has any."""
         return await self._database.read(inbox.unread_counts)
 
-    async def dead_letters(self) -> list[InboxRow]:
+    async def dead_letters(self, limit: int = 1000) -> list[InboxRow]:
         """What could not be handled, oldest first."""
-        return await self._database.read(inbox.dead_letters)
+        return await self._database.read(lambda connection: inbox.dead_letters(connection, limit))
+
+    async def dead_count(self) -> int:
+        return await self._database.read(inbox.dead_count)
 
     async def wait_in_thread(self, message_id: int, to: str, timeout: float) -> InboxRow | None:
         """The first message to `to` in the message's conversation that came after it; None when none comes in time."""

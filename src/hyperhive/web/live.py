@@ -8,7 +8,7 @@ it has got whole, and is always caught up with by all sections above it: after a
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, Final, Self
 
 import structlog
@@ -88,7 +88,7 @@ class Live:
         await self._draw()
         return {name: frame.html for name, frame in self._frames.items()}
 
-    async def stream(self, position: str) -> AsyncIterator[bytes]:
+    async def stream(self, position: str) -> AsyncGenerator[bytes, None]:
         """What has changed since that position and whatever does, in chunks of whole events; empty when PING_S passed
         without any. Ends when the hive does."""
         life, _, number = position.partition("-")

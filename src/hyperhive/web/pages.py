@@ -1,5 +1,7 @@
 """The pages that are read, and the parts of them that are fetched when they are opened."""
 
+import asyncio
+import functools
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -22,7 +24,7 @@ MAX_LOG_LINES: Final = 500
 async def overview(request: Request) -> Response:
     following: Live = request.app.state.live
     sections = await following.frames()
-    return _page(request, "overview.html", sections=sections, position=following.position)
+    return await _page(request, "overview.html", sections=sections, position=following.position)
 
 
 async def approval(request: Request) -> Response:
@@ -31,9 +33,9 @@ async def approval(request: Request) -> Response:
     try:
         shown = await diff(hive_of(request), number, base if base in BASES else "deployed", MAX_DIFF_LINES)
     except FaultError as fault:
-        return _page(request, "gone.html", 404, text=fault.message)
+        return await _page(request, "gone.html", 404, text=fault.message)
     row = next((row for row in await hive_of(request).shape.listed() if row.id == number), None)
-    return _page(request, "approval.html", row=row, diff=shown, base=base, bases=BASES)
+    return await _page(request, "approval.html", row=row, diff=shown, base=base, bases=BASES)
 
 
 async def message(request: Request) -> Response:
@@ -56,9 +58,10 @@ async def job_log(request: Request) -> Response:
     return HTMLResponse(render("job_log.html", lines=lines[left_out:], left_out=left_out))
 
 
-def _page(request: Request, name: str, status: int = 200, /, **values: Any) -> Response:
-    theme = request.cookies.get(THEME_COOKIE, "")
-    html = render(name, theme=theme if theme in THEMES else "auto", themes=THEMES, **values)
+async def _page(request: Request, name: str, status: int = 200, /, **values: Any) -> Response:
+    chosen = request.cookies.get(THEME_COOKIE, "")
+    theme = chosen if chosen in THEMES else THEMES[0]
+    html = await asyncio.to_thread(functools.partial(render, name, theme=theme, themes=THEMES, **values))
     return HTMLResponse(html, status)
 
 

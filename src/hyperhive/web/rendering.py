@@ -3,6 +3,7 @@
 The one other way is `markdown`: made by a parser that passes no HTML on, then sanitised to a short list of tags.
 """
 
+import functools
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -94,6 +95,7 @@ def clip(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
 
+@functools.lru_cache(maxsize=256)
 def markdown(text: str) -> Markup:
     """An agent's markdown: no HTML of its own, no images, links that leave nothing behind."""
     made = _markdown.render(seen(text[:_MAX_MARKDOWN]))

@@ -1,5 +1,7 @@
 """What the overview is made of: for each section what it is about, what it looks up and its template."""
 
+import asyncio
+import functools
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,8 +22,9 @@ from hyperhive.web.rendering import render
 FLOW: Final = 50
 JOBS: Final = 20
 DECIDED: Final = 8
-DIFF_LINES: Final = 600
-"""Lines of a diff that a card shows; a longer one has a page of its own."""
+DEAD: Final = 20
+DIFF_LINES: Final = 1000
+"""Lines of diffs that the cards show, all together; what does not fit has a page of its own."""
 
 View = Mapping[str, Any]
 
@@ -46,7 +49,9 @@ class Section:
     look: Callable[[Hive], Awaitable[View]]
 
     async def draw(self, hive: Hive) -> str:
-        return render(f"sections/{self.name}.html", **await self.look(hive))
+        """In a thread: what agents write can take a while to format."""
+        values = await self.look(hive)
+        return await asyncio.to_thread(functools.partial(render, f"sections/{self.name}.html", **values))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +78,13 @@ class Diff:
 
     about: host.ApprovalDiff
     files: list[host.DiffFile]
-    left_out: int = 0  #: lines that are not shown here
+    left_out: int = 0  #: lines, all of them: there are too many for the place
     problem: str = ""  #: why there is none
+
+    @property
+    def is_whole(self) -> bool:
+        """Only what was shown can be approved."""
+        return not self.left_out and not self.problem
 
 
 async def agents(hive: Hive) -> View:
@@ -98,7 +108,11 @@ async def agents(hive: Hive) -> View:
 async def approvals(hive: Hive) -> View:
     listed = await hive.shape.listed()
     waiting = [row for row in reversed(listed) if row.status == "pending"]
-    cards = [(row, await diff(hive, row.id, "deployed", DIFF_LINES)) for row in waiting]
+    left, cards = DIFF_LINES, []
+    for row in waiting:
+        shown = await diff(hive, row.id, "deployed", left)
+        left = max(0, left - sum(len(file.lines) + 1 for file in shown.files))
+        cards.append((row, shown))
     return {"cards": cards, "decided": [row for row in listed if row.status != "pending"][:DECIDED]}
 
 
@@ -138,7 +152,7 @@ async def flow(hive: Hive) -> View:
 
 
 async def dead(hive: Hive) -> View:
-    return {"letters": (await hive.mailbox.dead_letters())[::-1][:FLOW]}
+    return {"letters": await hive.mailbox.dead_letters(DEAD), "count": await hive.mailbox.dead_count()}
 
 
 async def tombstones(hive: Hive) -> View:
@@ -163,12 +177,12 @@ async def waiting(hive: Hive) -> View:
         "approvals": len(await hive.shape.approvals.pending()),
         "questions": len(asked),
         "inbox": (await hive.mailbox.unread_counts()).get(OPERATOR, 0),
-        "dead": len(await hive.mailbox.dead_letters()),
+        "dead": await hive.mailbox.dead_count(),
     }
 
 
 def _section(look: Callable[[Hive], Awaitable[View]], *about: Subject) -> Section:
-    return Section(name=look.__name__, about=frozenset(about), look=look)  # type: ignore[attr-defined] # a function
+    return Section(name=look.__name__, about=frozenset(about), look=look)
 
 
 SECTIONS: Final[tuple[Section, ...]] = (

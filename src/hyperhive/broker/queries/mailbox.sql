@@ -150,6 +150,9 @@ SELECT id, sender, recipient, kind, body, sent_at, state, in_reply_to, thread, a
 SELECT id, sender, recipient, kind, body, sent_at, state, in_reply_to, thread, attempts, note
   FROM messages INDEXED BY messages_dead WHERE state = 'dead' ORDER BY id LIMIT :limit;
 
+-- name: count_dead
+SELECT count(*) FROM messages INDEXED BY messages_dead WHERE state = 'dead';
+
 -- name: message
 SELECT id, sender, recipient, kind, body, sent_at, state, in_reply_to, thread, attempts, note
   FROM messages WHERE id = :id;

@@ -1,0 +1,220 @@
+"""The stream of the overview on a real hive without containers: numbered, coalesced, and without an end of its own."""
+
+import asyncio
+import contextlib
+import tempfile
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import replace
+from pathlib import Path
+
+from structlog.testing import capture_logs
+
+from hyperhive.broker.letters import Draft
+from hyperhive.config.paths import Paths
+from hyperhive.daemon.main import hive_at
+from hyperhive.hub.hive import Hive
+from hyperhive.protocol.agent import MessageKind
+from hyperhive.protocol.ids import OPERATOR
+from hyperhive.web import sections
+from hyperhive.web.live import Live
+from hyperhive.web.sections import SECTIONS, Section, Subject, View
+
+PATIENCE_S = 30.0
+
+
+def on_a_hive(test: Callable[[Hive], Coroutine[None, None, None]]) -> None:
+    async def run() -> None:
+        with tempfile.TemporaryDirectory(prefix="hh-") as root:
+            paths = Paths(state_dir=Path(root) / "state", runtime_dir=Path(root) / "run")
+            async with asyncio.timeout(PATIENCE_S), hive_at(paths, rehearsal=None) as hive:
+                await test(hive)
+
+    asyncio.run(run())
+
+
+def section(name: str) -> Section:
+    return next(each for each in SECTIONS if each.name == name)
+
+
+async def writes(hive: Hive, body: str, mid: str = "") -> None:
+    """A message to the operator: there is nobody else."""
+    draft = Draft(sender="system", kind=MessageKind.SYSTEM, mid=mid or body, to=OPERATOR, body=body)
+    await hive.mailbox.send(draft)
+
+
+class Events:
+    """A browser's half of a stream."""
+
+    def __init__(self, live: Live, position: str) -> None:
+        self._chunks = live.stream(position)
+        self.position = position
+        self.got: list[tuple[str, str, str]] = []  #: position, section, html
+
+    async def __aenter__(self) -> "Events":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._chunks.aclose()
+
+    async def chunk(self) -> list[tuple[str, str, str]]:
+        raw = (await anext(self._chunks)).decode()
+        events = []
+        for event in raw.split("\n\n"):
+            lines = event.split("\n")
+            if lines[0].startswith("id: "):
+                self.position = lines[0][4:]
+                data = [line.removeprefix("data: ") for line in lines[1:]]
+                events.append((self.position, data[0], "\n".join(data[1:])))
+        self.got += events
+        return events
+
+    async def until(self, name: str, text: str) -> str:
+        while True:
+            for _, section_name, html in await self.chunk():
+                if section_name == name and text in html:
+                    return html
+
+
+def test_a_page_and_its_stream_meet_without_a_gap_or_a_double() -> None:
+    async def test(hive: Hive) -> None:
+        async with Live(hive) as live:
+            page = await live.frames()
+            assert set(page) == {each.name for each in SECTIONS}
+            async with Events(live, live.position) as events:
+                await writes(hive, "first words")
+                assert "first words" not in page["flow"]
+                await events.until("flow", "first words")
+                names = [name for _, name, _ in events.got]
+                assert set(names) <= {"waiting", "agents", "flow", "inbox", "dead"}
+
+    on_a_hive(test)
+
+
+def test_after_a_cut_only_what_changed_since_comes_again() -> None:
+    async def test(hive: Hive) -> None:
+        async with Live(hive) as live:
+            await live.frames()
+            async with Events(live, live.position) as events:
+                await writes(hive, "before the cut")
+                await events.until("inbox", "before the cut")
+            await writes(hive, "meanwhile")
+            await live.frames()
+            async with Events(live, events.position) as again:
+                came = await again.chunk()
+            assert {name for _, name, _ in came} <= {"waiting", "flow", "inbox"}
+            assert "meanwhile" in next(html for _, name, html in came if name == "inbox")
+            async with Events(live, again.position) as caught_up:
+                await writes(hive, "later")
+                await caught_up.until("inbox", "later")
+                assert "later" in next(html for _, name, html in caught_up.got if name in ("flow", "inbox"))
+
+    on_a_hive(test)
+
+
+def test_whoever_comes_from_another_life_of_the_hive_gets_everything() -> None:
+    async def test(hive: Hive) -> None:
+        async with Live(hive) as live:
+            await live.frames()
+            for position in ("0badc0de-99999", "", "nonsense", f"{live.position.split('-')[0]}-{'9' * 40}", "-1"):
+                async with Events(live, position) as events:
+                    assert {name for _, name, _ in await events.chunk()} == {each.name for each in SECTIONS}
+
+    on_a_hive(test)
+
+
+def test_a_storm_is_told_as_how_things_are_and_not_blow_by_blow() -> None:
+    async def test(hive: Hive) -> None:
+        async with Live(hive) as live:
+            await live.frames()
+            async with Events(live, live.position) as events:
+                for number in range(200):
+                    await writes(hive, f"drop {number}.")
+                html = await events.until("flow", "drop 199.")
+                assert "drop 150." in html
+                assert "drop 149." not in html
+                assert len([name for _, name, _ in events.got if name == "flow"]) < 100
+
+    on_a_hive(test)
+
+
+def test_a_browser_that_does_not_read_costs_nothing_and_gets_the_newest() -> None:
+    async def test(hive: Hive) -> None:
+        async with Live(hive) as live:
+            await live.frames()
+            async with Events(live, live.position) as slow, Events(live, live.position) as fast:
+                await writes(hive, "first")
+                await slow.chunk()
+                for number in range(100):
+                    await writes(hive, f"drop {number}.")
+                await fast.until("flow", "drop 99.")
+                await slow.until("flow", "drop 99.")
+                assert len([name for _, name, _ in slow.got if name == "flow"]) <= 3
+
+    on_a_hive(test)
+
+
+def test_while_nobody_looks_nothing_is_drawn() -> None:
+    drawn: list[str] = []
+
+    async def counted(hive: Hive) -> View:
+        drawn.append("flow")
+        return await sections.flow(hive)
+
+    async def test(hive: Hive) -> None:
+        async with Live(hive, (replace(section("flow"), look=counted), section("inbox"))) as live:
+            await live.frames()
+            before = len(drawn)
+            async with _told(hive):
+                for number in range(20):
+                    await writes(hive, f"unseen {number}")
+            assert len(drawn) == before
+            assert "unseen 19" in (await live.frames())["flow"]
+
+    on_a_hive(test)
+
+
+@contextlib.asynccontextmanager
+async def _told(hive: Hive) -> AsyncIterator[None]:
+    """Left when what happened inside has been told to everybody who follows the mail."""
+    with hive.fleet.chronicle.mail_changes.subscribe() as changes:
+        yield
+        await changes.batch()
+        await asyncio.sleep(0)
+
+
+def test_a_section_that_fails_leaves_the_others() -> None:
+    async def broken(_: Hive) -> View:
+        raise RuntimeError("a mistake")
+
+    async def test(hive: Hive) -> None:
+        with capture_logs() as said:
+            await seen_beside_it(hive)
+        assert {(line["event"], line["section"]) for line in said} == {("a section could not be drawn", "jobs")}
+
+    async def seen_beside_it(hive: Hive) -> None:
+        async with Live(hive, (replace(section("jobs"), look=broken), section("flow"))) as live:
+            async with Events(live, "") as events:
+                await writes(hive, "still here")
+                await events.until("flow", "still here")
+            assert set(await live.frames()) == {"flow"}
+
+    on_a_hive(test)
+
+
+def test_streams_end_with_the_hive() -> None:
+    async def test(hive: Hive) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            live = await stack.enter_async_context(Live(hive))
+            await live.frames()
+            events = await stack.enter_async_context(Events(live, live.position))
+            waiting = asyncio.create_task(events.chunk())
+            await asyncio.sleep(0)
+            live.close()
+            with contextlib.suppress(StopAsyncIteration):
+                await waiting
+
+    on_a_hive(test)
+
+
+def test_every_subject_is_shown_somewhere() -> None:
+    assert {subject for each in SECTIONS for subject in each.about} == set(Subject)

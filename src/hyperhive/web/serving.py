@@ -46,6 +46,8 @@ async def serving(
             on_port(0)  # first: it ends the streams, for which the server would wait
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+            if listener is not None:
+                listener.close()  # of a task that did not come to begin
 
 
 async def _serve(
@@ -63,6 +65,8 @@ async def _serve(
     except Exception:  # the boundary of a task that nobody waits for: the hive works without its pages
         log.exception("the dashboard has ended")
         on_port(0)
+    finally:
+        listener.close()
 
 
 async def _until_cancelled(server: "_Server", listener: socket.socket) -> None:

@@ -208,7 +208,6 @@ def test_an_agent_is_stopped_started_and_paused_and_what_is_lost_is_said_first(p
     page.menu("brief", "Stop brief")
     assert "mail waits until it is started again" in page.question_asked()
     page.confirm(yes=False)
-    page.page.keyboard.press("Escape")
     page.menu("brief", "Stop brief")
     page.confirm()
     expect(state(page, "brief")).to_have_text("stopped")
@@ -224,6 +223,25 @@ def test_an_agent_is_stopped_started_and_paused_and_what_is_lost_is_said_first(p
     assert "lost for good" in page.question_asked()
     page.confirm()
     expect(page.page.locator("#tombstone-brief")).to_have_count(0)
+
+
+def test_what_an_agent_leaves_behind_waits_for_the_operator(page: Dashboard) -> None:
+    page.ask(host.Spawn(name="doomed"))
+    page.aside(at_rest, page.hive, "doomed")
+    lost = page.aside(page.hive.send, "doomed", "never handled")
+    page.ask(host.Destroy(name="doomed"))
+    dead = page.page.locator(f"#dead-{lost}")
+    expect(dead).to_contain_text("never handled")
+    dead.get_by_role("button", name="Try again").click()
+    expect(page.alert()).to_contain_text("cannot requeue")
+    dead.get_by_role("button", name="Drop").click()
+    assert "never be handled" in page.question_asked()
+    page.confirm()
+    expect(dead).to_have_count(0)
+    page.page.locator("#tombstone-doomed").get_by_role("button", name="Revive").click()
+    expect(page.agent("doomed")).to_be_visible()
+    page.ask(host.Destroy(name="doomed", purge=True))
+    page.complaints.clear()  # the browser notes every answer that is no success
 
 
 def test_a_job_says_in_the_agents_row_what_it_is_at(page: Dashboard) -> None:
@@ -283,6 +301,7 @@ def test_nothing_that_an_agent_writes_becomes_markup(page: Dashboard) -> None:
 
 
 def test_typing_and_what_is_open_survive_fifty_events_a_second(page: Dashboard) -> None:
+    page.ask(host.Deny(id=proposed(page, "\n# shut\n").id))
     row = proposed(page, "\n# open\n")
     question = asked(page, "While it rains?", "yes", "no")
     card = page.question(question)
@@ -318,6 +337,7 @@ def test_typing_and_what_is_open_survive_fifty_events_a_second(page: Dashboard) 
     expect(card.get_by_label("no")).to_be_checked()
     expect(card.get_by_role("textbox")).to_have_value("half an ans")
     expect(page.page.locator("#decided")).to_have_attribute("open", "")
+    expect(page.page.locator("#spawning")).to_have_attribute("open", "")
     expect(page.page.locator("#spawn-name")).to_have_value("half")
     page.ask(host.Deny(id=row.id))
     page.ask(host.CancelQuestion(id=question))

@@ -1,12 +1,15 @@
 """What agents wrote is text, whatever it says; times and sizes are for people."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from msgspec import UNSET
 
+from hyperhive.broker.jobs import JobKind, JobRow, JobState
 from hyperhive.protocol import host
+from hyperhive.web.actions import addressed
 from hyperhive.web.rendering import TEMPLATES, age, clip, line_kind, markdown, render, seen, size, tokens
 from hyperhive.web.sections import Diff
 
@@ -135,6 +138,42 @@ def test_no_template_has_a_script_a_style_or_an_event_of_its_own() -> None:
         assert not re.search(r"\son[a-z]+\s*=|hx-on|js:", text), path
         for script in text.split("<script")[1:]:
             assert script.startswith(' src="{{ asset('), path
+
+
+def test_what_containers_and_commands_say_is_text() -> None:
+    nasty = "<script>alert(1)</script>\u202e"
+    job = JobRow(
+        id=1, agent="scout", kind=JobKind.SPAWN, params={}, state=JobState.RUNNING, source="operator", requester="",
+        reason="", approval=None, parent=None, created_at=0, started_at=0, ended_at=None, attempts=1, progress=nasty,
+        error="", error_kind="",
+    )  # fmt: skip
+    pages = [
+        render("job_log.html", lines=[nasty], left_out=0),
+        render("sections/jobs.html", jobs=[job], busy=1),
+        render("sections/jobs.html", jobs=[replace(job, error=nasty, state=JobState.FAILED)], busy=0),
+        render("sections/agents.html", agents=[], coming=[job]),
+    ]
+    for html in pages:
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;⟨U+202E⟩" in html
+        assert "<script" not in html
+
+
+@pytest.mark.parametrize(
+    ("body", "to", "text"),
+    [
+        ("plain words", "box", "plain words"),
+        ("@scout hello", "scout", "hello"),
+        ("  @scout: hello", "scout", "hello"),
+        ("@scout\nhello\nthere", "scout", "hello\nthere"),
+        ("@* all of you", "*", "all of you"),
+        ("mail @scout about it", "box", "mail @scout about it"),
+        ("@", "box", "@"),
+        ("@ scout", "box", "@ scout"),
+        ("me@example.org", "box", "me@example.org"),
+    ],
+)
+def test_a_text_that_begins_with_a_name_is_to_that_name(body: str, to: str, text: str) -> None:
+    assert addressed("box", body) == (to, text)
 
 
 def test_empty_sections_say_what_they_are_for() -> None:

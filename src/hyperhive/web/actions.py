@@ -4,6 +4,7 @@ What it changes shows on the page as the hive's own news, as it does for whoever
 """
 
 import functools
+import re
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -27,6 +28,7 @@ MAX_DESCRIPTION: Final = 500
 MAX_ANSWER: Final = 8192
 _STATUS: Final = {FaultKind.UNAVAILABLE: 503, FaultKind.STORAGE: 503, FaultKind.INTERNAL: 500}
 _UNKNOWN: Final = frozenset(kind for kind in FaultKind if kind.startswith("unknown_"))
+_ADDRESS: Final = re.compile(r"\s*@([^\s@:,]{1,128})[:,]?(?:\s+|\Z)")
 
 Doing = Callable[[Hive, dict[str, Any], FormData], Awaitable[None]]
 
@@ -75,10 +77,8 @@ async def send(hive: Hive, _: dict[str, Any], form: FormData) -> None:
 
 def addressed(to: str, body: str) -> tuple[str, str]:
     """Whom a text is to, and the text."""
-    first, _, rest = body.lstrip().partition(" ") if " " in body.lstrip() else (body.lstrip(), "", "")
-    if first.startswith("@") and len(first) > 1 and "\n" not in first:
-        return first[1:].rstrip(":,"), rest
-    return to, body
+    found = _ADDRESS.match(body)
+    return (found[1], body[found.end() :]) if found else (to, body)
 
 
 async def handled(hive: Hive, path: dict[str, Any], _: FormData) -> None:

@@ -132,7 +132,9 @@ document.addEventListener("htmx:confirm", (event) => {
   dialog.returnValue = "no";
   dialog.addEventListener("close", () => {
     if (dialog.returnValue === "yes") issueRequest(); else dropRequest();
-    if (asker.isConnected) asker.focus({ preventScroll: true });
+    const menu = asker.closest("details.menu");
+    if (menu) menu.open = false;
+    (menu?.querySelector("summary") ?? asker).focus({ preventScroll: true });
   }, { once: true });
   dialog.showModal();
 });
@@ -163,7 +165,7 @@ function freshMid() {
 }
 
 function sent() {
-  const to = /^\s*@(\S+?)[:,]?(\s|$)/.exec(body.value)?.[1] ?? $("compose-to").value;
+  const to = /^\s*@([^\s@:,]+)[:,]?(\s|$)/.exec(body.value)?.[1] ?? $("compose-to").value;
   localStorage.setItem("hive-to", to);
   body.value = "";
   $("compose-to").value = to;
@@ -230,6 +232,7 @@ function closeNames() {
 document.addEventListener("click", (event) => {
   const dismissed = event.target.closest("[data-dismiss]");
   if (dismissed) dismissed.closest(".alert").remove();
+  if (event.target.closest("a[href='#compose-to']") && body) { event.preventDefault(); body.focus(); }
   const reply = event.target.closest("[data-reply]");
   if (reply) replyTo(reply.dataset.reply, reply.dataset.to);
   for (const menu of document.querySelectorAll("details.menu[open]")) {

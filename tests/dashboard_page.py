@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
+import needs
 from hyperhive.protocol import host
 from hyperhive.testing.hive_process import HiveProcess
 
 T = TypeVar("T")
-CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--headless=new",
@@ -22,7 +22,7 @@ PATIENCE_MS = 20_000
 @contextlib.contextmanager
 def chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=needs.chromium(), args=ARGUMENTS)
         try:
             yield browser
         finally:

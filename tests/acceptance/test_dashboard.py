@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Locator, expect
 
 import needs
 from config_house import git
-from dashboard_page import CHROMIUM, Dashboard, chromium
+from dashboard_page import Dashboard, chromium
 from hyperhive.protocol import host
 from hyperhive.rehearsal.script import Call, Gate, Say, on
 from hyperhive.testing.hive_process import HiveProcess, running_hive
@@ -39,7 +39,7 @@ def house() -> Iterator[House]:
     """One hive with an agent that works, `scout`, and one that never begins a turn, `still`."""
     needs.bwrap()
     needs.claude()
-    needs.program(CHROMIUM, "apt-get install chromium")
+    needs.chromium()
     with running_hive(dashboard=True) as (hive, model):
         model.script(
             "scout",

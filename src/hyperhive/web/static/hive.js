@@ -113,6 +113,7 @@ document.addEventListener("htmx:after:request", (event) => {
   if (ctx.response.status !== 204 || !form.matches("form")) return;
   if (form.id === "compose") sent();
   else if ("clear" in form.dataset) form.reset();
+  else if (form.dataset.then) location.assign(form.dataset.then);
 });
 
 document.addEventListener("htmx:after:swap", () => {

@@ -194,9 +194,10 @@ OPERATIONS = [
     Operation(
         name="roll back", prepare=roll_back, kicks=1, told=[("rebuilt", "a", "ok"), resolved("a", "approved")]
     ),
-    Operation(name="destroy", prepare=destroy, lives=False, told=[("destroyed", "a")]),
+    Operation(name="destroy", prepare=destroy, lives=False, told=[("destroyed", "a"), resolved("a", "cancelled")]),
     Operation(
-        name="destroy and purge", prepare=destroy_and_purge, lives=False, kept=False, told=[("destroyed", "a")]
+        name="destroy and purge", prepare=destroy_and_purge, lives=False, kept=False,
+        told=[("destroyed", "a"), resolved("a", "cancelled")],
     ),
     Operation(name="purge", prepare=purge, lives=False, kept=False),
     Operation(name="revive", prepare=revive, told=[("spawned", "a", "ok")]),

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -11,6 +12,7 @@ import pygit2
 
 from hyperhive.config import trees
 from hyperhive.config.beneath import Directory, open_directory
+from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.repos import commits, working_tree
 from hyperhive.repos.contents import collect
 from hyperhive.repos.diffs import versions
@@ -43,12 +45,15 @@ def seed(proposed: Path, name: str, first: Pinned | Mapping[str, bytes], *, uid:
     """
     if os.path.lexists(proposed / name / "config"):
         return False
-    fresh = staging / f"seed-{name}"
-    trees.remove(fresh)
+    fresh = staging / f"seed-{name}-{uuid.uuid4().hex}"  # another may be making one for the same place
     try:
         _make(fresh, name, first)
         _give(fresh, uid)
         return _put(fresh, proposed, name)
+    except pygit2.GitError as error:
+        raise FaultError(
+            FaultKind.STORAGE, f"cannot make a config repository for {name}: {error}; is the disk full?"
+        ) from None
     finally:
         trees.remove(fresh)
 

@@ -24,6 +24,7 @@ SEND = "mcp__hyperhive__send"
 MARKUP = """<img src=x onerror=alert(1)><script>alert(2)</script>"'></textarea><b>{{7*7}}</b>"""
 NASTY = MARKUP + " \u202ehidden"
 SEEN = MARKUP + " ⟨U+202E⟩hidden"
+SCOUT = host.LifecycleScope(agent_names=["scout"])
 MORE_MEMORY = '\n[limits]\nmemory = "8G"\n'
 
 
@@ -44,6 +45,7 @@ def house() -> Iterator[House]:
         model.script(
             "scout",
             on("hello", Gate("answer"), Call(SEND, {"to": "operator", "body": "**found** it"}), Say("told")),
+            on("linger", Gate("linger"), Say("over")),
         )
         for name in ("scout", "still"):
             hive.ask(host.Spawn(name=name))
@@ -255,6 +257,22 @@ def test_a_job_says_in_the_agents_row_what_it_is_at(page: Dashboard) -> None:
     job = page.page.locator("#jobs li", has_text="restart still").first
     job.locator("summary").click()
     expect(job.locator("pre.log")).to_be_visible()
+
+
+def test_the_open_log_of_a_job_goes_on_with_it(house: House, page: Dashboard) -> None:
+    page.write("linger", to="scout")
+    expect(state(page, "scout")).to_have_text("thinking")
+    stopping = threading.Thread(target=house.hive.ask, args=[host.Stop(scope=SCOUT, graceful=True)])
+    stopping.start()
+    job = page.page.locator("#jobs li", has_text="stop scout").first
+    job.locator("summary").click()
+    expect(job.locator("pre.log")).to_have_text(re.compile("waiting for its turn to end"))
+    with page.page.expect_response("**/jobs/*/log"):
+        house.model.gate("linger").open()
+    expect(state(page, "scout")).to_have_text("stopped")
+    expect(job.locator("pre.log")).to_have_text(re.compile("waiting for its turn to end"))
+    stopping.join()
+    page.ask(host.Start(scope=SCOUT))
 
 
 # what an agent writes is text

@@ -86,6 +86,8 @@ async function show(name, html) {
   const place = target.contains(active) ? active.closest("[tabindex]:not(button):not(input)") : null;
   await htmx.swap({ target, text: html, swap: "outerMorph", sourceElement: target });
   if (place && document.activeElement === document.body && place.isConnected) place.focus({ preventScroll: true });
+  // The log of a job that goes on goes on, too: it is fetched as it was when it was opened.
+  for (const row of $(name).querySelectorAll("details.job-row[open]")) row.dispatchEvent(new Event("toggle"));
   tellTimes($(name));
   tellTitle();
 }

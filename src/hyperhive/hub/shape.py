@@ -328,7 +328,7 @@ class Shape:
             await self.configs.show_main(agent.name, shown)
 
     async def _begin_histories(self) -> None:
-        """What an earlier version deployed is the first deployment. Who is being made now gets its own from its job."""
+        """What an earlier version deployed is the first deployment; who is being made now gets one from its job."""
         agents = self.fleet.agents()
         at_work = {job.agent for job in await self.queue.jobs.unfinished()}
         for agent in agents:

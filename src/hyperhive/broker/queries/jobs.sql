@@ -24,7 +24,7 @@ SELECT * FROM jobs ORDER BY id DESC LIMIT :limit;
 SELECT * FROM jobs WHERE agent = :agent ORDER BY id DESC LIMIT :limit;
 
 -- name: begin, or begin again after a crash, unless another job of the agent runs
-UPDATE jobs SET state = 'running', attempts = attempts + 1, started_at = coalesce(started_at, :now)
+UPDATE jobs SET state = 'running', attempts = attempts + 1, progress = '', started_at = coalesce(started_at, :now)
  WHERE id = :id AND (state = 'queued' OR state = 'running')
    AND NOT EXISTS (
      SELECT 1 FROM jobs AS other

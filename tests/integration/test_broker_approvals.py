@@ -97,19 +97,6 @@ def test_lists_are_of_one_agent_or_of_all(tmp_path: Path) -> None:
     play(tmp_path, scene)
 
 
-def test_what_is_pending_or_approved_may_fail_and_nothing_else(tmp_path: Path) -> None:
-    async def scene(house: House) -> None:
-        pending, approved, denied = [await commit(house, letter * 40) for letter in "abc"]
-        await house.approvals.resolve(approved.id, ApprovalStatus.APPROVED)
-        await house.approvals.resolve(denied.id, ApprovalStatus.DENIED)
-        for row in (pending, approved):
-            assert (await house.approvals.fail(row.id, "agent state dir missing")).status == "failed"
-        with pytest.raises(FaultError, match="it is denied already"):
-            await house.approvals.fail(denied.id, "agent state dir missing")
-
-    play(tmp_path, scene)
-
-
 @pytest.mark.parametrize("status", [ApprovalStatus.DENIED, ApprovalStatus.CANCELLED])
 def test_of_two_who_decide_one_is_refused(tmp_path: Path, status: ApprovalStatus) -> None:
     async def scene(house: House) -> None:

@@ -90,15 +90,13 @@ def test_an_approval_is_decided_exactly_once(tmp_path: Path) -> None:
     play(tmp_path, scene)
 
 
-def test_what_was_approved_may_fail_and_what_is_pending_may_be_cancelled(tmp_path: Path) -> None:
+def test_what_is_pending_is_cancelled_with_its_agent_and_what_is_approved_stays(tmp_path: Path) -> None:
     async def scene(database: Database, clock: HandClock) -> None:
         approvals = Approvals(database, clock)
         first, _ = await approvals.queue(agent="scout", kind="apply_commit", commit_ref="abc", fetched_sha="abcdef")
         second, _ = await approvals.queue(agent="scout", kind="apply_commit", commit_ref="def")
         await approvals.resolve(first.id, ApprovalStatus.APPROVED)
-        failed = await approvals.fail(first.id, "the build broke")
         (cancelled,) = await approvals.cancel_of("scout", "destroyed")
-        assert (failed.status, failed.note) == ("failed", "the build broke")
         assert (cancelled.id, cancelled.status) == (second.id, "cancelled")
         assert [row.id for row in await approvals.newest()] == [second.id, first.id]
 

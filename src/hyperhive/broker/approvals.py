@@ -121,10 +121,6 @@ class Approvals:
         """
         return await self._change("resolve", {"id": id, "status": status.value, "note": note})
 
-    async def fail(self, id: int, note: str) -> ApprovalRow:
-        """What is pending can never be done, or what was approved could not be. Raises as `resolve` does."""
-        return await self._change("fail", {"id": id, "note": note})
-
     async def cancel_of(self, agent: str, note: str) -> list[ApprovalRow]:
         """Cancel all that is pending for a destroyed agent."""
         values = {"agent": agent, "note": note, "now": self._clock.now()}

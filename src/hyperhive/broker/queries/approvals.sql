@@ -44,11 +44,6 @@ UPDATE approvals SET status = 'approved', resolved_at = :now, note = NULL
  WHERE id = :id AND status = 'pending' AND (:sha IS NULL OR fetched_sha = :sha)
 RETURNING *;
 
--- name: fail what is pending, or was approved and then could not be done
-UPDATE approvals SET status = 'failed', resolved_at = :now, note = :note
- WHERE id = :id AND status IN ('pending', 'approved')
-RETURNING *;
-
 -- name: fail_approved whose job came to nothing
 UPDATE approvals SET status = 'failed', resolved_at = :now, note = :note
  WHERE id = :id AND status = 'approved'

@@ -94,7 +94,8 @@ def test_a_bad_line_is_answered_with_a_fault_and_the_connection_goes_on(
 
     refused, good = asyncio.run(scene())
     assert (refused["error"]["code"], refused["error"]["data"]["kind"]) == (code, kind)
-    assert good == {"jsonrpc": "2.0", "id": 7, "result": {"agent": "a", "role": "agent", "unread": 3, "parent": "", "tool_groups": []}}
+    me = {"agent": "a", "role": "agent", "unread": 3, "parent": "", "tool_groups": []}
+    assert good == {"jsonrpc": "2.0", "id": 7, "result": me}
 
 
 def test_a_notification_is_never_answered_not_even_a_wrong_one(tmp_path: Path) -> None:

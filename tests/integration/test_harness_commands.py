@@ -14,6 +14,7 @@ from hyperhive.protocol.events import ModelChanged, Note, Outcome, ToolCall, Tur
 from hyperhive.protocol.rpc import Nothing
 from hyperhive.protocol.settings import AgentSettings, Tools
 from hyperhive.rehearsal.script import Call, Gate, Say, on
+from hyperhive.testing.hive_process import eventually
 
 pytestmark = pytest.mark.claude
 
@@ -186,7 +187,7 @@ def test_stopping_in_mid_turn_gives_the_messages_back_unharmed(way: str) -> None
             assert r.hive.inbox[message].envelope.attempt == 1
             assert [end.outcome for end in r.hive.events(TurnEnd)] == [Outcome.INTERRUPTED]
             assert below
-            assert not any(map(_lives, below))
+            await asyncio.to_thread(eventually, lambda: not any(map(_lives, below)))
 
     asyncio.run(main())
 

@@ -11,7 +11,7 @@ from hyperhive.broker.sql import Queries
 NAMES = {
     "approvals": (
         "first", "count_pending", "get", "pending", "newest_of", "of", "previous_queued", "last_approved", "resolve",
-        "approve", "fail", "fail_approved", "cancel_of",
+        "approve", "fail_approved", "cancel_of",
     ),
     "jobs": (
         "last_queued", "count_queued", "get", "unfinished", "newest_of", "begin", "cancel", "progress", "end",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import uvloop
 
-from hyperhive.daemon.main import hive_at
+from hyperhive.daemon.assembly import hive_at
 from hyperhive.protocol.events import HiveEvent
 from hyperhive.testing.hive_process import paths_in
 

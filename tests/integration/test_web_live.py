@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from hyperhive.broker.letters import Draft
 from hyperhive.config.paths import Paths
-from hyperhive.daemon.main import hive_at
+from hyperhive.daemon.assembly import hive_at
 from hyperhive.hub.hive import Hive
 from hyperhive.protocol.agent import MessageKind
 from hyperhive.protocol.ids import OPERATOR

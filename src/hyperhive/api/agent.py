@@ -93,12 +93,16 @@ class _Door:
 class AgentDoors:
     """One listening socket per agent. `close_all` ends them and every connection."""
 
-    def __init__(self, paths: Paths, side: Callable[[], AgentSide]) -> None:
+    def __init__(self, paths: Paths) -> None:
         self._paths = paths
-        self._side = side
+        self._side: AgentSide  # by `answer_with`
         self._doors: dict[AgentName, _Door] = {}
         self._pace = Buckets(STEERING_PER_S, STEERING_BURST)
         self._busy = False
+
+    def answer_with(self, side: AgentSide) -> None:
+        """Who answers the agents; to be said before the first door is opened."""
+        self._side = side
 
     async def open(self, agent: Agent) -> None:
         if agent.name in self._doors:
@@ -133,7 +137,7 @@ class AgentDoors:
 
     def _accept(self, agent: Agent, peers: set[Peer]) -> Peer:
         peer = Peer(on_connect=functools.partial(self._connected, agent, peers))
-        side = self._side()
+        side = self._side
 
         async def hello(params: wire.Hello) -> wire.Welcome:
             return await side.runners.hello(agent, peer, params)
@@ -163,7 +167,7 @@ class AgentDoors:
 
     def _left(self, agent: Agent, peers: set[Peer], peer: Peer) -> None:
         peers.discard(peer)
-        self._side().runners.gone(agent, peer)
+        self._side.runners.gone(agent, peer)
 
 
 def _check_group(endpoint: Endpoint, agent: Agent) -> None:

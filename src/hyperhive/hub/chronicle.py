@@ -8,6 +8,7 @@ import structlog
 
 from hyperhive.broker.events import EventLog
 from hyperhive.broker.letters import MailChange, MailChangeKind
+from hyperhive.containers.egress import Refusal
 from hyperhive.hub.agents import Agent
 from hyperhive.hub.changes import Changes
 from hyperhive.protocol.faults import FaultError
@@ -33,6 +34,11 @@ class Chronicle:
         """Keep and publish an event about an agent; a full disk costs the event, not what it is about."""
         payload = msgspec.Raw(_encode({"kind": kind, **fields}))
         self.events.tell(kind, payload, agent).add_done_callback(_log_lost)
+
+    def egress_refused(self, refusal: Refusal) -> None:
+        """An agent wanted to reach what its network settings do not allow."""
+        fields = {"host": refusal.host, "port": refusal.port, "reason": refusal.reason, "count": refusal.count}
+        self.note(refusal.agent, "egress_refused", fields)
 
     def mail(self, change: MailChange) -> None:
         """A message went a step; one that tells somebody something is an event: sent, back in the queue, given up."""

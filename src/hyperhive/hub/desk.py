@@ -8,7 +8,6 @@ from typing import Final
 from hyperhive.broker.events import Resync
 from hyperhive.broker.letters import Draft, MailChange, MailChangeKind
 from hyperhive.broker.mailbox import Mailbox
-from hyperhive.containers.egress import Refusal
 from hyperhive.hub.agents import Agent
 from hyperhive.hub.chronicle import Chronicle
 from hyperhive.hub.fleet import Fleet
@@ -93,11 +92,6 @@ class Desk:
         while kept := await events.after(since, name):
             since = kept[-1].id
             yield kept
-
-    def egress_refused(self, refusal: Refusal) -> None:
-        """An agent wanted to reach what its network settings do not allow."""
-        fields = {"host": refusal.host, "port": refusal.port, "reason": refusal.reason, "count": refusal.count}
-        self.chronicle.note(refusal.agent, "egress_refused", fields)
 
     # a harness at work
 

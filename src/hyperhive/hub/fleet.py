@@ -298,8 +298,8 @@ class Fleet:
     async def switch(self, name: str, config: Deployed, given_up: asyncio.Event) -> bool:
         """From now on the agent is what this config says; whether its container was made anew for it.
 
-        Raises FaultError when the new container does not come up, or it is given up: then the agent has its former
-        config, and its container is started from that again.
+        Raises FaultError when the new container does not come up, or it is given up. However it fails, the agent has
+        its former config again, and a container that is made from that.
         """
         member = self._member(name)
         agent, before = member.agent, member.agent.config
@@ -311,14 +311,14 @@ class Fleet:
             await member.supervisor.replace(given_up)
         except BaseException as error:
             agent.config = before
-            if isinstance(error, FaultError):
+            if isinstance(error, Exception):
                 await self._come_back(member)
             raise
         return True
 
     async def _come_back(self, member: _Member) -> None:
         try:
-            await member.supervisor.start()
+            await member.supervisor.restart()  # what the attempt left running is not of the former config
         except FaultError as fault:
             log.error("the former container does not start again", agent=member.agent.name, error=fault.message)
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from hyperhive.broker.mailbox import Mailbox
+from hyperhive.broker.turns import Turns
 from hyperhive.hub.asking import Asking
 from hyperhive.hub.desk import Desk
 from hyperhive.hub.doors import Doors
@@ -21,4 +22,5 @@ class Hive:
     shape: Shape
     queue: JobQueue
     asking: Asking
+    turns: Turns
     doors: Doors

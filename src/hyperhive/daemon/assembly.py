@@ -1,0 +1,255 @@
+"""How a hive is put together, and in which order it is taken apart."""
+
+import asyncio
+import contextlib
+import functools
+import os
+import sys
+import zlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hyperhive.api.agent import AgentDoors, AgentSide
+from hyperhive.broker.approvals import Approvals
+from hyperhive.broker.database import Database
+from hyperhive.broker.decisions import Decisions
+from hyperhive.broker.deployments import Deployments
+from hyperhive.broker.events import EventLog
+from hyperhive.broker.jobs import JobDraft, JobRow, Jobs
+from hyperhive.broker.mailbox import Mailbox
+from hyperhive.broker.notices import Notices
+from hyperhive.broker.questions import Questions
+from hyperhive.broker.reminders import Reminders
+from hyperhive.broker.roster import Roster
+from hyperhive.broker.turns import Turns
+from hyperhive.broker.web_sessions import WebSessions
+from hyperhive.config import claude
+from hyperhive.config.paths import Paths
+from hyperhive.containers.bubblewrap import Bubblewrap
+from hyperhive.containers.cgroups import find_limiter
+from hyperhive.containers.egress import Egress
+from hyperhive.containers.host import Host, read_host
+from hyperhive.containers.runtime import Runtime
+from hyperhive.daemon.claim import claimed
+from hyperhive.daemon.housekeeping import once, persist, sweep
+from hyperhive.hub import directories
+from hyperhive.hub.asking import Asking
+from hyperhive.hub.background import Background
+from hyperhive.hub.chronicle import Chronicle
+from hyperhive.hub.config_reader import ConfigReader
+from hyperhive.hub.configs import Configs
+from hyperhive.hub.desk import Desk
+from hyperhive.hub.doors import Doors
+from hyperhive.hub.fleet import Fleet, House
+from hyperhive.hub.hive import Hive
+from hyperhive.hub.plan import Tooling
+from hyperhive.hub.queue import JobQueue
+from hyperhive.hub.runners import Runners
+from hyperhive.hub.shape import Shape
+from hyperhive.hub.steering import Steering
+from hyperhive.hub.way_out import WayOut
+from hyperhive.hub.work import Work
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Store:
+    """What is kept in the database, as far as more than one part of the hive needs it."""
+
+    database: Database
+    mailbox: Mailbox
+    notices: Notices
+    chronicle: Chronicle
+
+
+@contextlib.asynccontextmanager
+async def hive_at(paths: Paths, *, rehearsal: Path | None) -> AsyncIterator[Hive]:
+    """A whole hive without its admin socket, for as long as it is entered.
+
+    Left in the reverse order of what follows: stop watching containers (they run on), end the agents' connections
+    (their runners come back), leave the egress proxy serving, and last of all flush and close the database.
+    """
+    await asyncio.to_thread(directories.make_hive, paths)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(claimed(paths.runtime_dir))
+        await asyncio.to_thread(directories.sweep, paths)
+        store = await stack.enter_async_context(_store(paths))
+        machine = await read_host()
+        egress = Egress(paths.runtime_dir / "egress", store.chronicle.egress_refused, prefix=_own_unit(machine, paths))
+        stack.push_async_callback(egress.close, stop=False)
+        doors = AgentDoors(paths)
+        house = await _house(paths, machine, rehearsal)
+        stack.push_async_callback(house.runtime.close)
+        configs = _configs(house)
+        fleet = Fleet(
+            house=house,
+            mailbox=store.mailbox,
+            roster=Roster(store.database),
+            chronicle=store.chronicle,
+            doors=doors,
+            way_out=WayOut(egress, paths, closed=rehearsal is not None),
+            configs=configs,
+            notices=store.notices,
+        )
+        hive = _hive(store, fleet, _shape(store, fleet, configs))
+        doors.answer_with(_agents_side(store, hive))
+        _listen(store, hive, doors)
+        stack.push_async_callback(doors.close_all)
+        await stack.enter_async_context(fleet.running())
+        await stack.enter_async_context(_timers(hive.asking))
+        await stack.enter_async_context(hive.queue.running())
+        await stack.enter_async_context(_upkeep(store, hive))
+        yield hive
+
+
+# what is kept
+
+
+@contextlib.asynccontextmanager
+async def _store(paths: Paths) -> AsyncIterator[_Store]:
+    async with contextlib.AsyncExitStack() as stack:
+        database = await Database.open(paths.database)
+        stack.push_async_callback(database.close)
+        events = await EventLog.open(database)
+        stack.callback(events.close)
+        mailbox = await Mailbox.open(database)
+        stack.callback(mailbox.close)
+        yield _Store(
+            database=database, mailbox=mailbox, notices=Notices(database, mailbox), chronicle=Chronicle(events)
+        )
+
+
+# what agents are made from
+
+
+async def _house(paths: Paths, machine: Host, rehearsal: Path | None) -> House:
+    tooling = await asyncio.to_thread(lambda: Tooling.of_this_process(claude.find(os.environ)))
+    limiter = await asyncio.to_thread(
+        functools.partial(find_limiter, _slice(paths), systemd_version=machine.systemd_version)
+    )
+    return House(
+        paths=paths,
+        tooling=tooling,
+        runner_argv=(sys.executable, "-I", "-m", "hyperhive.harness.runner"),
+        runtime=Runtime(paths.containers, Bubblewrap(machine), limiter),
+        rehearsal=rehearsal,
+        per_agent_uids=os.geteuid() == 0,
+    )
+
+
+def _slice(paths: Paths) -> str:
+    """Keeps the control groups of two hives on one host apart."""
+    return f"hyperhive-{zlib.crc32(bytes(paths.runtime_dir)):08x}"
+
+
+def _own_unit(machine: Host, paths: Paths) -> tuple[str, ...]:
+    """What keeps the egress proxy alive when systemd ends the daemon's own unit."""
+    if not machine.systemd_version:
+        return ()
+    manager = () if os.geteuid() == 0 else ("--user",)
+    return ("systemd-run", *manager, "--quiet", "--scope", "--collect", f"--unit={_slice(paths)}-egress", "--")
+
+
+def _configs(house: House) -> Configs:
+    reader = ConfigReader(
+        paths=house.paths, tooling=house.tooling, runtime=house.runtime, per_agent_uids=house.per_agent_uids
+    )
+    return Configs(paths=house.paths, backend=house.runtime.backend.kind, reader=reader)
+
+
+# who decides and who does
+
+
+def _shape(store: _Store, fleet: Fleet, configs: Configs) -> Shape:
+    database, notices = store.database, store.notices
+    jobs, approvals, deployments = Jobs(database), Approvals(database), Deployments(database)
+    decisions = Decisions(database, jobs, notices)
+
+    async def submit(draft: JobDraft) -> JobRow:
+        return await queue.submit(draft)
+
+    work = Work(
+        fleet=fleet,
+        configs=configs,
+        approvals=approvals,
+        deployments=deployments,
+        questions=Questions(database, notices),
+        reminders=Reminders(database, notices),
+        submit=submit,
+    )
+    queue = JobQueue(jobs, decisions, work)
+    return Shape(
+        fleet=fleet,
+        configs=configs,
+        approvals=approvals,
+        decisions=decisions,
+        deployments=deployments,
+        queue=queue,
+        work=work,
+    )
+
+
+def _hive(store: _Store, fleet: Fleet, shape: Shape) -> Hive:
+    asking = Asking(
+        fleet=fleet,
+        questions=shape.work.questions,
+        reminders=shape.work.reminders,
+        approvals=shape.approvals,
+        shape=shape,
+    )
+    return Hive(
+        fleet=fleet,
+        desk=Desk(fleet=fleet, mailbox=store.mailbox, chronicle=store.chronicle),
+        mailbox=store.mailbox,
+        shape=shape,
+        queue=shape.queue,
+        asking=asking,
+        turns=Turns(store.database),
+        doors=Doors(WebSessions(store.database)),
+    )
+
+
+def _agents_side(store: _Store, hive: Hive) -> AgentSide:
+    runners = Runners(
+        fleet=hive.fleet,
+        mailbox=store.mailbox,
+        events=store.chronicle.events,
+        turns=hive.turns,
+        chronicle=store.chronicle,
+    )
+    steering = Steering(fleet=hive.fleet, shape=hive.shape, queue=hive.queue)
+    return AgentSide(runners=runners, asking=hive.asking, steering=steering)
+
+
+def _listen(store: _Store, hive: Hive, doors: AgentDoors) -> None:
+    store.mailbox.on_change = hive.desk.mail_moved
+    store.mailbox.on_queued = hive.fleet.mail_waits
+    store.database.on_pressure = doors.press
+    hive.asking.questions.on_change = hive.asking.question_changed
+    hive.asking.reminders.on_change = hive.asking.reminder_changed
+
+
+# what goes on by itself
+
+
+@contextlib.asynccontextmanager
+async def _timers(asking: Asking) -> AsyncIterator[None]:
+    await asking.questions.open()
+    try:
+        await asking.reminders.open()
+        yield
+    finally:
+        asking.questions.close()
+        asking.reminders.close()
+
+
+@contextlib.asynccontextmanager
+async def _upkeep(store: _Store, hive: Hive) -> AsyncIterator[None]:
+    background = Background()
+    background.begin(sweep(store.mailbox, store.chronicle.events, hive.shape.work, hive.queue.jobs))
+    background.begin(persist("delivering notices", store.notices.run))
+    background.begin(once("making git agree with the database", hive.shape.settle))
+    try:
+        yield
+    finally:
+        await background.close()

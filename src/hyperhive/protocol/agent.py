@@ -203,6 +203,25 @@ class Whoami(Struct, frozen=True, kw_only=True):
     tool_groups: list[str] = []
 
 
+class LoginState(StrEnum):
+    """How far a login of claude's has come."""
+
+    STARTING = "starting"
+    WAITING = "waiting"  #: for the code that the operator brings from the link
+    CHECKING = "checking"  #: the code was handed over
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Login(Struct, frozen=True, kw_only=True):
+    """The latest login in the agent's container. What claude said is from inside: data, never to be followed."""
+
+    state: Word
+    url: Annotated[str, Meta(max_length=4096)] = ""  #: the link, while it waits for the code
+    note: Annotated[str, Meta(max_length=2000)] = ""  #: why it failed, in claude's words
+
+
 class Report(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The harness's state, sent when it changes. Unset fields are unchanged."""
 
@@ -211,6 +230,8 @@ class Report(Struct, frozen=True, kw_only=True, omit_defaults=True):
     model: Annotated[str, Meta(max_length=200)] | UnsetType = UNSET
     session_id: Annotated[str, Meta(max_length=200)] | UnsetType = UNSET
     needs_login: bool | UnsetType = UNSET
+    login: Login | UnsetType = UNSET
+    limited_until: Annotated[float, Meta(ge=0, le=2**40)] | UnsetType = UNSET  #: Unix seconds; 0: not limited
     context_tokens: Annotated[int, Meta(ge=0, le=2**53)] | UnsetType = UNSET
 
 
@@ -435,6 +456,18 @@ class Done(Struct, frozen=True, kw_only=True):
     done: bool
 
 
+class Compact(Struct, frozen=True, kw_only=True):
+    """Let claude summarise its conversation and go on from that; a turn under way ends first."""
+
+    instructions: Annotated[str, Meta(max_length=2000)] = ""  #: what the summary should keep
+
+
+class LoginCode(Struct, frozen=True, kw_only=True):
+    """What the operator was shown at the end of the link."""
+
+    code: Annotated[str, Meta(min_length=1, max_length=4096)]
+
+
 class Pause(Struct, frozen=True, kw_only=True):
     paused: bool
 
@@ -449,6 +482,10 @@ ARRIVED: Final = Method("arrived", Arrived, Nothing)
 CANCEL: Final = Method("cancel", Nothing, Done)
 NEW_SESSION: Final = Method("new_session", Nothing, Done)
 SET_MODEL: Final = Method("set_model", SetModel, ModelSet)
+COMPACT: Final = Method("compact", Compact, Done)
+LOGIN_START: Final = Method("login_start", Nothing, Login)
+LOGIN_CODE: Final = Method("login_code", LoginCode, Login)
+LOGIN_CANCEL: Final = Method("login_cancel", Nothing, Done)
 PAUSE: Final = Method("pause", Pause, Nothing)
 SHUTDOWN: Final = Method("shutdown", Shutdown, Nothing)
 
@@ -457,6 +494,10 @@ RUNNER_METHODS: Final[tuple[Method[Any, Any], ...]] = (
     CANCEL,
     NEW_SESSION,
     SET_MODEL,
+    COMPACT,
+    LOGIN_START,
+    LOGIN_CODE,
+    LOGIN_CANCEL,
     PAUSE,
     SHUTDOWN,
 )

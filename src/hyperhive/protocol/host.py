@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from hyperhive.protocol.agent import MAX_TTL_S, Receipt
+from hyperhive.protocol.agent import MAX_TTL_S, Login, Receipt
 from hyperhive.protocol.events import HiveEvent
 from hyperhive.protocol.ids import AnyName
 from hyperhive.protocol.settings import AgentDocument
@@ -202,6 +202,30 @@ class NewSession(Request, frozen=True):
     name: AnyName
 
 
+class Compact(Request, frozen=True):
+    """The agent summarises its conversation and goes on from that, when the turn under way has ended."""
+
+    name: AnyName
+    instructions: Annotated[str, Meta(max_length=2000)] = ""  #: what the summary should keep
+
+
+class AgentLogin(Request, frozen=True):
+    """Begin a login of claude's in the agent's container, or go on with the one under way; the answer has its link."""
+
+    name: AnyName
+
+
+class AgentLoginCode(Request, frozen=True):
+    """Hand over the code from the link; the answer comes when claude has taken or refused it."""
+
+    name: AnyName
+    code: Annotated[str, Meta(min_length=1, max_length=4096)]
+
+
+class AgentLoginCancel(Request, frozen=True):
+    name: AnyName
+
+
 class Shell(Request, frozen=True):
     """The command that enters the agent's container, for the caller to run with its own rights."""
 
@@ -351,13 +375,30 @@ class RevokeWebSession(Request, frozen=True):
     all: bool = False
 
 
+class CreateToken(Request, frozen=True):
+    """A token for programs that use the dashboard's API. The answer is the only time that it is shown."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=100)]  #: what it is for
+    scope: Literal["read", "operate"] = "read"
+    days: Annotated[int, Meta(ge=1, le=3650)] | None = None  #: how long it lasts; without: until it is revoked
+
+
+class Tokens(Request, frozen=True):
+    """The API's tokens, newest first."""
+
+
+class RevokeToken(Request, frozen=True):
+    id: Int64
+
+
 AnyRequest = (
     List | AgentStatus | SubscribeAgentStatus | Urls | SetPaused | Start | Stop | Restart | Pending | Approve | Deny
     | Spawn | RequestSpawn | Kill | Destroy | Rebuild | Hello | Send | WaitReply | Inbox | InboxHandled | ReceiptFor
     | DeadLetters | Requeue | Drop | Watch | Logs | SetModel | Cancel | NewSession | Shell | Tombstones
     | Revive | Purge | RequestInitConfig | RequestApplyCommit | EditConfig | Diff | Rollback | Deployments | Config
     | UpdateAll | Jobs | JobLog | CancelJob | Questions | Ask | Answer | CancelQuestion | Reminders | CancelReminder
-    | LoginLink | WebSessions | RevokeWebSession
+    | LoginLink | WebSessions | RevokeWebSession | Compact | AgentLogin | AgentLoginCode | AgentLoginCancel
+    | CreateToken | Tokens | RevokeToken
 )  # fmt: skip
 
 
@@ -390,6 +431,10 @@ class AgentStatusRow(Struct, frozen=True, kw_only=True):
     unread: int | UnsetType = UNSET
     description: str | UnsetType = UNSET
     failure: str | UnsetType = UNSET  #: why it is failed, in words
+    context_tokens: int | UnsetType = UNSET  #: of the conversation, as claude counted last
+    limited_until: str | UnsetType = UNSET  #: a usage limit holds it until then; RFC 3339
+    login: Login | UnsetType = UNSET  #: the latest login in its container
+    cost_today_usd: float | UnsetType = UNSET  #: of the turns that ended since midnight, UTC
 
 
 class HiveUrls(Struct, frozen=True, kw_only=True):
@@ -527,6 +572,17 @@ class WebSession(Struct, frozen=True, kw_only=True):
     seen_at: str  #: to the minute
 
 
+class ApiToken(Struct, frozen=True, kw_only=True):
+    """A token of the API, without the token. Times are RFC 3339 in UTC."""
+
+    id: int
+    name: str
+    scope: str  #: read, operate
+    created_at: str
+    expires_at: str | UnsetType = UNSET
+    used_at: str | UnsetType = UNSET  #: to the minute
+
+
 class InboxRow(Struct, frozen=True, kw_only=True):
     id: int
     sender: str = msgspec.field(name="from")
@@ -595,6 +651,9 @@ class Response(Struct, frozen=True, kw_only=True):
     reminders: list[Reminder] | UnsetType = UNSET
     login_link: str | UnsetType = UNSET  #: whoever opens it first is the operator
     web_sessions: list[WebSession] | UnsetType = UNSET
+    login: Login | UnsetType = UNSET
+    token: str | UnsetType = UNSET  #: whoever has it can use the API
+    tokens: list[ApiToken] | UnsetType = UNSET
 
 
 REQUESTS: Final[tuple[type[Any], ...]] = AnyRequest.__args__

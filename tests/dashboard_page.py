@@ -1,9 +1,11 @@
 """The dashboard in a real browser, as an operator's hands and eyes have it."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
@@ -12,6 +14,8 @@ from hyperhive.protocol import host
 from hyperhive.testing.hive_process import HiveProcess
 
 T = TypeVar("T")
+SCREENSHOTS: Final = "HYPERHIVE_SCREENSHOTS"
+"""Names a folder, for whoever wants to see what the tests saw."""
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--headless=new",
@@ -82,6 +86,12 @@ class Dashboard:
 
     def alert(self) -> Locator:
         return self.page.locator("#alerts [role=alert]").last
+
+    def screenshot(self, name: str) -> None:
+        """All of the page as a PNG file of that name, when a folder for such was given."""
+        if folder := os.environ.get(SCREENSHOTS):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            self.page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
 
     # what is done
 

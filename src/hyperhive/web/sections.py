@@ -38,6 +38,8 @@ class Subject(StrEnum):
     APPROVALS = "approvals"
     QUESTIONS = "questions"
     JOBS = "jobs"
+    TURNS = "turns"  #: one began or ended
+    DEPLOYMENTS = "deployments"  #: a config was deployed, or could not be
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,24 @@ class Section:
         """In a thread: what agents write can take a while to format."""
         values = await self.look(hive)
         return await asyncio.to_thread(functools.partial(render, f"sections/{self.name}.html", **values))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentSection:
+    """One part of every agent's page, drawn anew when something about the agent has changed. Its name is its
+    element's id; `name` and `path` of the agent are among its template's values."""
+
+    name: str
+    about: frozenset[Subject]
+    look: Callable[[Hive, str], Awaitable[View]]
+
+    def of(self, agent: str) -> Section:
+        """The section on that agent's page."""
+
+        async def look(hive: Hive) -> View:
+            return {"name": agent, "path": f"/agents/{agent}", **await self.look(hive, agent)}
+
+        return Section(name=self.name, about=self.about, look=look)
 
 
 @dataclass(frozen=True, kw_only=True)

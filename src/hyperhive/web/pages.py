@@ -24,7 +24,7 @@ MAX_LOG_LINES: Final = 500
 async def overview(request: Request) -> Response:
     following: Live = request.app.state.live
     sections = await following.frames()
-    return await _page(request, "overview.html", sections=sections, position=following.position)
+    return await page(request, "overview.html", sections=sections, position=following.position)
 
 
 async def approval(request: Request) -> Response:
@@ -33,9 +33,9 @@ async def approval(request: Request) -> Response:
     try:
         shown = await diff(hive_of(request), number, base if base in BASES else "deployed", MAX_DIFF_LINES)
     except FaultError as fault:
-        return await _page(request, "gone.html", 404, text=fault.message)
+        return await page(request, "gone.html", 404, text=fault.message)
     row = next((row for row in await hive_of(request).shape.listed() if row.id == number), None)
-    return await _page(request, "approval.html", row=row, diff=shown, base=base, bases=BASES)
+    return await page(request, "approval.html", row=row, diff=shown, base=base, bases=BASES)
 
 
 async def message(request: Request) -> Response:
@@ -58,7 +58,8 @@ async def job_log(request: Request) -> Response:
     return HTMLResponse(render("job_log.html", lines=lines[left_out:], left_out=left_out))
 
 
-async def _page(request: Request, name: str, status: int = 200, /, **values: Any) -> Response:
+async def page(request: Request, name: str, status: int = 200, /, **values: Any) -> Response:
+    """A template of a whole page, in the theme that the browser asks for."""
     chosen = request.cookies.get(THEME_COOKIE, "")
     theme = chosen if chosen in THEMES else THEMES[0]
     html = await asyncio.to_thread(functools.partial(render, name, theme=theme, themes=THEMES, **values))

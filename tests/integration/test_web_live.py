@@ -16,7 +16,7 @@ from hyperhive.hub.hive import Hive
 from hyperhive.protocol.agent import MessageKind
 from hyperhive.protocol.ids import OPERATOR
 from hyperhive.web import sections
-from hyperhive.web.live import Live
+from hyperhive.web.live import Board, Live
 from hyperhive.web.sections import SECTIONS, Section, Subject, View
 
 PATIENCE_S = 30.0
@@ -45,8 +45,8 @@ async def writes(hive: Hive, body: str, mid: str = "") -> None:
 class Events:
     """A browser's half of a stream."""
 
-    def __init__(self, live: Live, position: str) -> None:
-        self._chunks = live.stream(position)
+    def __init__(self, board: Board, position: str) -> None:
+        self._chunks = board.stream(position)
         self.position = position
         self.got: list[tuple[str, str, str]] = []  #: position, section, html
 
@@ -78,9 +78,9 @@ class Events:
 def test_a_page_and_its_stream_meet_without_a_gap_or_a_double() -> None:
     async def test(hive: Hive) -> None:
         async with Live(hive) as live:
-            page = await live.frames()
+            page = await live.overview.frames()
             assert set(page) == {each.name for each in SECTIONS}
-            async with Events(live, live.position) as events:
+            async with Events(live.overview, live.overview.position) as events:
                 await writes(hive, "first words")
                 assert "first words" not in page["flow"]
                 await events.until("flow", "first words")
@@ -93,17 +93,17 @@ def test_a_page_and_its_stream_meet_without_a_gap_or_a_double() -> None:
 def test_after_a_cut_only_what_changed_since_comes_again() -> None:
     async def test(hive: Hive) -> None:
         async with Live(hive) as live:
-            await live.frames()
-            async with Events(live, live.position) as events:
+            await live.overview.frames()
+            async with Events(live.overview, live.overview.position) as events:
                 await writes(hive, "before the cut")
                 await events.until("inbox", "before the cut")
             await writes(hive, "meanwhile")
-            await live.frames()
-            async with Events(live, events.position) as again:
+            await live.overview.frames()
+            async with Events(live.overview, events.position) as again:
                 came = await again.chunk()
             assert {name for _, name, _ in came} <= {"waiting", "flow", "inbox"}
             assert "meanwhile" in next(html for _, name, html in came if name == "inbox")
-            async with Events(live, again.position) as caught_up:
+            async with Events(live.overview, again.position) as caught_up:
                 await writes(hive, "later")
                 await caught_up.until("inbox", "later")
                 assert "later" in next(html for _, name, html in caught_up.got if name in ("flow", "inbox"))
@@ -114,9 +114,15 @@ def test_after_a_cut_only_what_changed_since_comes_again() -> None:
 def test_whoever_comes_from_another_life_of_the_hive_gets_everything() -> None:
     async def test(hive: Hive) -> None:
         async with Live(hive) as live:
-            await live.frames()
-            for position in ("0badc0de-99999", "", "nonsense", f"{live.position.split('-')[0]}-{'9' * 40}", "-1"):
-                async with Events(live, position) as events:
+            await live.overview.frames()
+            for position in (
+                "0badc0de-99999",
+                "",
+                "nonsense",
+                f"{live.overview.position.split('-')[0]}-{'9' * 40}",
+                "-1",
+            ):
+                async with Events(live.overview, position) as events:
                     assert {name for _, name, _ in await events.chunk()} == {each.name for each in SECTIONS}
 
     on_a_hive(test)
@@ -125,8 +131,8 @@ def test_whoever_comes_from_another_life_of_the_hive_gets_everything() -> None:
 def test_a_storm_is_told_as_how_things_are_and_not_blow_by_blow() -> None:
     async def test(hive: Hive) -> None:
         async with Live(hive) as live:
-            await live.frames()
-            async with Events(live, live.position) as events:
+            await live.overview.frames()
+            async with Events(live.overview, live.overview.position) as events:
                 for number in range(200):
                     await writes(hive, f"drop {number}.")
                 html = await events.until("flow", "drop 199.")
@@ -140,8 +146,11 @@ def test_a_storm_is_told_as_how_things_are_and_not_blow_by_blow() -> None:
 def test_a_browser_that_does_not_read_costs_nothing_and_gets_the_newest() -> None:
     async def test(hive: Hive) -> None:
         async with Live(hive) as live:
-            await live.frames()
-            async with Events(live, live.position) as slow, Events(live, live.position) as fast:
+            await live.overview.frames()
+            async with (
+                Events(live.overview, live.overview.position) as slow,
+                Events(live.overview, live.overview.position) as fast,
+            ):
                 await writes(hive, "first")
                 await slow.chunk()
                 for number in range(100):
@@ -162,13 +171,13 @@ def test_while_nobody_looks_nothing_is_drawn() -> None:
 
     async def test(hive: Hive) -> None:
         async with Live(hive, (replace(section("flow"), look=counted), section("inbox"))) as live:
-            await live.frames()
+            await live.overview.frames()
             before = len(drawn)
             async with _told(hive):
                 for number in range(20):
                     await writes(hive, f"unseen {number}")
             assert len(drawn) == before
-            assert "unseen 19" in (await live.frames())["flow"]
+            assert "unseen 19" in (await live.overview.frames())["flow"]
 
     on_a_hive(test)
 
@@ -193,10 +202,10 @@ def test_a_section_that_fails_leaves_the_others() -> None:
 
     async def seen_beside_it(hive: Hive) -> None:
         async with Live(hive, (replace(section("jobs"), look=broken), section("flow"))) as live:
-            async with Events(live, "") as events:
+            async with Events(live.overview, "") as events:
                 await writes(hive, "still here")
                 await events.until("flow", "still here")
-            assert set(await live.frames()) == {"flow"}
+            assert set(await live.overview.frames()) == {"flow"}
 
     on_a_hive(test)
 
@@ -205,8 +214,8 @@ def test_streams_end_with_the_hive() -> None:
     async def test(hive: Hive) -> None:
         async with contextlib.AsyncExitStack() as stack:
             live = await stack.enter_async_context(Live(hive))
-            await live.frames()
-            events = await stack.enter_async_context(Events(live, live.position))
+            await live.overview.frames()
+            events = await stack.enter_async_context(Events(live.overview, live.overview.position))
             waiting = asyncio.create_task(events.chunk())
             await asyncio.sleep(0)
             live.close()

@@ -23,8 +23,8 @@ MAX_LOG_LINES: Final = 500
 
 async def overview(request: Request) -> Response:
     following: Live = request.app.state.live
-    sections = await following.frames()
-    return await page(request, "overview.html", sections=sections, position=following.position)
+    board = following.overview
+    return await page(request, "overview.html", sections=await board.frames(), position=board.position)
 
 
 async def approval(request: Request) -> Response:

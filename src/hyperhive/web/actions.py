@@ -3,76 +3,36 @@
 What it changes shows on the page as the hive's own news, as it does for whoever did not ask.
 """
 
-import functools
 import re
 import uuid
-from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from starlette.datastructures import FormData
-from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
 
 from hyperhive.broker.jobs import JobDraft, JobKind
 from hyperhive.hub.hive import Hive
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.ids import MANAGER, OPERATOR, agent_name, known_form
-from hyperhive.web.rendering import render
-from hyperhive.web.route import WebRoute, hive_of
-from hyperhive.web.sections import path_of
+from hyperhive.web.forms import Doing, number, post, text
+from hyperhive.web.route import WebRoute
 
-MAX_FIELDS: Final = 64
-MAX_FIELD: Final = 1 << 18
 MAX_REASON: Final = 2000
 MAX_DESCRIPTION: Final = 500
 MAX_ANSWER: Final = 8192
-_STATUS: Final = {FaultKind.UNAVAILABLE: 503, FaultKind.STORAGE: 503, FaultKind.INTERNAL: 500}
-_UNKNOWN: Final = frozenset(kind for kind in FaultKind if kind.startswith("unknown_"))
 _ADDRESS: Final = re.compile(r"\s*@([^\s@:,]{1,128})[:,]?(?:\s+|\Z)")
-
-Doing = Callable[[Hive, dict[str, Any], FormData], Awaitable[None]]
-
-
-async def _answer(doing: Doing, request: Request) -> Response:
-    async with request.form(max_files=0, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD) as form:
-        try:
-            await doing(hive_of(request), path_of(request), form)
-        except FaultError as fault:
-            status = 404 if fault.kind in _UNKNOWN else _STATUS.get(fault.kind, 409)
-            return HTMLResponse(render("alert.html", text=fault.message), status)
-    return Response(status_code=204)
-
-
-def _post(path: str, doing: Doing) -> WebRoute:
-    return WebRoute(path=path, handler=functools.partial(_answer, doing), methods=("POST",))
-
-
-def _text(form: FormData, name: str, limit: int = MAX_FIELD) -> str:
-    """A field with the line ends of our world; browsers send their own. Raises FaultError when it is too long."""
-    value = form.get(name, "")
-    text = value.replace("\r\n", "\n") if isinstance(value, str) else ""
-    if len(text) > limit:
-        raise FaultError(FaultKind.INVALID_PARAMS, f"cannot take the {name}: it may have {limit} characters")
-    return text
-
-
-def _number(form: FormData, name: str) -> int | None:
-    text = _text(form, name)
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
-
 
 # mail
 
 
 async def send(hive: Hive, _: dict[str, Any], form: FormData) -> None:
     """`@name ` at the beginning of the text says whom it is to, whatever the field for it says."""
-    to, body = addressed(_text(form, "to").strip(), _text(form, "body"))
+    to, body = addressed(text(form, "to").strip(), text(form, "body"))
     if not to:
         raise FaultError(FaultKind.INVALID_PARAMS, "cannot send: say whom it is to, or begin with @name")
     if not body.strip():
         raise FaultError(FaultKind.INVALID_PARAMS, "cannot send: there is no text")
-    mid = _text(form, "mid", 128) or uuid.uuid4().hex
-    await hive.desk.send(to, body, mid=mid, in_reply_to=_number(form, "in_reply_to"))
+    mid = text(form, "mid", 128) or uuid.uuid4().hex
+    await hive.desk.send(to, body, mid=mid, in_reply_to=number(form, "in_reply_to"))
 
 
 def addressed(to: str, body: str) -> tuple[str, str]:
@@ -87,7 +47,7 @@ async def handled(hive: Hive, path: dict[str, Any], _: FormData) -> None:
 
 async def all_handled(hive: Hive, _: dict[str, Any], form: FormData) -> None:
     """All that were shown: what came meanwhile was not seen."""
-    newest = _number(form, "newest") or 0
+    newest = number(form, "newest") or 0
     rows = await hive.mailbox.inbox(OPERATOR, 1000, unread_only=True)
     await hive.mailbox.handled([row.id for row in rows if row.id <= newest])
 
@@ -105,23 +65,23 @@ async def drop(hive: Hive, path: dict[str, Any], _: FormData) -> None:
 
 async def approve(hive: Hive, path: dict[str, Any], form: FormData) -> None:
     """Only what was shown: a proposal of a commit is approved by its sha."""
-    await hive.shape.order(path["id"], _text(form, "sha", 64) or None)
+    await hive.shape.order(path["id"], text(form, "sha", 64) or None)
 
 
 async def deny(hive: Hive, path: dict[str, Any], form: FormData) -> None:
-    await hive.shape.deny(path["id"], _text(form, "reason", MAX_REASON))
+    await hive.shape.deny(path["id"], text(form, "reason", MAX_REASON))
 
 
 async def answer(hive: Hive, path: dict[str, Any], form: FormData) -> None:
     """The options that were chosen, a line each, and then what was written."""
     said = [option for option in form.getlist("option") if isinstance(option, str)]
-    written = _text(form, "text", MAX_ANSWER).strip()
-    text = "\n".join([*said, *([written] if written else [])])
-    if not text:
+    written = text(form, "text", MAX_ANSWER).strip()
+    whole = "\n".join([*said, *([written] if written else [])])
+    if not whole:
         raise FaultError(FaultKind.INVALID_PARAMS, "cannot answer: choose an option or write something")
-    if len(text) > MAX_ANSWER:
+    if len(whole) > MAX_ANSWER:
         raise FaultError(FaultKind.INVALID_PARAMS, f"cannot answer: an answer may have {MAX_ANSWER} characters")
-    await hive.asking.questions.answer(path["id"], text, by=OPERATOR)
+    await hive.asking.questions.answer(path["id"], whole, by=OPERATOR)
 
 
 async def cancel_question(hive: Hive, path: dict[str, Any], _: FormData) -> None:
@@ -132,10 +92,10 @@ async def cancel_question(hive: Hive, path: dict[str, Any], _: FormData) -> None
 
 
 async def spawn(hive: Hive, _: dict[str, Any], form: FormData) -> None:
-    name = agent_name(_text(form, "name", 128).strip())
+    name = agent_name(text(form, "name", 128).strip())
     if name in hive.fleet:
         raise FaultError(FaultKind.NAME_TAKEN, f"cannot spawn {name!r}: there is an agent of that name")
-    description = _text(form, "description", MAX_DESCRIPTION).strip()
+    description = text(form, "description", MAX_DESCRIPTION).strip()
     params = {"description": description} if description else {}
     await _submit(hive, JobKind.SPAWN, name, params)
 
@@ -195,26 +155,26 @@ async def _submit(hive: Hive, kind: JobKind, name: str, params: dict[str, Any] |
 
 
 ACTIONS: Final[tuple[WebRoute, ...]] = (
-    _post("/messages", send),
-    _post("/inbox/handled", all_handled),
-    _post("/messages/{id:int}/handled", handled),
-    _post("/messages/{id:int}/requeue", requeue),
-    _post("/messages/{id:int}/drop", drop),
-    _post("/approvals/{id:int}/approve", approve),
-    _post("/approvals/{id:int}/deny", deny),
-    _post("/questions/{id:int}/answer", answer),
-    _post("/questions/{id:int}/cancel", cancel_question),
-    _post("/agents", spawn),
-    _post("/agents/update", update_all),
-    _post("/agents/{name}/start", _of_agent(JobKind.START)),
-    _post("/agents/{name}/stop", _of_agent(JobKind.STOP)),
-    _post("/agents/{name}/restart", _of_agent(JobKind.RESTART)),
-    _post("/agents/{name}/rebuild", _of_agent(JobKind.REBUILD)),
-    _post("/agents/{name}/pause", paused),
-    _post("/agents/{name}/resume", resumed),
-    _post("/agents/{name}/interrupt", interrupt),
-    _post("/agents/{name}/destroy", destroy),
-    _post("/tombstones/{name}/revive", revive),
-    _post("/tombstones/{name}/purge", purge),
-    _post("/jobs/{id:int}/cancel", cancel_job),
+    post("/messages", send),
+    post("/inbox/handled", all_handled),
+    post("/messages/{id:int}/handled", handled),
+    post("/messages/{id:int}/requeue", requeue),
+    post("/messages/{id:int}/drop", drop),
+    post("/approvals/{id:int}/approve", approve),
+    post("/approvals/{id:int}/deny", deny),
+    post("/questions/{id:int}/answer", answer),
+    post("/questions/{id:int}/cancel", cancel_question),
+    post("/agents", spawn),
+    post("/agents/update", update_all),
+    post("/agents/{name}/start", _of_agent(JobKind.START)),
+    post("/agents/{name}/stop", _of_agent(JobKind.STOP)),
+    post("/agents/{name}/restart", _of_agent(JobKind.RESTART)),
+    post("/agents/{name}/rebuild", _of_agent(JobKind.REBUILD)),
+    post("/agents/{name}/pause", paused),
+    post("/agents/{name}/resume", resumed),
+    post("/agents/{name}/interrupt", interrupt),
+    post("/agents/{name}/destroy", destroy),
+    post("/tombstones/{name}/revive", revive),
+    post("/tombstones/{name}/purge", purge),
+    post("/jobs/{id:int}/cancel", cancel_job),
 )

@@ -126,6 +126,17 @@ def test_history_and_subscription_meet_without_gap_or_double(tmp_path: Path) -> 
     play(tmp_path, scene)
 
 
+def test_what_the_hive_told_about_agents_is_found_by_its_kind(tmp_path: Path) -> None:
+    async def scene(log: EventLog, _clock: HandClock) -> None:
+        for agent, kind, text in [("a", "note", b"1"), ("b", "note", b"2"), ("b", "killed", b"3")]:
+            await log.tell(kind, msgspec.Raw(text), agent)
+        await log.append("a", 1, records(1, 3))
+        assert payloads(await log.told("note", ["a", "b", "c"])) == [b"1", b"2"]
+        assert payloads(await log.told("note", ["b"], limit=1)) == []
+
+    play(tmp_path, scene)
+
+
 def test_a_slow_subscriber_is_told_to_resync_and_the_others_go_on(tmp_path: Path) -> None:
     async def scene(log: EventLog, _clock: HandClock) -> None:
         with log.subscribe(limit=10) as slow, log.subscribe() as quick:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import functools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -194,6 +194,16 @@ class EventLog:
         query = "latest" if agent is None else "latest_of"
         values = {"agent": agent, "limit": limit}
         return (await self._database.read(lambda connection: _events(connection, query, values)))[::-1]
+
+    async def told(self, kind: str, agents: Iterable[str], limit: int = 200) -> list[HiveEvent]:
+        """Those of the kind among the newest so many that the hive told about each of these agents, oldest first."""
+        values = [{"kind": kind, "agent": agent, "limit": limit} for agent in agents]
+
+        def read(connection: Connection) -> list[HiveEvent]:
+            found = [event for each in values for event in _events(connection, "told_of", each)]
+            return sorted(found, key=lambda event: event.id)
+
+        return await self._database.read(read)
 
     def subscribe(self, agent: str | None = None, limit: int = MAX_BEHIND) -> Subscription:
         """Follow one agent (or HIVE), or everything, from now on. Close it, or use it in a `with`.

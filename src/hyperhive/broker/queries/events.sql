@@ -19,6 +19,12 @@ SELECT id, ts, agent, kind, payload FROM events ORDER BY id DESC LIMIT :limit;
 -- name: latest_of one agent, newest first
 SELECT id, ts, agent, kind, payload FROM events WHERE agent = :agent ORDER BY id DESC LIMIT :limit;
 
+-- name: told_of one agent by the hive: of a kind, among the newest so many of any
+SELECT id, ts, agent, kind, payload FROM (
+  SELECT id, ts, agent, kind, payload FROM events
+   WHERE agent = :agent AND incarnation = 0 ORDER BY seq DESC LIMIT :limit)
+ WHERE kind = :kind;
+
 -- name: agents that have events
 SELECT DISTINCT agent FROM events;
 

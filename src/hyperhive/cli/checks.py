@@ -12,6 +12,8 @@ from typing import Final
 import msgspec
 
 from hyperhive import __version__, process
+from hyperhive.cli import dashboard_checks
+from hyperhive.cli.finding import Finding
 from hyperhive.client import Client, ClientError, NoDaemonError
 from hyperhive.config import claude
 from hyperhive.config.paths import Paths, is_present
@@ -22,16 +24,6 @@ from hyperhive.rehearsal.credentials import real_credentials
 LEAST_SPACE: Final = 1 << 30
 OLDEST_PYTHON: Final = (3, 11)
 CHECK_S: Final = 30.0
-
-
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One answer. `remedy` says what to do when it is not `ok`; without what is `needed` no agent runs."""
-
-    name: str
-    ok: bool
-    detail: str
-    remedy: str = ""
-    needed: bool = True
 
 
 async def all_of_them(own: Paths, used: Paths, environ: Mapping[str, str]) -> list[Finding]:
@@ -46,6 +38,7 @@ async def all_of_them(own: Paths, used: Paths, environ: Mapping[str, str]) -> li
         daemon,
         *([rehearsal_alone(environ)] if hello is not None and hello.rehearsal else []),
         *await asyncio.to_thread(second_daemons, hello.pid if hello else 0, used),
+        *(await _dashboard(used, hello) if hello is not None else []),
     ]
 
 
@@ -145,6 +138,17 @@ def daemon_version(hello: host.HiveInfo | None) -> Finding:
         remedy="restart the daemon: the agents keep running meanwhile",
         needed=False,
     )
+
+
+async def _dashboard(paths: Paths, hello: host.HiveInfo) -> list[Finding]:
+    """Attacked, if it is open."""
+    try:
+        answer = await Client(paths.host_socket).call(host.LoginLink(), timeout_s=5)
+    except FaultError as fault:
+        return [Finding(name="dashboard", ok=True, detail=f"not attacked: {fault.message}")]
+    except ClientError as error:
+        return [Finding(name="dashboard", ok=False, detail=f"not attacked: {error}", needed=False)]
+    return await asyncio.to_thread(dashboard_checks.attacked, str(answer.login_link), hello.pid)
 
 
 def rehearsal_alone(environ: Mapping[str, str]) -> Finding:

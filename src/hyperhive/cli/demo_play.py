@@ -10,10 +10,9 @@ from typing import Final
 
 from hyperhive.cli import mail_rows
 from hyperhive.cli.output import CliError
-from hyperhive.cli.row import Row
+from hyperhive.cli.row import STYLES, Row
 from hyperhive.cli.rows import rows
 from hyperhive.cli.safe import headline, one_line
-from hyperhive.cli.tool_rows import STYLE as TOOL_STYLE
 from hyperhive.client import Client
 from hyperhive.config.beneath import read_beneath
 from hyperhive.protocol import host
@@ -21,10 +20,11 @@ from hyperhive.protocol.events import HiveEvent, Note, Stream, TurnEnd, TurnStar
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.ids import MANAGER, OPERATOR
 from hyperhive.rehearsal.script import ANYONE, Agent, Opening, Script
+from hyperhive.terminal.row import Kind
 
 MAX_FILE: Final = 64 * 1024
 _SHARED_FILE: Final = re.compile(r"/shared/([A-Za-z0-9][A-Za-z0-9._/-]*[A-Za-z0-9])")
-_TELLING: Final = (TOOL_STYLE, "yellow", "red")
+_TELLING: Final = (STYLES[Kind.TOOL], STYLES[Kind.WARNING], STYLES[Kind.TROUBLE])
 """Styles of the rows that are shown of claude's own output: calls, and what failed."""
 
 Show = Callable[[str, Row], None]

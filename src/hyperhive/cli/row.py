@@ -1,14 +1,24 @@
-"""One row of the terminal."""
+"""One row of the operator's terminal, and how the rows that every medium shows are drawn there."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from hyperhive.cli.safe import clean
+from hyperhive.terminal.row import MAX_TEXT, Kind, Piece
+from hyperhive.terminal.row import Row as Shown
 
 MAX_BODY_LINES: Final = 40
-MAX_TEXT: Final = 64 * 1024
-"""Characters of one text that are shown."""
+_SHORT: Final = 12
+"""Lines of what stands under a tool call."""
+STYLES: Final = {
+    Kind.TURN: "bold magenta", Kind.DONE: "green", Kind.FAILED: "red", Kind.TEXT: "", Kind.THOUGHT: "dim italic",
+    Kind.TOOL: "yellow", Kind.CHANGE: "yellow", Kind.LETTER: "yellow", Kind.RESULT: "dim", Kind.ERROR: "red",
+    Kind.TASK: "", Kind.STATE: "cyan", Kind.NOTE: "dim", Kind.WARNING: "yellow", Kind.TROUBLE: "red",
+    Kind.NEWS: "dim", Kind.DEATH: "red", Kind.UNKNOWN: "dim",
+}  # fmt: skip
+_FOLDED: Final = frozenset({Kind.RESULT, Kind.ERROR, Kind.TOOL})
+"""Their bodies are for whoever can unfold them."""
 
 
 class Part(StrEnum):
@@ -33,3 +43,30 @@ def block(text: str, limit: int = MAX_BODY_LINES) -> str:
     hidden = len(lines) - limit
     shown = lines[:limit] + ([f"… {hidden} more lines"] if hidden > 0 else [])
     return "\n".join("  " + line for line in shown)
+
+
+def drawn(shown: Shown | Piece) -> list[Row]:
+    """The row as a terminal has it: its line, and its body as far as it fits."""
+    if isinstance(shown, Piece):
+        return [_piece(shown)]
+    style, lines = STYLES[shown.kind], []
+    if shown.head:
+        mark = "▸ " if shown.body and shown.kind in (Kind.RESULT, Kind.ERROR) else ""
+        lines.append(Row(text=mark + clean(shown.head), style=style))
+    if shown.body and shown.kind not in _FOLDED:
+        lines.append(_body(shown))
+    return lines
+
+
+def _piece(piece: Piece) -> Row:
+    if piece.is_end:
+        return Row(text="", part=Part.END, message=piece.message)
+    style = STYLES[Kind.THOUGHT if piece.is_thought else Kind.TEXT]
+    return Row(text=clean(piece.text), style=style, part=Part.PIECE, message=piece.message)
+
+
+def _body(shown: Shown) -> Row:
+    if shown.kind in (Kind.CHANGE, Kind.LETTER):
+        return Row(text=block(shown.body, _SHORT), style="dim")
+    style = "" if shown.kind is Kind.TURN else STYLES[shown.kind]
+    return Row(text=block(shown.body), style=style, message=shown.message)

@@ -5,12 +5,13 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw, Struct
 
-from hyperhive.cli import tool_rows
-from hyperhive.cli.row import MAX_TEXT, Part, Row, block
-from hyperhive.cli.safe import clean, headline, one_line
+from hyperhive.terminal import tools
+from hyperhive.terminal.row import MAX_TEXT, Kind, Piece, Row, headline, one_line, with_body
 
 INLINE: Final = 120
 """Characters of a tool's result that are shown whole."""
+MAX_BLOCKS: Final = 50
+"""Of one message."""
 
 
 class Block(Struct, frozen=True):
@@ -36,6 +37,7 @@ class Delta(Struct, frozen=True):
 
 class ApiEvent(Struct, frozen=True):
     type: str = ""
+    index: int = 0
     delta: Delta | None = None
 
 
@@ -60,7 +62,7 @@ _HIDDEN: Final = frozenset(
 _TASK_MARKS: Final = {"completed": "✓", "failed": "✗", "killed": "✗", "stopped": "✗"}
 
 
-def rows(value: Raw) -> list[Row]:
+def rows(value: Raw) -> list[Row | Piece]:
     try:
         said = _decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -76,33 +78,32 @@ def rows(value: Raw) -> list[Row]:
             return [] if said.type in _HIDDEN else [_as_it_came(value)]
 
 
-def _message(message: Message) -> list[Row]:
+def _message(message: Message) -> list[Row | Piece]:
     if isinstance(message.content, str):  # what a user message of claude's own begins a turn with
         return []
-    return [row for part in message.content for row in _block(part, message.id)]
+    shown = [row for block in message.content[:MAX_BLOCKS] for row in _block(block, one_line(message.id))]
+    left_out = len(message.content) - MAX_BLOCKS
+    return [*shown, Row(kind=Kind.NOTE, head=f"… {left_out} more blocks")] if left_out > 0 else [*shown]
 
 
-def _block(part: Block, message: str) -> list[Row]:
-    match part.type:
+def _block(block: Block, message: str) -> list[Row]:
+    match block.type:
         case "text":
-            return [Row(text=block(part.text), message=message)] if part.text.strip() else []
+            return [with_body(Kind.TEXT, "", block.text, message)] if block.text.strip() else []
         case "thinking" | "redacted_thinking":
-            thought = block(part.thinking) if part.thinking.strip() else "  (thinking)"
-            return [Row(text=thought, style="dim italic", message=message)]
+            return [with_body(Kind.THOUGHT, "", block.thinking if block.thinking.strip() else "(thinking)", message)]
         case "tool_use":
-            return tool_rows.rows(part.name, part.input)
+            return [tools.row(block.name, block.input)]
         case "tool_result":
-            return [_result(_text_of(part.content), failed=bool(part.is_error))]
+            return [_result(_text_of(block.content), Kind.ERROR if block.is_error else Kind.RESULT)]
         case _:
             return []
 
 
-def _result(text: str, *, failed: bool) -> Row:
-    style = "red" if failed else "dim"
+def _result(text: str, kind: Kind) -> Row:
     if len(text) <= INLINE and "\n" not in text.strip():
-        return Row(text=f"← {one_line(text, INLINE)}", style=style)
-    lines = text[:MAX_TEXT].count("\n") + 1
-    return Row(text=f"▸ ← {lines}l · {headline(text, INLINE)}", style=style)
+        return Row(kind=kind, head=f"← {one_line(text, INLINE)}")
+    return with_body(kind, f"← {text.count(chr(10)) + 1}l · {headline(text, INLINE)}", text)
 
 
 def _text_of(content: Any) -> str:
@@ -113,38 +114,34 @@ def _text_of(content: Any) -> str:
     return "\n".join(str(item.get("text", "")) for item in content if isinstance(item, dict))
 
 
-def _written(said: Said) -> list[Row]:
+def _written(said: Said) -> list[Row | Piece]:
     """A few characters as the model writes them."""
-    event, message = said.event, said.api_message_id
+    event = said.event
     if event is None:
         return []
+    message = one_line(said.api_message_id)
     if event.type == "content_block_stop":
-        return [Row(text="", part=Part.END, message=message)]
-    if event.delta is None:
-        return []
-    if event.delta.type == "text_delta":
-        return [_piece(event.delta.text, "", message)]
-    if event.delta.type == "thinking_delta":
-        return [_piece(event.delta.thinking, "dim italic", message)]
-    return []
-
-
-def _piece(text: str, style: str, message: str) -> Row:
-    return Row(text=clean(text[:MAX_TEXT]), style=style, part=Part.PIECE, message=message)
-
-
-def _system(said: Said) -> list[Row]:
-    match said.subtype:
-        case "task_started":
-            return [
-                Row(text=f"⌁ task {one_line(said.task_id, 20)} started {one_line(said.description, 100)}".rstrip())
-            ]
-        case "task_notification":
-            mark = _TASK_MARKS.get(said.status or "", "◌")
-            return [Row(text=f"⌁ task {one_line(said.task_id, 20)} {mark} {one_line(said.summary, 100)}".rstrip())]
+        return [Piece(message=message, block=event.index, is_end=True)]
+    match event.delta:
+        case Delta(type="text_delta", text=text):
+            return [Piece(message=message, block=event.index, text=text[:MAX_TEXT])]
+        case Delta(type="thinking_delta", thinking=text):
+            return [Piece(message=message, block=event.index, text=text[:MAX_TEXT], is_thought=True)]
         case _:
             return []
 
 
+def _system(said: Said) -> list[Row | Piece]:
+    task = f"⌁ task {one_line(said.task_id, 20)}"
+    match said.subtype:
+        case "task_started":
+            words = f"{task} started {one_line(said.description, 100)}"
+        case "task_notification":
+            words = f"{task} {_TASK_MARKS.get(said.status or '', '◌')} {one_line(said.summary, 100)}"
+        case _:
+            return []
+    return [Row(kind=Kind.TASK, head=words.rstrip())]
+
+
 def _as_it_came(value: Raw) -> Row:
-    return Row(text=f"· {one_line(bytes(value)[:4096].decode(errors='replace'), 200)}", style="dim")
+    return Row(kind=Kind.UNKNOWN, head=f"· {one_line(bytes(value)[:4096].decode(errors='replace'), 200)}")

@@ -1,0 +1,1 @@
+"""What an agent's terminal shows, as data: the page and `hive watch` draw the same rows. Imports only the protocol."""

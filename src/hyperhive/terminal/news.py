@@ -1,0 +1,132 @@
+"""Rows for what the hive itself says of an agent, in words."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from hyperhive.protocol.events import HiveEvent
+from hyperhive.terminal.row import Kind, Row, one_line
+
+
+class ApprovalAdded(Struct, frozen=True):
+    id: int
+    approval_kind: str
+
+    def row(self) -> Row:
+        return _news(f"{_asked(self.approval_kind)} waits for your approval (#{self.id})")
+
+
+class ApprovalResolved(Struct, frozen=True):
+    id: int
+    approval_kind: str
+    status: str
+    note: str = ""
+
+    def row(self) -> Row:
+        return _news(f"{_asked(self.approval_kind)} (#{self.id}) is {one_line(self.status, 40)}{_why(self.note)}")
+
+
+class Question(Struct, frozen=True):
+    id: int
+    asker: str
+    target: str
+
+    def asked(self) -> Row:
+        return _news(f"{one_line(self.asker, 40)} asks {one_line(self.target, 40)} (question #{self.id})")
+
+    def answered(self) -> Row:
+        return _news(f"{one_line(self.target, 40)} has answered {one_line(self.asker, 40)} (question #{self.id})")
+
+
+class Deployed(Struct, frozen=True):
+    sha: str
+
+    def spawned(self) -> Row:
+        return _news(f"the agent was spawned with config {one_line(self.sha, 12)}")
+
+    def rebuilt(self) -> Row:
+        return _news(f"the container was rebuilt with config {one_line(self.sha, 12)}")
+
+
+class Killed(Struct, frozen=True):
+    def row(self) -> Row:
+        return Row(kind=Kind.DEATH, head="· the container was stopped")
+
+
+class Destroyed(Struct, frozen=True):
+    purged: bool
+
+    def row(self) -> Row:
+        return Row(kind=Kind.DEATH, head=f"· the agent was destroyed{', and all it had' if self.purged else ''}")
+
+
+class Crash(Struct, frozen=True):
+    note: str
+    oom: bool = False
+
+    def row(self) -> Row:
+        memory = ", out of memory" if self.oom else ""
+        return Row(kind=Kind.DEATH, head=f"! the container died: {one_line(self.note, 200)}{memory}")
+
+
+class Refused(Struct, frozen=True):
+    host: str
+    port: int
+    reason: str = ""
+    count: int = 1
+
+    def row(self) -> Row:
+        times = f", {self.count} times" if self.count > 1 else ""
+        words = f"! the network refused {one_line(self.host, 100)}:{self.port}{times}{_why(self.reason)}"
+        return Row(kind=Kind.WARNING, head=words)
+
+
+_WORDS: Final[dict[str, tuple[type[Any], Callable[[Any], Row]]]] = {
+    "approval_added": (ApprovalAdded, ApprovalAdded.row),
+    "approval_resolved": (ApprovalResolved, ApprovalResolved.row),
+    "question_asked": (Question, Question.asked),
+    "question_answered": (Question, Question.answered),
+    "spawned": (Deployed, Deployed.spawned),
+    "rebuilt": (Deployed, Deployed.rebuilt),
+    "killed": (Killed, Killed.row),
+    "destroyed": (Destroyed, Destroyed.row),
+    "container_crash": (Crash, Crash.row),
+    "egress_refused": (Refused, Refused.row),
+}
+
+
+def row(event: HiveEvent) -> Row:
+    """In words, or as it came when this version has none for it."""
+    shape, words = _WORDS.get(event.kind, (None, None))
+    if shape is not None and words is not None:
+        try:
+            told: Row = words(msgspec.json.decode(event.payload, type=shape))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            pass
+        else:
+            return told
+    return Row(kind=Kind.UNKNOWN, head=f"· {one_line(event.kind, 40)} {one_line(_fields(event.payload), 200)}")
+
+
+def _news(words: str) -> Row:
+    return Row(kind=Kind.NEWS, head=f"· {words}")
+
+
+def _asked(kind: str) -> str:
+    return {"apply_commit": "a change of the config", "spawn": "the spawn"}.get(kind, one_line(kind, 40))
+
+
+def _why(note: str) -> str:
+    return f": {one_line(note, 200)}" if note else ""
+
+
+def _fields(payload: msgspec.Raw) -> str:
+    try:
+        value: Any = msgspec.json.decode(payload)
+        if isinstance(value, dict):
+            return " ".join(f"{name}={item}" for name, item in value.items() if name not in ("kind", "agent"))
+    except (ValueError, RecursionError):
+        pass
+    return bytes(payload)[:2000].decode(errors="replace")

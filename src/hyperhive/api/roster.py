@@ -19,9 +19,11 @@ async def list_agents(hive: Hive, _: host.List) -> Response:
 
 async def agent_status(hive: Hive, _: host.AgentStatus) -> Response:
     unread, reminders = await hive.mailbox.unread_counts(), await hive.asking.reminders.counts()
+    spent = await hive.turns.spent_today()
     return Response(
         agent_statuses=[
-            _row(hive, agent, unread.get(agent.name, 0), reminders.get(agent.name, 0)) for agent in hive.fleet.agents()
+            _row(hive, agent, unread.get(agent.name, 0), reminders.get(agent.name, 0), spent.get(agent.name, 0.0))
+            for agent in hive.fleet.agents()
         ]
     )
 
@@ -30,17 +32,22 @@ async def subscribe_agent_status(hive: Hive, _: host.SubscribeAgentStatus) -> As
     with hive.fleet.chronicle.changes.subscribe() as changes:
         yield DONE
         async for names in changes:
-            reminders = await hive.asking.reminders.counts()
+            reminders, spent = await hive.asking.reminders.counts(), await hive.turns.spent_today()
             for name in names:
                 unread = await hive.mailbox.unread(name)
                 if name in hive.fleet:
-                    row = _row(hive, hive.fleet.get(name), unread, reminders.get(AgentName(name), 0))
+                    row = _row(
+                        hive, hive.fleet.get(name), unread, reminders.get(AgentName(name), 0), spent.get(name, 0.0)
+                    )
                     yield Response(agent_statuses=[row])
 
 
-def _row(hive: Hive, agent: Agent, unread: int, reminders: int) -> host.AgentStatusRow:
+def _row(hive: Hive, agent: Agent, unread: int, reminders: int, spent_usd: float) -> host.AgentStatusRow:
     parent = agent.parent if agent.parent in hive.fleet else ""
-    return status_row(agent, unread, reminders=reminders, needs_update=hive.fleet.needs_update(agent), parent=parent)
+    return status_row(
+        agent, unread, reminders=reminders, needs_update=hive.fleet.needs_update(agent), parent=parent,
+        cost_today_usd=spent_usd,
+    )  # fmt: skip
 
 
 async def hello(hive: Hive, _: host.Hello) -> Response:

@@ -30,7 +30,13 @@ def state(agent: Agent) -> str:
 
 
 def status_row(
-    agent: Agent, unread: int, *, reminders: int = 0, needs_update: bool = False, parent: str = ""
+    agent: Agent,
+    unread: int,
+    *,
+    reminders: int = 0,
+    needs_update: bool = False,
+    parent: str = "",
+    cost_today_usd: float = 0.0,
 ) -> AgentStatusRow:
     shown = agent.running and agent.status_text
     return AgentStatusRow(
@@ -55,4 +61,5 @@ def status_row(
         unread=unread,
         description=agent.row.description or UNSET,
         failure=agent.failure or UNSET,
+        cost_today_usd=cost_today_usd or UNSET,
     )

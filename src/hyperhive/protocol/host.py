@@ -375,6 +375,13 @@ class RevokeWebSession(Request, frozen=True):
     all: bool = False
 
 
+class Stats(Request, frozen=True):
+    """What the turns of an agent, or of all, came to in the time up to now."""
+
+    name: AnyName | None = None
+    window: Literal["24h", "7d", "30d"] = "24h"
+
+
 class CreateToken(Request, frozen=True):
     """A token for programs that use the dashboard's API. The answer is the only time that it is shown."""
 
@@ -398,7 +405,7 @@ AnyRequest = (
     | Revive | Purge | RequestInitConfig | RequestApplyCommit | EditConfig | Diff | Rollback | Deployments | Config
     | UpdateAll | Jobs | JobLog | CancelJob | Questions | Ask | Answer | CancelQuestion | Reminders | CancelReminder
     | LoginLink | WebSessions | RevokeWebSession | Compact | AgentLogin | AgentLoginCode | AgentLoginCancel
-    | CreateToken | Tokens | RevokeToken
+    | CreateToken | Tokens | RevokeToken | Stats
 )  # fmt: skip
 
 
@@ -583,6 +590,45 @@ class ApiToken(Struct, frozen=True, kw_only=True):
     used_at: str | UnsetType = UNSET  #: to the minute
 
 
+class TurnShare(Struct, frozen=True, kw_only=True):
+    """Turns that have something in common."""
+
+    name: str
+    turns: int
+    cost_usd: float
+
+
+class TurnPart(Struct, frozen=True, kw_only=True):
+    """The turns that ended in a part of the time."""
+
+    since: str  #: when it begins, RFC 3339
+    turns: int
+    not_ok: int  #: of them, how many did not end well
+    cost_usd: float
+
+
+class TurnStats(Struct, frozen=True, kw_only=True):
+    """The turns that ended in a time. Of outcomes, causes, models and agents the most; times are RFC 3339 in UTC."""
+
+    agent: str  #: empty: all
+    since: str
+    until: str
+    turns: int
+    cost_usd: float
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int
+    cache_creation_tokens: int
+    tool_calls: int
+    p50_s: float  #: half of the turns took no longer
+    p95_s: float
+    outcomes: list[TurnShare]
+    causes: list[TurnShare]  #: who sent what began the turn
+    models: list[TurnShare]
+    agents: list[TurnShare]
+    parts: list[TurnPart]  #: all of the same length, oldest first
+
+
 class InboxRow(Struct, frozen=True, kw_only=True):
     id: int
     sender: str = msgspec.field(name="from")
@@ -654,6 +700,7 @@ class Response(Struct, frozen=True, kw_only=True):
     login: Login | UnsetType = UNSET
     token: str | UnsetType = UNSET  #: whoever has it can use the API
     tokens: list[ApiToken] | UnsetType = UNSET
+    stats: TurnStats | UnsetType = UNSET
 
 
 REQUESTS: Final[tuple[type[Any], ...]] = AnyRequest.__args__

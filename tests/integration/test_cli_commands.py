@@ -118,6 +118,9 @@ COMMANDS: dict[str, list[str]] = {
     "sessions": [],
     "session revoke": ["1"],
     "jobs": [],
+    "token create": ["scripts", "--scope", "operate", "--days", "30"],
+    "token list": [],
+    "token revoke": ["1"],
     "job log": ["3"],
     "job cancel": ["3"],
 }

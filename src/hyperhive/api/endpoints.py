@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from hyperhive.api import doors, jobs, lives, mail, proposals, questions, roster, watching
+from hyperhive.api import doors, jobs, lives, mail, proposals, questions, roster, statistics, tokens, watching
 from hyperhive.api.answers import Answer
 from hyperhive.hub.hive import Hive
 from hyperhive.protocol import host
@@ -64,3 +64,6 @@ ENDPOINTS: Final[dict[type[Any], Callable[[Hive, Any], Answer]]] = {
     host.WebSessions: doors.web_sessions,
     host.RevokeWebSession: doors.revoke_web_session,
 }
+    host.CreateToken: tokens.create_token,
+    host.Tokens: tokens.tokens,
+    host.RevokeToken: tokens.revoke_token,

@@ -55,6 +55,7 @@ from hyperhive.cli import (
     cmd_start,
     cmd_stop,
     cmd_tombstones,
+    cmd_token,
     cmd_version,
     cmd_watch,
 )  # fmt: skip
@@ -146,6 +147,10 @@ GROUPS: Final[tuple[Group, ...]] = (
     ),
     Group(
         name="dead",
+    Group(
+        name="token", panel="The dashboard", summary="Programs that use the dashboard's API.",
+        commands={"create": cmd_token.create, "list": cmd_token.list_tokens, "revoke": cmd_token.revoke},
+    ),
         panel="Mail",
         summary="Messages that were given up after several attempts.",
         commands={"list": cmd_dead.list_dead, "requeue": cmd_dead.requeue, "drop": cmd_dead.drop},

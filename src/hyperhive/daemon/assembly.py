@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hyperhive.api.agent import AgentDoors, AgentSide
+from hyperhive.broker.api_tokens import ApiTokens
 from hyperhive.broker.approvals import Approvals
 from hyperhive.broker.database import Database
 from hyperhive.broker.decisions import Decisions
@@ -22,6 +23,7 @@ from hyperhive.broker.notices import Notices
 from hyperhive.broker.questions import Questions
 from hyperhive.broker.reminders import Reminders
 from hyperhive.broker.roster import Roster
+from hyperhive.broker.totals import Totals
 from hyperhive.broker.turns import Turns
 from hyperhive.broker.web_sessions import WebSessions
 from hyperhive.config import claude
@@ -48,6 +50,7 @@ from hyperhive.hub.queue import JobQueue
 from hyperhive.hub.runners import Runners
 from hyperhive.hub.shape import Shape
 from hyperhive.hub.steering import Steering
+from hyperhive.hub.tokens import Tokens
 from hyperhive.hub.way_out import WayOut
 from hyperhive.hub.work import Work
 
@@ -206,6 +209,8 @@ def _hive(store: _Store, fleet: Fleet, shape: Shape) -> Hive:
         asking=asking,
         turns=Turns(store.database),
         doors=Doors(WebSessions(store.database)),
+        tokens=Tokens(ApiTokens(store.database)),
+        totals=Totals(store.database),
     )
 
 

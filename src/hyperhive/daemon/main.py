@@ -95,6 +95,7 @@ async def dashboard_of(hive: Hive, settings: WebSettings | None) -> AsyncIterato
             log.info("the dashboard is open", url=settings.url(port))
         else:
             hive.doors.close("the daemon is stopping")
+            hive.tokens.open.close()
 
     hive.doors.close(f"another program has port {settings.port}; the hive tries again until it is free")
     async with serving(create_app(hive, hive.doors, settings), settings, tell):

@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
 from typing import Final
 
 from hyperhive.broker.clock import Clock, SystemClock
 from hyperhive.broker.web_sessions import SessionRow, WebSessions
+from hyperhive.hub.presence import Presence
 from hyperhive.protocol.faults import FaultError, FaultKind
 
 _SEEN_AGAIN_S: Final = 60
@@ -21,8 +21,7 @@ class Doors:
         self._clock = clock or SystemClock()
         self._url = ""
         self._why_closed = "it is off: the daemon was started with --no-dashboard"
-        self._inside: dict[int, set[asyncio.Future[None]]] = {}
-        self._ended: set[int] = set()  #: so that whoever was looked up before is not let in after
+        self._presence = Presence()
 
     def open_at(self, url: str) -> None:
         """The dashboard answers there; the URL has no slash at its end."""
@@ -32,8 +31,7 @@ class Doors:
         """Whatever is open for a session ends; the sessions are good when it opens again."""
         self._url = ""
         self._why_closed = why
-        for session in [*self._inside]:
-            self._show_out(session)
+        self._presence.close()
 
     async def invite(self) -> str:
         """A link that lets one browser in, once, within a minute. Raises FaultError (`unavailable`) while closed.
@@ -67,34 +65,20 @@ class Doors:
             raise FaultError(
                 FaultKind.UNKNOWN_SESSION, f"cannot end session {id}: there is none; `hive sessions` shows them"
             )
-        self._ended.add(id)
-        self._show_out(id)
+        self._presence.end(id)
 
     async def end_all(self) -> int:
         """How many there were."""
         ended = await self._sessions.end_all()
         for session in ended:
-            self._ended.add(session.id)
-            self._show_out(session.id)
+            self._presence.end(session.id)
         return len(ended)
 
-    @contextlib.contextmanager
-    def inside(self, id: int) -> Iterator["asyncio.Future[None]"]:
-        """While something is open for the session: a future that is done when the session was ended."""
-        ended = asyncio.get_running_loop().create_future()
-        if id in self._ended:
-            ended.set_result(None)
-        here = self._inside.setdefault(id, set())
-        here.add(ended)
-        try:
-            yield ended
-        finally:
-            here.discard(ended)
-            ended.cancel()
-            if not here and self._inside.get(id) is here:
-                del self._inside[id]
+    @property
+    def streams(self) -> int:
+        """How many are open, of all sessions."""
+        return len(self._presence)
 
-    def _show_out(self, id: int) -> None:
-        for ended in self._inside.pop(id, ()):
-            if not ended.done():
-                ended.set_result(None)
+    def inside(self, id: int) -> "contextlib.AbstractContextManager[asyncio.Future[None]]":
+        """While something is open for the session: a future that is done when the session was ended."""
+        return self._presence.inside(id)

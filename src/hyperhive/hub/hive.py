@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from hyperhive.broker.mailbox import Mailbox
+from hyperhive.broker.totals import Totals
 from hyperhive.broker.turns import Turns
 from hyperhive.hub.asking import Asking
 from hyperhive.hub.desk import Desk
@@ -10,6 +11,7 @@ from hyperhive.hub.doors import Doors
 from hyperhive.hub.fleet import Fleet
 from hyperhive.hub.queue import JobQueue
 from hyperhive.hub.shape import Shape
+from hyperhive.hub.tokens import Tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,3 +26,5 @@ class Hive:
     asking: Asking
     turns: Turns
     doors: Doors
+    tokens: Tokens
+    totals: Totals

@@ -21,6 +21,7 @@ class FaultKind(StrEnum):
     UNKNOWN_QUESTION = "unknown_question"
     UNKNOWN_REMINDER = "unknown_reminder"
     UNKNOWN_SESSION = "unknown_session"
+    UNKNOWN_TOKEN = "unknown_token"
     NOT_ALLOWED = "not_allowed"  #: the caller may never do this
     WRONG_STATE = "wrong_state"  #: possible, but not in the state that the object is in now
     BODY_TOO_LONG = "body_too_long"

@@ -39,6 +39,7 @@ class FakeHive(FakeShape):
     events: list[HiveEvent] = field(default_factory=list)
     shell_argv: list[str] = field(default_factory=lambda: ["/bin/true"])
     sessions: list[host.WebSession] = field(default_factory=list)
+    tokens: list[host.ApiToken] = field(default_factory=list)
     received: list[host.AnyRequest] = field(default_factory=list)
     refusal: FaultError | None = None  #: of every request, while it is set
     sent: int = 0
@@ -157,6 +158,15 @@ class FakeHive(FakeShape):
                 return Response(web_sessions=self.sessions)
             case host.Shell():
                 self._known(request.name)
+            case host.CreateToken():
+                made = host.ApiToken(id=len(self.tokens) + 1, name=request.name, scope=request.scope, created_at=NOON)
+                self.tokens.append(made)
+                return Response(token="hive_token", tokens=[made])
+            case host.Tokens():
+                return Response(tokens=self.tokens[::-1])
+            case host.RevokeToken():
+                self.tokens = [token for token in self.tokens if token.id != request.id]
+                return Response()
                 return Response(shell=host.ShellCommand(argv=self.shell_argv))
             case _:
                 return Response()
@@ -215,6 +225,21 @@ def agent_row(name: str, *, model: str | None = None) -> host.AgentStatusRow:
 
 def letter_row(number: int, body: str, *, sender: str = "alpha", state: str = "sent") -> host.InboxRow:
     """A message to the operator."""
+def turn_stats(agent: str) -> host.TurnStats:
+    """Of two turns, one of which failed."""
+    return host.TurnStats(
+        agent=agent, since=NOON, until=NOON, turns=2, cost_usd=0.5, input_tokens=10, output_tokens=20,
+        cache_read_tokens=30, cache_creation_tokens=40, tool_calls=5, p50_s=1.5, p95_s=9.0,
+        outcomes=[
+            host.TurnShare(name="ok", turns=1, cost_usd=0.2), host.TurnShare(name="failed", turns=1, cost_usd=0.3),
+        ],
+        causes=[host.TurnShare(name="operator", turns=2, cost_usd=0.5)],
+        models=[host.TurnShare(name="haiku", turns=2, cost_usd=0.5)],
+        agents=[host.TurnShare(name="alpha", turns=2, cost_usd=0.5)],
+        parts=[host.TurnPart(since=NOON, turns=2, not_ok=1, cost_usd=0.5)],
+    )  # fmt: skip
+
+
     return host.InboxRow(id=number, sender=sender, to="operator", kind="agent", body=body, sent_at=NOON, state=state)
 
 

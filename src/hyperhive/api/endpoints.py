@@ -41,6 +41,7 @@ ENDPOINTS: Final[dict[type[Any], Callable[[Hive, Any], Answer]]] = {
     host.Cancel: watching.cancel,
     host.NewSession: watching.new_session,
     host.Shell: watching.shell,
+    host.Stats: statistics.stats,
     host.Revive: lives.revive,
     host.Purge: lives.purge,
     host.RequestInitConfig: proposals.request_init_config,
@@ -63,7 +64,7 @@ ENDPOINTS: Final[dict[type[Any], Callable[[Hive, Any], Answer]]] = {
     host.LoginLink: doors.login_link,
     host.WebSessions: doors.web_sessions,
     host.RevokeWebSession: doors.revoke_web_session,
-}
     host.CreateToken: tokens.create_token,
     host.Tokens: tokens.tokens,
     host.RevokeToken: tokens.revoke_token,
+}

@@ -53,9 +53,10 @@ from hyperhive.cli import (
     cmd_shell,
     cmd_spawn,
     cmd_start,
+    cmd_stats,
     cmd_stop,
-    cmd_tombstones,
     cmd_token,
+    cmd_tombstones,
     cmd_version,
     cmd_watch,
 )  # fmt: skip
@@ -122,6 +123,7 @@ COMMANDS: Final[dict[str, dict[str, Callable[..., Any]]]] = {
         "cancel": cmd_cancel.run,
         "new-session": cmd_new_session.run,
         "shell": cmd_shell.run,
+        "stats": cmd_stats.run,
     },
     "Decisions": {
         "pending": cmd_pending.run,
@@ -146,11 +148,11 @@ GROUPS: Final[tuple[Group, ...]] = (
         commands={"revoke": cmd_sessions.revoke},
     ),
     Group(
-        name="dead",
-    Group(
         name="token", panel="The dashboard", summary="Programs that use the dashboard's API.",
         commands={"create": cmd_token.create, "list": cmd_token.list_tokens, "revoke": cmd_token.revoke},
     ),
+    Group(
+        name="dead",
         panel="Mail",
         summary="Messages that were given up after several attempts.",
         commands={"list": cmd_dead.list_dead, "requeue": cmd_dead.requeue, "drop": cmd_dead.drop},

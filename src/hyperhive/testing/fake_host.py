@@ -152,12 +152,12 @@ class FakeHive(FakeShape):
             case host.Cancel() | host.NewSession():
                 self._known(request.name)
                 return Response(done=True)
+            case host.Stats():
+                return Response(stats=turn_stats(request.name or ""))
             case host.LoginLink():
                 return Response(login_link="http://127.0.0.1:7000/login#token")
             case host.WebSessions():
                 return Response(web_sessions=self.sessions)
-            case host.Shell():
-                self._known(request.name)
             case host.CreateToken():
                 made = host.ApiToken(id=len(self.tokens) + 1, name=request.name, scope=request.scope, created_at=NOON)
                 self.tokens.append(made)
@@ -167,6 +167,8 @@ class FakeHive(FakeShape):
             case host.RevokeToken():
                 self.tokens = [token for token in self.tokens if token.id != request.id]
                 return Response()
+            case host.Shell():
+                self._known(request.name)
                 return Response(shell=host.ShellCommand(argv=self.shell_argv))
             case _:
                 return Response()
@@ -223,8 +225,6 @@ def agent_row(name: str, *, model: str | None = None) -> host.AgentStatusRow:
     )
 
 
-def letter_row(number: int, body: str, *, sender: str = "alpha", state: str = "sent") -> host.InboxRow:
-    """A message to the operator."""
 def turn_stats(agent: str) -> host.TurnStats:
     """Of two turns, one of which failed."""
     return host.TurnStats(
@@ -240,6 +240,8 @@ def turn_stats(agent: str) -> host.TurnStats:
     )  # fmt: skip
 
 
+def letter_row(number: int, body: str, *, sender: str = "alpha", state: str = "sent") -> host.InboxRow:
+    """A message to the operator."""
     return host.InboxRow(id=number, sender=sender, to="operator", kind="agent", body=body, sent_at=NOON, state=state)
 
 

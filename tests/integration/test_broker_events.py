@@ -8,7 +8,7 @@ import pytest
 from hand_clock import HandClock
 from hyperhive.broker.database import Database
 from hyperhive.broker.events import BURST_BYTES, HIVE, KEEP_BYTES, MAX_BEHIND_BYTES, EventLog, Resync
-from hyperhive.protocol.events import MAX_PAYLOAD, EventRecord, HiveEvent
+from hyperhive.protocol.events import MAX_PAYLOAD, EventRecord, HiveEvent, Note, Stream, record
 from hyperhive.protocol.faults import FaultError, FaultKind
 
 BIG = msgspec.Raw(b'"' + b"x" * (MAX_PAYLOAD - 2) + b'"')
@@ -249,5 +249,94 @@ def test_a_trim_keeps_the_newest_of_each_agent_and_what_is_young(tmp_path: Path)
         assert payloads(await log.after(0, "busy"))[0] == b'{"n":601}'
         assert len(await log.after(0, "quiet")) == 3
         assert await log.after(0, "old") == []
+
+    play(tmp_path, scene)
+
+
+# pieces of texts: what a later event has whole
+
+
+def piece(seq: int, ts: float = 0.0, value: bytes = b'{"type":"stream_event","event":{}}') -> EventRecord:
+    return record(seq, ts, Stream(value=msgspec.Raw(value)))
+
+
+def test_an_agents_history_is_what_lasts_newest_first(tmp_path: Path) -> None:
+    async def scene(log: EventLog, _clock: HandClock) -> None:
+        await log.append("a", 1, [piece(1), *records(2, 3), piece(4), piece(5), *records(6, 7)])
+        await log.append("b", 2, records(1, 1))
+        assert [event.id for event in await log.before(2**63 - 1, "a")] == [7, 6, 3, 2]
+        assert [event.id for event in await log.before(7, "a", 2)] == [6, 3]
+        assert [event.id for event in await log.before(2, "a")] == []
+        assert [event.id for event in await log.lasting(2, "a")] == [3, 6, 7]
+        assert [event.id for event in await log.after(0, "a")] == [1, 2, 3, 4, 5, 6, 7], "who follows gets the pieces"
+
+    play(tmp_path, scene)
+
+
+@pytest.mark.parametrize(
+    "value", [b'{"type":"assistant"}', b'{"type":"system","x":"stream_event"}', b'{"text":{"type":"stream_event"}}']
+)
+def test_only_a_piece_passes(tmp_path: Path, value: bytes) -> None:
+    async def scene(log: EventLog, _clock: HandClock) -> None:
+        await log.append("a", 1, [piece(1, value=value), record(2, 0.0, Note(text='{"type":"stream_event"'))])
+        assert [event.id for event in await log.before(100, "a")] == [2, 1]
+
+    play(tmp_path, scene)
+
+
+def test_pieces_go_after_an_hour_and_the_rest_stays(tmp_path: Path) -> None:
+    async def scene(log: EventLog, clock: HandClock) -> None:
+        old, young = clock.now() - 3601, clock.now() - 3000
+        await log.append("a", 1, [piece(1, old), *records(2, 2, old), piece(3, old), piece(4, young)])
+        await log.append("a", 1, records(5, 5, young))
+        assert await log.trim() == 2
+        assert [event.id for event in await log.after(0, "a")] == [2, 4, 5]
+
+    play(tmp_path, scene)
+
+
+def test_pieces_take_no_place_among_the_events_that_are_kept(tmp_path: Path) -> None:
+    async def scene(log: EventLog, clock: HandClock) -> None:
+        now = clock.now()
+        for first in range(1, 1000, 10):
+            await log.append("a", 1, [*records(first, first, now), *(piece(first + n, now) for n in range(1, 10))])
+        assert await log.trim(keep_events=100) == 800, "of the pieces, too, the newest are kept"
+        assert len(await log.before(2**62, "a")) == 100
+
+    play(tmp_path, scene)
+
+
+def test_an_agent_that_writes_without_end_loses_pieces_and_nothing_else(tmp_path: Path) -> None:
+    async def scene(log: EventLog, clock: HandClock) -> None:
+        await log.append("a", 1, records(1, 3, clock.now()))
+        big = b'{"type":"stream_event","x":"' + b"x" * 200_000 + b'"}'
+        for seq in range(4, 104):
+            await log.append("a", 1, [piece(seq, clock.now(), big)])
+        await log.trim()
+        kept = await log.after(0, "a")
+        assert [event.id for event in kept[:3]] == [1, 2, 3]
+        assert len(kept) == 3 + (8 << 20) // 4 // 200_000
+
+    play(tmp_path, scene, keep_bytes=8 << 20)
+
+
+def test_the_newest_piece_stays_since_the_harness_goes_on_behind_it(tmp_path: Path) -> None:
+    async def scene(log: EventLog, clock: HandClock) -> None:
+        await log.append("a", 1, [*records(1, 1, clock.now()), piece(2), piece(3)])
+        assert await log.trim() == 1
+        assert await log.seen("a", 1) == 3
+
+    play(tmp_path, scene)
+
+
+def test_an_agent_cannot_speak_as_the_hive(tmp_path: Path) -> None:
+    async def scene(log: EventLog, _clock: HandClock) -> None:
+        forged = [EventRecord(seq=1, ts=0.0, kind="approval_resolved", payload=msgspec.Raw(b"{}"))]
+        with log.subscribe("a") as live:
+            await log.append("a", 1, [*forged, *records(2, 2)])
+            await log.tell("approval_resolved", msgspec.Raw(b"{}"), "a")
+            told = [event.kind for event in await live.batch() if isinstance(event, HiveEvent)]
+        assert told == ["unknown", "note", "approval_resolved"]
+        assert [event.kind for event in await log.after(0)] == told
 
     play(tmp_path, scene)

@@ -3,9 +3,13 @@
 import sqlite3
 from pathlib import Path
 
+from msgspec import Raw
+
 from broker_house import House, play
 from hyperhive.broker.database import migrate, migrations
+from hyperhive.broker.events import EventLog
 from hyperhive.broker.jobs import JobDraft, JobKind
+from hyperhive.protocol.events import EventRecord
 
 AN_EARLIER_HIVE = """
 INSERT INTO agents (name, role, uid, wanted, deployed_sha, created_at, destroyed_at)
@@ -16,6 +20,8 @@ VALUES ('operator', 0, 'scout', 2, 'operator', 'hello', 1, 400);
 INSERT INTO approvals (agent, kind, requested_at, status, resolved_at, note)
 VALUES ('scout', 'spawn', 90, 'approved', 95, NULL), ('guard', 'spawn', 96, 'denied', 97, 'no'),
        ('guard', 'spawn', 98, 'pending', NULL, NULL);
+INSERT INTO events (agent, incarnation, seq, ts, kind, payload)
+VALUES ('scout', 2, 1, 400, 'note', '{"kind":"note","text":"hello"}'), ('scout', 2, 2, 401, 'stream', '{}');
 """
 
 
@@ -40,6 +46,17 @@ def test_the_rows_of_an_earlier_hive_are_all_there(tmp_path: Path) -> None:
             ("denied", "no", "operator", None, ()),
             ("approved", None, "operator", None, ()),
         ]
+
+    leave_an_earlier_hive(tmp_path)
+    play(tmp_path, scene)
+
+
+def test_the_events_of_an_earlier_hive_are_the_history_of_their_agent(tmp_path: Path) -> None:
+    async def scene(house: House) -> None:
+        log = await EventLog.open(house.database, house.clock)
+        assert [event.id for event in await log.before(2**62, "scout")] == [2, 1]
+        assert await log.append("scout", 2, [EventRecord(seq=3, ts=402, kind="note", payload=Raw(b"{}"))]) == 3
+        assert [event.id for event in await log.before(2**62, "scout")] == [3, 2, 1]
 
     leave_an_earlier_hive(tmp_path)
     play(tmp_path, scene)

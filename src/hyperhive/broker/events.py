@@ -5,7 +5,7 @@ import contextlib
 import functools
 from collections.abc import AsyncIterator, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, get_args
 
 import msgspec
 from msgspec import Struct
@@ -14,7 +14,7 @@ from hyperhive.broker.bucket import Bucket
 from hyperhive.broker.clock import Clock, SystemClock
 from hyperhive.broker.database import Change, Connection, Database
 from hyperhive.broker.sql import Queries
-from hyperhive.protocol.events import MAX_PAYLOAD, EventRecord, HiveEvent
+from hyperhive.protocol.events import MAX_PAYLOAD, AnyLiveEvent, EventRecord, HiveEvent
 from hyperhive.protocol.faults import FaultError, FaultKind
 
 _SQL: Final = Queries("events")
@@ -29,6 +29,13 @@ KEEP_EVENTS: Final = 50_000
 """Of each agent."""
 KEEP_BYTES: Final = 256 << 20
 """The same, of payloads."""
+KEEP_PASSING_S: Final = 3600
+"""How long a piece of a text is kept, which a later event has whole. Pieces do not count among KEEP_EVENTS."""
+_PASSING: Final = b'{"kind":"stream","value":{"type":"stream_event"'
+"""How a piece of a text begins, as our harness encodes it. Whoever writes it another way has it kept for longer."""
+_OF_AGENTS: Final = frozenset(str(kind.__struct_config__.tag) for kind in get_args(AnyLiveEvent))
+_FOREIGN: Final = "unknown"
+"""The kind of what an agent calls by a name that is none of a harness's: it may not pass for the hive's own word."""
 BYTES_PER_S: Final = 8 << 20
 """What one agent may add for long."""
 BURST_BYTES: Final = 64 << 20
@@ -189,6 +196,16 @@ class EventLog:
         values = {"id": id, "agent": agent, "limit": limit}
         return await self._database.read(lambda connection: _events(connection, query, values))
 
+    async def before(self, id: int, agent: str, limit: int = 200) -> list[HiveEvent]:
+        """What lasts of an agent's events below an id, newest first. Fewer where they are large."""
+        values = {"id": id, "agent": agent, "limit": limit}
+        return await self._database.read(lambda connection: _events(connection, "before_of", values))
+
+    async def lasting(self, id: int, agent: str, limit: int = 200) -> list[HiveEvent]:
+        """What lasts of an agent's events behind an id, oldest first. Fewer where they are large."""
+        values = {"id": id, "agent": agent, "limit": limit}
+        return await self._database.read(lambda connection: _events(connection, "lasting_after_of", values))
+
     async def latest(self, agent: str | None = None, limit: int = 1000) -> list[HiveEvent]:
         """The newest, oldest of them first. Fewer where they are large."""
         query = "latest" if agent is None else "latest_of"
@@ -225,21 +242,28 @@ class EventLog:
             trim.cancel()
 
     async def trim(self, keep_s: float = KEEP_S, keep_events: int = KEEP_EVENTS) -> int:
-        """Delete what is older, and of each agent what is beyond its newest so many; how many went. In small steps."""
+        """Delete what is older, and of each agent what is beyond its newest so many; how many went. In small steps.
+
+        Pieces of texts go first, after KEEP_PASSING_S.
+        """
         names = await self._database.read(_agents)
         self._inflows = {name: inflow for name, inflow in self._inflows.items() if name in names}
-        before = self._clock.now() - keep_s
-        return sum([await self._trim(name, before, keep_events) for name in names])
+        return sum([await self._trim(name, keep_s, keep_events) for name in names])
 
-    async def _trim(self, agent: str, before: float, keep_events: int) -> int:
-        values = {
-            "agent": agent, "before": before, "keep": keep_events, "keep_bytes": self._keep_bytes,
-            "chunk": _CHUNK, "chunk_bytes": _CHUNK_BYTES,
-        }  # fmt: skip
-        values["last"] = await self._database.read(functools.partial(_last_to_go, values))
+    async def _trim(self, agent: str, keep_s: float, keep_events: int) -> int:
+        now = self._clock.now()
+        common = {"agent": agent, "keep": keep_events, "chunk": _CHUNK, "chunk_bytes": _CHUNK_BYTES}
+        passing = {"before": now - min(keep_s, KEEP_PASSING_S), "keep_bytes": self._keep_bytes // 4}
+        lasting = {"before": now - keep_s, "keep_bytes": self._keep_bytes}
+        gone = await self._thin(_PASSING_ROWS, common | passing)
+        return gone + await self._thin(_LASTING_ROWS, common | lasting)
+
+    async def _thin(self, rows: "_Rows", values: dict[str, Any]) -> int:
+        values |= {"last": await self._database.read(functools.partial(_last_to_go, rows, values)), "from": 0}
         deleted = 0
-        while ids := await self._database.read(functools.partial(_next_to_go, values)):
+        while ids := await self._database.read(functools.partial(_next_to_go, rows, values)):
             deleted += await self._database.write(functools.partial(_delete, ids))
+            values["from"] = ids[-1]
         return deleted
 
     def _let_in(self, agent: str, size: int) -> None:
@@ -258,7 +282,7 @@ class EventLog:
 
     async def _trim_as_it_goes(self, agent: str) -> None:
         with contextlib.suppress(FaultError):  # a disk that refuses is told to those who store; the next trim does it
-            await self._trim(agent, self._clock.now() - KEEP_S, KEEP_EVENTS)
+            await self._trim(agent, KEEP_S, KEEP_EVENTS)
 
     def _store(self, batch: _Batch, size: int) -> "asyncio.Future[int]":
         stored: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -293,9 +317,11 @@ def _append(connection: Connection, batches: list[_Batch]) -> list[tuple[int, li
         rows: list[tuple[Any, ...]] = []
         events: list[HiveEvent] = []
         for number, (seq, record) in enumerate(seqs, next_id):
-            payload = record.payload
-            rows.append((number, batch.agent, batch.incarnation, seq, record.ts, record.kind, memoryview(payload)))
-            events.append(HiveEvent(id=number, ts=record.ts, agent=batch.agent, kind=record.kind, payload=payload))
+            payload = memoryview(record.payload)
+            kind = record.kind if batch.incarnation == _HIVES_OWN or record.kind in _OF_AGENTS else _FOREIGN
+            passing = bytes(payload[: len(_PASSING)]) == _PASSING
+            rows.append((number, batch.agent, batch.incarnation, seq, record.ts, kind, payload, passing))
+            events.append(HiveEvent(id=number, ts=record.ts, agent=batch.agent, kind=kind, payload=record.payload))
         connection.executemany(_SQL["insert"], rows)
         next_id += len(rows)
         results.append((seen, events))
@@ -338,13 +364,24 @@ def _agents(connection: Connection) -> set[str]:
     return {row[0] for row in connection.execute(_SQL["agents"])}
 
 
-def _last_to_go(values: dict[str, Any], connection: Connection) -> int:
-    row = connection.execute(_SQL["last_to_go"], values).fetchone()
+class _Rows(Struct, frozen=True):
+    """The statements that find what goes of one sort of rows: each sort has an index, or needs none."""
+
+    last_to_go: str
+    next_to_go: str
+
+
+_LASTING_ROWS: Final = _Rows(_SQL["last_to_go"], _SQL["next_to_go"])
+_PASSING_ROWS: Final = _Rows(_SQL["last_passing_to_go"], _SQL["next_passing_to_go"])
+
+
+def _last_to_go(rows: _Rows, values: dict[str, Any], connection: Connection) -> int:
+    row = connection.execute(rows.last_to_go, values).fetchone()
     return row[0] if row else 0
 
 
-def _next_to_go(values: dict[str, Any], connection: Connection) -> list[int]:
-    return [row[0] for row in connection.execute(_SQL["next_to_go"], values)]
+def _next_to_go(rows: _Rows, values: dict[str, Any], connection: Connection) -> list[int]:
+    return [row[0] for row in connection.execute(rows.next_to_go, values)]
 
 
 def _delete(ids: list[int], connection: Connection) -> int:

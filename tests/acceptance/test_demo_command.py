@@ -14,6 +14,7 @@ import pytest
 import needs
 from hyperhive.protocol import host
 from hyperhive.testing.hive_process import HiveProcess, running_hive
+from web_visitor import Visitor, token_of
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(180)]
 
@@ -81,6 +82,23 @@ def test_a_signal_in_the_middle_ends_the_demonstration_and_all_it_started(
     assert running.returncode == 130
     assert mentioning(temporary) == []
     assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.claude
+def test_whoever_stays_can_look_on_in_a_browser(temporary: Path) -> None:
+    with demo(temporary) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        link = next(line.strip() for line in running.stderr if "/login#" in line)
+        visitor = Visitor(link)
+        visitor.cookie = visitor.enter(token_of(link)).cookie
+        names = [next(line for line in running.stdout if "is up" in line).split()[0] for _ in range(3)]
+        page = visitor.get("/").body.decode()
+        running.send_signal(signal.SIGTERM)
+        running.communicate(timeout=PATIENCE_S)
+    assert running.returncode == 130
+    for name in names:
+        assert f'id="agent-{name}"' in page
 
 
 @pytest.mark.claude

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from hyperhive.cli.demo_play import Ending, Show
+    from hyperhive.client import Client
     from hyperhive.rehearsal.script import Script
 
 
@@ -106,6 +107,8 @@ async def _demo(
     async with _ended_by_signals():
         say("starting a hive on the rehearsal model …")
         async with demo_hive.running(paths, script) as hive:
+            if stay:
+                await _tell_where(hive.client)
             try:
                 ending = await demo_play.play(hive.client, scenario, paths.shared, show, timeout_s=timeout_s)
             except (ClientError, FaultError, CliError) as error:
@@ -116,6 +119,14 @@ async def _demo(
                 _tell_what_next(paths, scenario)
                 await hive.daemon.wait()
     return 0 if report.ok else 1
+
+
+async def _tell_where(client: "Client") -> None:
+    """The way into the dashboard, for whoever wants to look on."""
+    from hyperhive.protocol import host
+
+    link = (await client.call(host.LoginLink())).login_link
+    say(f"watch it in your browser; this lets one in, once, within a minute:\n  {link}\n")
 
 
 @asynccontextmanager
@@ -175,7 +186,8 @@ def _tell_what_next(paths: Paths, scenario: "Script") -> None:
         "\nThe hive goes on until you press Ctrl-C. In another terminal:\n"
         + _path_line(Path(sys.executable).parent, shutil.which("hive"))
         + "".join(f"  export {name}={shlex.quote(value)}\n" for name, value in paths.environment().items())
-        + "  hive list                       who there is\n"
+        + "  hive open                       the dashboard in your browser\n"
+        "  hive list                       who there is\n"
         "  hive watch                      see them think\n"
         "  hive inbox --all                your mail\n"
         f"  hive send {first} 'hello' --wait   write to one of them\n"

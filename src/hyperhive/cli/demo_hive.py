@@ -102,7 +102,8 @@ def _daemon_argv(paths: Paths) -> list[str]:
         "hyperhive.cli",
         "serve",
         "--no-manager",
-        "--no-dashboard",
+        "--dashboard",
+        "127.0.0.1:0",
         "--rehearsal",
         str(paths.rehearsal),
     ]

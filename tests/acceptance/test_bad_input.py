@@ -20,20 +20,6 @@ from hyperhive.testing.hive_process import PATIENCE_S, HiveProcess, eventually, 
 ORDINARY_UID = 21_003
 
 
-@pytest.fixture(scope="module")
-def empty() -> Iterator[HiveProcess]:
-    """A hive in which nothing is changed: shared by the tests whose requests are refused."""
-    with running_hive() as (hive, _):
-        yield hive
-
-
-@pytest.fixture
-def hive() -> Iterator[HiveProcess]:
-    needs.bwrap()
-    with running_hive() as (hive, _):
-        yield hive
-
-
 @pytest.fixture
 def unstarted() -> Iterator[HiveProcess]:
     """The directories of a hive that has never run; its daemon is for the test to start and to end."""

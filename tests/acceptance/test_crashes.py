@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +17,12 @@ from hyperhive.protocol.events import HiveEvent
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.host import LifecycleScope
 from hyperhive.rehearsal.script import Call, Gate, Say, on
-from hyperhive.testing.hive_process import HiveProcess, eventually, running_hive
+from hyperhive.testing.hive_process import HiveProcess, eventually
 from hyperhive.testing.model import ScriptedModel
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(120)]
 
 RESTARTS = 4  # before the hive gives up
-
-
-@pytest.fixture
-def hive_and_model() -> Iterator[tuple[HiveProcess, ScriptedModel]]:
-    needs.bwrap()
-    with running_hive() as both:
-        yield both
-
-
-@pytest.fixture
-def hive(hive_and_model: tuple[HiveProcess, ScriptedModel]) -> HiveProcess:
-    return hive_and_model[0]
 
 
 def answers(text: str) -> Call:
@@ -53,6 +41,15 @@ def at_rest(hive: HiveProcess, name: str = "a") -> None:
     """The same, and never to begin a turn: claude is not started."""
     spawned(hive, name)
     hive.ask(host.SetPaused(name=name, paused=True))
+
+
+def asleep(hive: HiveProcess, model: ScriptedModel) -> HiveProcess:
+    """With an agent that has no process; it wakes for mail and answers `hello` with `hi`."""
+    needs.claude()
+    model.script("a", on("hello", answers("hi"), Say("ok")))
+    spawned(hive, "a", "sleep_after = 1\ndeep_sleep_after = 1\n")
+    hive.until("a", lambda row: row.state == "asleep")
+    return hive
 
 
 def start(hive: HiveProcess, name: str = "a") -> None:
@@ -304,11 +301,7 @@ def test_what_the_operator_wants_survives_a_killed_daemon(hive: HiveProcess) -> 
 def test_a_sleeping_agent_sleeps_on_after_a_killed_daemon_and_wakes_for_mail(
     hive_and_model: tuple[HiveProcess, ScriptedModel],
 ) -> None:
-    needs.claude()
-    hive, model = hive_and_model
-    model.script("a", on("hello", answers("hi"), Say("ok")))
-    spawned(hive, "a", "sleep_after = 1\ndeep_sleep_after = 1\n")
-    hive.until("a", lambda row: row.state == "asleep")
+    hive = asleep(*hive_and_model)
     hive.kill()
     hive.start()
     assert hive.status("a").state == "asleep"
@@ -320,11 +313,7 @@ def test_a_sleeping_agent_sleeps_on_after_a_killed_daemon_and_wakes_for_mail(
 def test_mail_that_came_for_a_sleeping_agent_just_before_the_daemon_died_wakes_it(
     hive_and_model: tuple[HiveProcess, ScriptedModel],
 ) -> None:
-    needs.claude()
-    hive, model = hive_and_model
-    model.script("a", on("hello", answers("hi"), Say("ok")))
-    spawned(hive, "a", "sleep_after = 1\ndeep_sleep_after = 1\n")
-    hive.until("a", lambda row: row.state == "asleep")
+    hive = asleep(*hive_and_model)
     asked = hive.send("a", "hello")
     hive.kill()
     hive.start()

@@ -1,12 +1,10 @@
 """A client written from the description of host.sock alone meets the real daemon."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-import needs
 from hyperhive.testing.hive_process import HiveProcess, running_hive
 from outsider import Outsider, ask
 
@@ -17,20 +15,6 @@ ROW_KEYS = [
     "parent", "active_model", "status_text", "status_set_at", "url",
 ]  # fmt: skip
 ALWAYS = ["name", "running", "failed", "needs_update", "needs_login", "pending_reminders", "paused"]
-
-
-@pytest.fixture(scope="module")
-def empty() -> Iterator[HiveProcess]:
-    """A hive in which nothing is changed: shared by the tests that only ask."""
-    with running_hive() as (hive, _):
-        yield hive
-
-
-@pytest.fixture
-def hive() -> Iterator[HiveProcess]:
-    needs.bwrap()
-    with running_hive() as (hive, _):
-        yield hive
 
 
 def connected(hive: HiveProcess) -> Outsider:

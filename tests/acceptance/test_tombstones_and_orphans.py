@@ -2,23 +2,14 @@
 
 import os
 import subprocess
-from collections.abc import Iterator
 
 import pytest
 
-import needs
 from hyperhive.protocol import host
 from hyperhive.protocol.faults import FaultError, FaultKind
-from hyperhive.testing.hive_process import HiveProcess, running_hive
+from hyperhive.testing.hive_process import HiveProcess
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(120)]
-
-
-@pytest.fixture
-def hive() -> Iterator[HiveProcess]:
-    needs.bwrap()
-    with running_hive() as (hive, _):
-        yield hive
 
 
 def at_rest(hive: HiveProcess, name: str) -> None:

@@ -7,7 +7,7 @@ subject; every public coroutine function written in one of them is a case. What 
 A backend plugs in by a function beside `bubblewrap_ground` that makes it and hands it to `ground_of`: no case names a
 backend. Its tests try each of `CASES` with `attempt`, on a fresh ground each time, once as root and once as a user.
 
-`python -m hyperhive.testing.backend_conformance DIR [SENTENCE...]` tries the bubblewrap backend as whoever it is.
+`python -m hyperhive.testing.backend_conformance DIR [SENTENCE...]` tries the bubblewrap backend as an ordinary user.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Tries the bubblewrap backend as whoever runs this and prints one line of JSON per case."""
+"""Tries the bubblewrap backend as the ordinary user who runs this and prints one line of JSON per case."""
 
 import asyncio
 import sys

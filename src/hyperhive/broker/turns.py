@@ -119,6 +119,11 @@ class Turns:
         finally:
             self._added += 1
 
+    async def latest(self, agent: str) -> TurnRow | None:
+        """The agent's turn that ended last."""
+        rows = await self._read("latest", {"agent": agent})
+        return TurnRow(**rows[0]) if rows else None
+
     async def spent_since(self, since: float) -> dict[str, float]:
         """US dollars, by the agents that had a turn which ended since then (Unix seconds). Asking again costs nothing
         until a turn has ended."""

@@ -5,6 +5,11 @@ VALUES (:agent, :incarnation, :turn, :model, :cause, :outcome, :started_at, :end
         :cache_read_tokens, :cache_creation_tokens, :cost_usd, :tool_calls)
     ON CONFLICT (agent, incarnation, turn) DO NOTHING;
 
+-- name: latest
+SELECT agent, incarnation, turn, model, cause, outcome, started_at, ended_at, input_tokens, output_tokens,
+       cache_read_tokens, cache_creation_tokens, cost_usd, tool_calls
+  FROM turns INDEXED BY turns_of WHERE agent = :agent ORDER BY id DESC LIMIT 1;
+
 -- name: spent by each agent
 SELECT agent, total(min(max(cost_usd, 0), :most_usd)) AS cost_usd FROM turns INDEXED BY turns_ended
  WHERE ended_at >= :since GROUP BY agent;

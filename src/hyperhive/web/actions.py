@@ -84,6 +84,10 @@ async def answer(hive: Hive, path: dict[str, Any], form: FormData) -> None:
     await hive.asking.questions.answer(path["id"], whole, by=OPERATOR)
 
 
+async def cancel_reminder(hive: Hive, path: dict[str, Any], _: FormData) -> None:
+    await hive.asking.reminders.cancel(path["id"], agent=None)
+
+
 async def cancel_question(hive: Hive, path: dict[str, Any], _: FormData) -> None:
     await hive.asking.questions.cancel(path["id"], by=OPERATOR)
 
@@ -164,6 +168,7 @@ ACTIONS: Final[tuple[WebRoute, ...]] = (
     post("/approvals/{id:int}/deny", deny),
     post("/questions/{id:int}/answer", answer),
     post("/questions/{id:int}/cancel", cancel_question),
+    post("/reminders/{id:int}/cancel", cancel_reminder),
     post("/agents", spawn),
     post("/agents/update", update_all),
     post("/agents/{name}/start", _of_agent(JobKind.START)),

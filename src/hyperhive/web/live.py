@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -15,7 +15,7 @@ from hyperhive.broker.jobs import JobKind, JobRow
 from hyperhive.hub.hive import Hive
 from hyperhive.protocol.events import HiveEvent
 from hyperhive.web.board import PING_S, Board, Numbers
-from hyperhive.web.sections import SECTIONS, AgentSection, Section, Subject
+from hyperhive.web.sections import SECTIONS, Section, Subject
 from hyperhive.web.sessions import session_in
 
 __all__ = ["PING_S", "Board", "Live", "live", "streaming"]
@@ -30,6 +30,7 @@ _ABOUT: Final = {
     "approval": (Subject.APPROVALS, Subject.DEPLOYMENTS),
     "question": (Subject.QUESTIONS,),
     "rebuilt": (Subject.DEPLOYMENTS,),
+    "egress": (Subject.NETWORK,),
 }
 """By the first word of an event's kind."""
 _TURNS: Final = frozenset({"turn_start", "turn_end"})
@@ -50,19 +51,19 @@ class _Kept:
 class Live:
     """Enter it to follow the hive; leaving it ends all streams.
 
-    It has the board of the overview, and one for each agent that is looked at.
+    It has the board of the overview, and one for each agent that is looked at: of the sections `of_agent` of its name.
     """
 
     def __init__(
         self,
         hive: Hive,
         sections: tuple[Section, ...] = SECTIONS,
-        agent_sections: tuple[AgentSection, ...] = (),
+        of_agent: Callable[[str], tuple[Section, ...]] = lambda _: (),
         linger_s: float = LINGER_S,
     ) -> None:
         self._hive = hive
         self._numbers = Numbers()
-        self._agent_sections = agent_sections
+        self._of_agent = of_agent
         self._linger_s = linger_s
         self._kept: dict[str, _Kept] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -88,7 +89,7 @@ class Live:
     def close(self) -> None:
         """End all streams; browsers come back to the next hive. Harmless again."""
         self._closed = True
-        for board in (self.overview, *(kept.board for kept in self._kept.values())):
+        for board in self._boards():
             board.close()
 
     @property
@@ -111,7 +112,7 @@ class Live:
                 kept.going = asyncio.get_running_loop().call_later(self._linger_s, self._drop, name)
 
     def _keep(self, name: str) -> _Kept:
-        board = Board(self._hive, tuple(section.of(name) for section in self._agent_sections), self._numbers)
+        board = Board(self._hive, self._of_agent(name), self._numbers)
         if self._closed:
             board.close()
         drawing = asyncio.create_task(_persist(board.keep_drawn), name=f"live {name}")
@@ -126,11 +127,12 @@ class Live:
 
     # following
 
-    def _has_changed(self, *subjects: Subject, about: Iterable[str] | None = None) -> None:
-        """What the overview shows, and the pages of these agents, or of all."""
-        self.overview.has_changed(subjects)
-        for name in self._kept if about is None else self._kept.keys() & set(about):
-            self._kept[name].board.has_changed(subjects)
+    def _has_changed(self, *subjects: Subject, about: Collection[str] | None = None) -> None:
+        for board in self._boards():
+            board.has_changed(subjects, about)
+
+    def _boards(self) -> list[Board]:
+        return [self.overview, *(kept.board for kept in self._kept.values())]
 
     async def _follow_agents(self) -> None:
         names = set(self._hive.fleet.names())

@@ -5,6 +5,7 @@ from typing import Final
 from hyperhive.web import assets, login
 from hyperhive.web.actions import ACTIONS
 from hyperhive.web.pages import PAGES
+from hyperhive.web.palette import PALETTE_PAGES
 from hyperhive.web.route import Access, WebRoute
 
 PUBLIC: Final = Access.PUBLIC
@@ -15,5 +16,6 @@ ROUTES: Final[tuple[WebRoute, ...]] = (
     WebRoute(path="/static/{name:path}", handler=assets.static, access=PUBLIC),  # the login page looks like the others
     WebRoute(path="/logout", handler=login.leave, methods=("POST",)),
     *PAGES,
+    *PALETTE_PAGES,
     *ACTIONS,
 )

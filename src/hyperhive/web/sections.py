@@ -17,12 +17,16 @@ from hyperhive.protocol import host
 from hyperhive.protocol.events import TurnState
 from hyperhive.protocol.faults import FaultError
 from hyperhive.protocol.ids import EVERYONE, MANAGER, OPERATOR
+from hyperhive.web.helper_words import helper_words
+from hyperhive.web.refusals import refused
 from hyperhive.web.rendering import render
+from hyperhive.web.waiting import waiting as what_waits
 
 FLOW: Final = 50
 JOBS: Final = 20
 DECIDED: Final = 8
 DEAD: Final = 20
+REMINDERS: Final = 8
 DIFF_LINES: Final = 1000
 """Lines of diffs that the cards show, all together; what does not fit has a page of its own."""
 
@@ -39,6 +43,7 @@ class Subject(StrEnum):
     QUESTIONS = "questions"
     JOBS = "jobs"
     TURNS = "turns"  #: one began or ended
+    NETWORK = "network"  #: an agent was refused a host
     DEPLOYMENTS = "deployments"  #: a config was deployed, or could not be
 
 
@@ -49,6 +54,7 @@ class Section:
     name: str
     about: frozenset[Subject]
     look: Callable[[Hive], Awaitable[View]]
+    agent: str = ""  #: changes of other agents are nothing to it
 
     async def draw(self, hive: Hive) -> str:
         """In a thread: what agents write can take a while to format."""
@@ -71,7 +77,7 @@ class AgentSection:
         async def look(hive: Hive) -> View:
             return {"name": agent, "path": f"/agents/{agent}", **await self.look(hive, agent)}
 
-        return Section(name=self.name, about=self.about, look=look)
+        return Section(name=self.name, about=self.about, look=look, agent=agent)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +85,19 @@ class AgentView:
     """An agent's row: what the roster says, and what is being done with it."""
 
     status: host.AgentStatusRow
-    context_tokens: int
     job: JobRow | None
     is_manager: bool
+
+    @property
+    def place(self) -> tuple[int, str]:
+        """What needs the operator comes first, then the manager, then all by name: a row keeps its place while its
+        agent works."""
+        needs = self.status.failed or self.status.needs_login
+        return (0 if needs else 1 if self.is_manager else 2), self.status.name
+
+    @property
+    def context_tokens(self) -> int:
+        return self.status.context_tokens or 0
 
     @property
     def can_start(self) -> bool:
@@ -116,13 +132,11 @@ async def agents(hive: Hive) -> View:
             agent, unread.get(agent.name, 0), reminders=reminders.get(agent.name, 0),
             needs_update=hive.fleet.needs_update(agent), parent=agent.parent if agent.parent in hive.fleet else "",
         )  # fmt: skip
-        return AgentView(
-            status=status, context_tokens=agent.context_tokens, job=at_work.get(agent.name),
-            is_manager=agent.name == MANAGER,
-        )  # fmt: skip
+        return AgentView(status=status, job=at_work.get(agent.name), is_manager=agent.name == MANAGER)
 
     coming = [job for job in at_work.values() if job.agent and job.agent not in hive.fleet]
-    return {"agents": [row(agent) for agent in hive.fleet.agents()], "coming": coming}
+    rows = sorted(map(row, hive.fleet.agents()), key=lambda view: view.place)
+    return {"agents": rows, "coming": coming}
 
 
 async def approvals(hive: Hive) -> View:
@@ -168,7 +182,7 @@ async def inbox(hive: Hive) -> View:
 
 
 async def flow(hive: Hive) -> View:
-    return {"messages": (await hive.mailbox.flow(FLOW))[::-1]}
+    return {"messages": [(row, helper_words(row)) for row in (await hive.mailbox.flow(FLOW))[::-1]]}
 
 
 async def dead(hive: Hive) -> View:
@@ -190,15 +204,18 @@ async def recipients(hive: Hive) -> View:
     return {"names": [str(name) for name in hive.fleet.names()], "everyone": EVERYONE}
 
 
+async def reminders(hive: Hive) -> View:
+    pending = await hive.asking.reminders.pending()
+    return {"reminders": pending[:REMINDERS], "count": len(pending)}
+
+
+async def refusals(hive: Hive) -> View:
+    return {"refusals": await refused(hive)}
+
+
 async def waiting(hive: Hive) -> View:
     """What waits for the operator."""
-    asked = [row for row in await hive.asking.questions.unanswered() if row.target == OPERATOR]
-    return {
-        "approvals": len(await hive.shape.approvals.pending()),
-        "questions": len(asked),
-        "inbox": (await hive.mailbox.unread_counts()).get(OPERATOR, 0),
-        "dead": await hive.mailbox.dead_count(),
-    }
+    return await what_waits(hive, [status_row(agent, 0) for agent in hive.fleet.agents()])
 
 
 def _section(look: Callable[[Hive], Awaitable[View]], *about: Subject) -> Section:
@@ -206,14 +223,16 @@ def _section(look: Callable[[Hive], Awaitable[View]], *about: Subject) -> Sectio
 
 
 SECTIONS: Final[tuple[Section, ...]] = (
-    _section(waiting, Subject.MAIL, Subject.APPROVALS, Subject.QUESTIONS, Subject.LIVES),
+    _section(waiting, Subject.MAIL, Subject.APPROVALS, Subject.QUESTIONS, Subject.LIVES, Subject.AGENTS),
     _section(recipients, Subject.LIVES),
     _section(approvals, Subject.APPROVALS, Subject.LIVES),
-    _section(agents, Subject.AGENTS, Subject.LIVES, Subject.MAIL, Subject.JOBS),
+    _section(agents, Subject.AGENTS, Subject.LIVES, Subject.MAIL, Subject.JOBS, Subject.TURNS),
     _section(flow, Subject.MAIL),
     _section(questions, Subject.QUESTIONS, Subject.LIVES),
     _section(inbox, Subject.MAIL),
     _section(jobs, Subject.JOBS),
+    _section(reminders, Subject.AGENTS, Subject.LIVES),
+    _section(refusals, Subject.NETWORK, Subject.LIVES, Subject.DEPLOYMENTS),
     _section(dead, Subject.MAIL),
     _section(tombstones, Subject.LIVES),
 )

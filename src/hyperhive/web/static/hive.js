@@ -92,9 +92,11 @@ async function show(name, html) {
   tellTitle();
 }
 
+const title = document.title;
+
 function tellTitle() {
-  const waiting = $("waiting");
-  if (waiting) document.title = waiting.dataset.title;
+  const count = $("waiting")?.dataset.count;
+  document.title = count ? `(${count}) ${title}` : title;
 }
 
 // --- what could not be done
@@ -148,7 +150,7 @@ const compose = $("compose");
 const body = $("compose-body");
 
 function setUpCompose() {
-  $("compose-to").value = localStorage.getItem("hive-to") ?? "";
+  $("compose-to").value = new URLSearchParams(location.search).get("to") ?? localStorage.getItem("hive-to") ?? "";
   freshMid();
   // Another text is another message: only the same one may be sent twice under one id.
   compose.addEventListener("input", freshMid);
@@ -235,7 +237,6 @@ function closeNames() {
 document.addEventListener("click", (event) => {
   const dismissed = event.target.closest("[data-dismiss]");
   if (dismissed) dismissed.closest(".alert").remove();
-  if (event.target.closest("a[href='#compose-to']") && body) { event.preventDefault(); body.focus(); }
   const reply = event.target.closest("[data-reply]");
   if (reply) replyTo(reply.dataset.reply, reply.dataset.to);
   for (const menu of document.querySelectorAll("details.menu[open]")) {
@@ -248,10 +249,21 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && menu) { menu.open = false; menu.querySelector("summary").focus(); }
 });
 
-$("theme").addEventListener("change", (event) => {
-  document.documentElement.dataset.theme = event.target.value;
-  document.cookie = `hive-theme=${event.target.value}; path=/; max-age=31536000; samesite=strict`;
-});
+// To something on this page by giving it the focus: what is typed stays. Else the browser goes there.
+function goTo(href) {
+  const { pathname, searchParams, hash } = new URL(href);
+  const place = pathname === location.pathname && hash && document.getElementById(hash.slice(1));
+  if (!place) { location.assign(href); return; }
+  if (searchParams.has("to")) $("compose-to").value = searchParams.get("to");
+  place.focus();
+}
+
+function chooseTheme(theme) {
+  $("theme").value = document.documentElement.dataset.theme = theme;
+  document.cookie = `hive-theme=${theme}; path=/; max-age=31536000; samesite=strict`;
+}
+
+$("theme").addEventListener("change", (event) => chooseTheme(event.target.value));
 
 tellTimes(document);
 tellTitle();

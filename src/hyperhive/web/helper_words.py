@@ -1,0 +1,50 @@
+"""What the hive tells agents in JSON, in words for people."""
+
+from typing import Any, Final
+
+import msgspec
+
+from hyperhive.protocol.agent import MessageKind
+from hyperhive.protocol.host import InboxRow
+
+_MAX: Final = 1 << 16
+_DONE: Final = {
+    "spawned": "{agent} was spawned",
+    "rebuilt": "{agent} was rebuilt",
+    "killed": "{agent} was stopped",
+    "destroyed": "{agent} was destroyed",
+    "config_ready": "{agent} has a config repository; its first commit is to be proposed",
+    "needs_update": "{agent} does not run what is deployed; a rebuild brings it up to date",
+    "needs_login": "{agent} needs a login",
+    "logged_in": "{agent} is logged in",
+    "container_crash": "{agent}'s container died",
+    "approval_resolved": "Request {id} ({kind} for {agent}) was {status}",
+}
+_NOT_DONE: Final = {"spawned": "{agent} could not be spawned", "rebuilt": "{agent} could not be rebuilt"}
+
+
+class _Told(dict[str, Any]):
+    """What was not said has no name."""
+
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
+def helper_words(row: InboxRow) -> str:
+    """A helper event in a sentence; empty when the message is none, or one that this version has no words for."""
+    told = _event(row)
+    event = str(told.get("event", ""))
+    words = _DONE.get(event, "") if told.get("ok", True) else _NOT_DONE.get(event, "")
+    if not words:
+        return ""
+    said = words.format_map(_Told({name: str(value).replace("_", " ") for name, value in told.items()}))
+    return ": ".join(part for part in (said, str(told.get("note", ""))) if part)
+
+
+def _event(row: InboxRow) -> dict[str, Any]:
+    if row.kind != MessageKind.SYSTEM or not row.body.startswith('{"event":') or len(row.body) > _MAX:
+        return {}
+    try:
+        return msgspec.json.decode(row.body, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return {}

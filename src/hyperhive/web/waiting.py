@@ -1,0 +1,65 @@
+"""What waits for the operator, and the words in which a browser may announce it."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from hyperhive.hub.hive import Hive
+from hyperhive.protocol.host import AgentStatusRow
+from hyperhive.protocol.ids import OPERATOR
+
+LETTERS: Final = 50
+DEAD: Final = 20
+_WORDS: Final = 160
+
+
+@dataclass(frozen=True, kw_only=True)
+class News:
+    """One thing that waits, or is worth knowing. Its tag is the same as long as it is the same thing."""
+
+    kind: str
+    tag: str
+    title: str
+    text: str
+    href: str  #: where it is seen
+
+
+async def waiting(hive: Hive, agents: list[AgentStatusRow]) -> dict[str, Any]:
+    """Counts of what waits, and all of it as news. What a usage limit holds goes on by itself, and is news only."""
+    approvals = await hive.shape.approvals.pending()
+    questions = [row for row in await hive.asking.questions.unanswered() if row.target == OPERATOR]
+    letters = [row for row in await hive.mailbox.inbox(OPERATOR, LETTERS) if row.state != "handled"]
+    dead = await hive.mailbox.dead_letters(DEAD)
+    return {
+        "approvals": len(approvals),
+        "questions": len(questions),
+        "inbox": (await hive.mailbox.unread_counts()).get(OPERATOR, 0),
+        "dead": await hive.mailbox.dead_count(),
+        "logins": [row.name for row in agents if row.needs_login],
+        "failed": [row.name for row in agents if row.failed],
+        "news": [
+            *(_news("approval", row.id, f"{row.kind} for {row.agent}", row.description or "") for row in approvals),
+            *(_news("question", row.id, f"{row.asker} asks", row.question) for row in questions),
+            *(_news("letter", row.id, f"Mail from {row.sender}", row.body) for row in letters),
+            *(_news("dead", row.id, f"Given up: mail to {row.to}", row.body) for row in dead),
+            *(news for row in agents for news in _of_agent(row)),
+        ],
+    }
+
+
+def _news(kind: str, number: int, title: str, text: str) -> News:
+    place = f"{kind}-{number}"
+    return News(kind=kind, tag=f"news-{place}", title=title.replace("_", " "), text=text[:_WORDS], href=f"/#{place}")
+
+
+def _of_agent(row: AgentStatusRow) -> list[News]:
+    page = f"/agents/{row.name}"
+    told = [
+        ("login", row.needs_login, f"{row.name} needs a login", "Its messages wait until it has one.", "#agent_login"),
+        ("failed", row.failed, f"{row.name} failed", row.failure, ""),
+        ("limited", row.limited_until, f"{row.name} is held by a usage limit", f"until {row.limited_until}", ""),
+    ]
+    return [
+        News(kind=kind, tag=f"news-{kind}-{row.name}", title=title, text=str(text or "")[:_WORDS], href=page + anchor)
+        for kind, there, title, text, anchor in told
+        if there
+    ]

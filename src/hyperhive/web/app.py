@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from hyperhive.hub.doors import Doors
 from hyperhive.hub.hive import Hive
-from hyperhive.web import assets, sessions
+from hyperhive.web import agent_page, assets, sessions
 from hyperhive.web.attempts import Attempts
 from hyperhive.web.live import Live
 from hyperhive.web.routes import ROUTES
@@ -24,7 +24,7 @@ def create_app(hive: Hive, doors: Doors, settings: WebSettings) -> Starlette:
     @contextlib.asynccontextmanager
     async def life(_app: Starlette) -> AsyncIterator[None]:
         await asyncio.to_thread(assets.assets)
-        async with Live(hive) as app.state.live:
+        async with Live(hive, of_agent=agent_page.sections_of) as app.state.live:
             yield
 
     app = Starlette(

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import itertools
 import secrets
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Collection, Iterable, Iterator
 from typing import Final
 
 import structlog
@@ -69,9 +69,15 @@ class Board:
         self._closed = True
         self._news.set()
 
-    def has_changed(self, subjects: Iterable[Subject]) -> None:
-        """What is about one of them is drawn anew with the next tick."""
-        stale = {section for section in self._sections if not section.about.isdisjoint(subjects)}
+    def has_changed(self, subjects: Iterable[Subject], about: Collection[str] | None = None) -> None:
+        """What shows one of them is drawn anew with the next tick; what is of one agent, only if the change is `about`
+        it, or about all."""
+        stale = {
+            section
+            for section in self._sections
+            if not section.about.isdisjoint(subjects)
+            and (about is None or not section.agent or section.agent in about)
+        }
         if stale:
             self._stale |= stale
             self._changed.set()

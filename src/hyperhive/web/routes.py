@@ -4,6 +4,8 @@ from typing import Final
 
 from hyperhive.web import assets, login
 from hyperhive.web.actions import ACTIONS
+from hyperhive.web.agent_actions import AGENT_PAGE_ACTIONS
+from hyperhive.web.agent_page import AGENT_PAGES
 from hyperhive.web.pages import PAGES
 from hyperhive.web.palette import PALETTE_PAGES
 from hyperhive.web.route import Access, WebRoute
@@ -18,4 +20,6 @@ ROUTES: Final[tuple[WebRoute, ...]] = (
     *PAGES,
     *PALETTE_PAGES,
     *ACTIONS,
+    *AGENT_PAGES,
+    *AGENT_PAGE_ACTIONS,
 )

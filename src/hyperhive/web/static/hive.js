@@ -43,7 +43,9 @@ let source = null;
 let swaps = Promise.resolve();
 
 function connect() {
-  source = new EventSource(`/live?since=${encodeURIComponent(position)}`);
+  const query = new URLSearchParams({ since: position });
+  if (window.hiveTerminal) query.set("after", hiveTerminal.after());
+  source = new EventSource(`${connection.dataset.live.split("?")[0]}?${query}`);
   source.onopen = () => { wait = 500; isOnline(true); heard(); };
   source.onmessage = (event) => {
     heard();
@@ -51,6 +53,7 @@ function connect() {
     const end = event.data.indexOf("\n");
     swaps = swaps.then(() => show(event.data.slice(0, end), event.data.slice(end + 1)));
   };
+  source.addEventListener("terminal", (event) => { heard(); window.hiveTerminal?.take(event); });
   source.addEventListener("ping", heard);
   source.onerror = reconnect;
 }
@@ -271,5 +274,5 @@ setInterval(() => tellTimes(document), 20000);
 if (compose) setUpCompose();
 if (connection) {
   position = new URLSearchParams(connection.dataset.live.split("?")[1]).get("since");
-  connect();
+  document.addEventListener("DOMContentLoaded", connect); // behind the page's other scripts
 }

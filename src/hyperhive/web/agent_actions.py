@@ -1,0 +1,132 @@
+"""What the operator writes on an agent's page: messages to it, and commands about it, which it never sees."""
+
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from starlette.datastructures import FormData
+
+from hyperhive.hub.agents import Agent
+from hyperhive.hub.hive import Hive
+from hyperhive.protocol import agent as wire
+from hyperhive.protocol.faults import FaultError, FaultKind
+from hyperhive.web.forms import number, post, text
+from hyperhive.web.rendering import render
+from hyperhive.web.route import WebRoute
+
+KNOWN_MODELS: Final = ("haiku", "sonnet", "opus")
+"""Names that claude understands for the newest of each kind."""
+
+
+def models(agent: Agent) -> list[str]:
+    """What it may be offered: the one it has, the one of its config, and the known ones. Others can be written."""
+    return list(dict.fromkeys(name for name in (agent.model, agent.settings.model, *KNOWN_MODELS) if name))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A line of the composer that begins with a slash and this name."""
+
+    name: str
+    does: str
+    run: Callable[[Hive, str, str], Awaitable[str]]  #: the agent, what follows the name; what came of it, in words
+    takes: str = ""  #: what may follow the name
+    asks: str = ""  #: the question before it is done
+    yes: str = ""  #: what says yes to it
+
+    @property
+    def usage(self) -> str:
+        return f"/{self.name} {self.takes}".strip()
+
+
+async def _help(_: Hive, _name: str, _rest: str) -> str:
+    return "What can be written here besides messages:"
+
+
+async def _clear(_: Hive, _name: str, _rest: str) -> str:
+    return "Only a page can empty its terminal; this one did not."
+
+
+async def _cancel(hive: Hive, name: str, _: str) -> str:
+    return "The turn is being cancelled." if await hive.desk.cancel(name) else "There is no turn to cancel."
+
+
+async def _model(hive: Hive, name: str, rest: str) -> str:
+    agent = hive.fleet.get(name)
+    if not rest:
+        return f"Its model is {agent.model or agent.settings.model}. Offered: {', '.join(models(agent))}."
+    try:
+        chosen = msgspec.convert({"model": rest}, wire.SetModel).model
+    except msgspec.ValidationError:
+        raise FaultError(FaultKind.INVALID_PARAMS, f"cannot take {rest!r}: that is no name of a model") from None
+    done = await hive.desk.set_model(name, chosen)
+    return f"The model is {done.model} from the next turn on." + (f" {done.warning}" if done.warning else "")
+
+
+async def _new_session(hive: Hive, name: str, _: str) -> str:
+    if await hive.desk.new_session(name):
+        return "The conversation is forgotten; the next turn begins a new one."
+    return "There was no conversation to forget."
+
+
+FORGET: Final = "Begin a new conversation with {}? It forgets all that was said so far; its notes and files stay."
+COMMANDS: Final = (
+    Command(name="help", does="what can be written here", run=_help),
+    Command(name="clear", does="empty the terminal of this page; nothing is deleted", run=_clear),
+    Command(name="cancel", does="interrupt the turn under way", run=_cancel),
+    Command(name="model", takes="<name>", does="choose another model; without a name: say which it is", run=_model),
+    Command(
+        name="new-session", does="forget the conversation and begin anew", run=_new_session, asks=FORGET,
+        yes="Forget it",
+    ),
+)  # fmt: skip
+_BY_NAME: Final = {command.name: command for command in COMMANDS}
+
+
+async def say(hive: Hive, path: dict[str, Any], form: FormData) -> str | None:
+    """A text that begins with a slash is a command; with a space before the slash it is a message."""
+    name, body = hive.fleet.get(path["name"]).name, text(form, "body")
+    if body.startswith("/"):
+        return await _carried_out(hive, name, body[1:])
+    if not body.strip():
+        raise FaultError(FaultKind.INVALID_PARAMS, "cannot send: there is no text")
+    mid = text(form, "mid", 128) or uuid.uuid4().hex
+    await hive.desk.send(name, body, mid=mid, in_reply_to=number(form, "in_reply_to"))
+    return _waits(hive.fleet.get(name))
+
+
+async def _carried_out(hive: Hive, name: str, line: str) -> str:
+    word, _, rest = line.partition(" ")
+    command = _BY_NAME.get(word.strip())
+    if command is None:
+        return render("told.html", text=f"There is no command /{word.strip()[:40]}.", bad=True, commands=COMMANDS)
+    said = await command.run(hive, name, rest.strip())
+    return render("told.html", text=said, bad=False, commands=COMMANDS if command.name == "help" else ())
+
+
+def _waits(agent: Agent) -> str | None:
+    """Why the agent will not read a message now; nothing when it will."""
+    why = "it is paused" if agent.row.paused else "" if agent.row.asleep or agent.should_run else "it is stopped"
+    why = "it needs a login" if agent.needs_login else why
+    if not why:
+        return None
+    return render("told.html", text=f"Sent; {why}, and the message waits until that is over.", bad=False, commands=())
+
+
+async def set_model(hive: Hive, path: dict[str, Any], form: FormData) -> str:
+    said = await _model(hive, hive.fleet.get(path["name"]).name, text(form, "model", 200).strip())
+    return render("told.html", text=said, bad=False, commands=())
+
+
+async def new_session(hive: Hive, path: dict[str, Any], _: FormData) -> str:
+    said = await _new_session(hive, hive.fleet.get(path["name"]).name, "")
+    return render("told.html", text=said, bad=False, commands=())
+
+
+AGENT_PAGE_ACTIONS: Final[tuple[WebRoute, ...]] = (
+    post("/agents/{name}/say", say),
+    post("/agents/{name}/model", set_model),
+    post("/agents/{name}/new-session", new_session),
+)

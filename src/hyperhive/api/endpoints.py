@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from hyperhive.api import doors, jobs, lives, mail, proposals, questions, roster, statistics, tokens, watching
+from hyperhive.api import doors, jobs, lives, logins, mail, proposals, questions, roster, statistics, tokens, watching
 from hyperhive.api.answers import Answer
 from hyperhive.hub.hive import Hive
 from hyperhive.protocol import host
@@ -40,6 +40,10 @@ ENDPOINTS: Final[dict[type[Any], Callable[[Hive, Any], Answer]]] = {
     host.SetModel: watching.set_model,
     host.Cancel: watching.cancel,
     host.NewSession: watching.new_session,
+    host.Compact: watching.compact,
+    host.AgentLogin: logins.begin,
+    host.AgentLoginCode: logins.take_code,
+    host.AgentLoginCancel: logins.cancel,
     host.Shell: watching.shell,
     host.Stats: statistics.stats,
     host.Revive: lives.revive,

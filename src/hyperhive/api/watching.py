@@ -44,5 +44,9 @@ async def new_session(hive: Hive, ask: host.NewSession) -> Response:
     return Response(done=await hive.desk.new_session(ask.name))
 
 
+async def compact(hive: Hive, ask: host.Compact) -> Response:
+    return Response(done=await hive.desk.compact(ask.name, ask.instructions))
+
+
 async def shell(hive: Hive, ask: host.Shell) -> Response:
     return Response(shell=hive.fleet.shell(ask.name))

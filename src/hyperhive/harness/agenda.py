@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+from hyperhive.harness.claude import ClaudeError
 from hyperhive.harness.condition import Condition
 from hyperhive.harness.journal import Journal
 from hyperhive.harness.link import Link
@@ -42,7 +43,9 @@ class Agenda:
         journal: Journal,
         document: AgentDocument,
         credentials: Path,
+        may_have_login: bool,
     ) -> None:
+        """`credentials` is where claude stores a login; `may_have_login` says that it may have another."""
         self._link = link
         self._mail = mail
         self._turns = turns
@@ -51,15 +54,19 @@ class Agenda:
         self._journal = journal
         self._document = document
         self._credentials = credentials
+        self._may_have_login = may_have_login
         self._open = asyncio.Event()
         self._unparked = asyncio.Event()
         self._stopping = False
         self._lost = 0
+        self._has_new_login = False  # made since the latest turn began
         self._role = document.settings.role
         link.on_welcome.append(self._welcomed)
 
     async def run(self) -> None:
         """Ends after `stop`, when the turn under way has ended and is settled."""
+        await self._open.wait()
+        await self._ask_for_login()
         while not self._stopping:
             await self._open.wait()
             asked = time.monotonic()
@@ -81,29 +88,15 @@ class Agenda:
         self._stopping = True
         self._unparked.set()
 
-    def _welcomed(self, welcome: Welcome) -> None:
-        self._role = "manager" if welcome.role == "manager" else "agent"
-        self.pause(welcome.paused)
+    def logged_in(self) -> None:
+        """Claude has got a login: whoever waits for one goes on."""
+        self._has_new_login = True
+        self._rest.new_login()
+        self._condition.needs_login(False)
+        self._unparked.set()
 
-    async def _take_up(self, received: Received) -> None:
-        system_prompt = await self._system_prompt()
-        if self._stopping or not self._open.is_set():
-            ids = [m.id for m in received.messages]
-            await self._mail.release(ids, failed=False, reason="the agent is paused or being stopped")
-            return
-        ended = await self._turns.run(received, system_prompt)
-        self._unparked.clear()  # from here on the operator's word ends any waiting
-        self._lost = self._lost + 1 if ended.outcome is Outcome.INTERRUPTED else 0
-        if self._stopping:
-            return
-        if ended.outcome is Outcome.NEEDS_LOGIN:
-            await self._wait_for_login()
-        elif ended.outcome is Outcome.RATE_LIMITED:
-            await self._park(_seconds_until(ended.resets_at))
-        elif self._lost:
-            await self._park(BACKOFF_S[min(self._lost, len(BACKOFF_S)) - 1])
-
-    async def _system_prompt(self) -> str:
+    async def system_prompt(self) -> str:
+        """For a claude that starts now."""
         colleagues = await self._link.insist(agent.LIST_AGENTS, lambda _: Nothing())
         settings = self._document.settings
         return system_prompt(
@@ -117,8 +110,51 @@ class Agenda:
             )
         )
 
+    def _welcomed(self, welcome: Welcome) -> None:
+        self._role = "manager" if welcome.role == "manager" else "agent"
+        self.pause(welcome.paused)
+
+    async def _take_up(self, received: Received) -> None:
+        system_prompt = await self.system_prompt()
+        async with self._turns.claim:
+            if self._stopping or not self._open.is_set():
+                ids = [m.id for m in received.messages]
+                await self._mail.release(ids, failed=False, reason="the agent is paused or being stopped")
+                return
+            self._has_new_login = False
+            ended = await self._turns.run(received, system_prompt)
+        self._unparked.clear()  # from here on the operator's word ends any waiting
+        self._lost = self._lost + 1 if ended.outcome is Outcome.INTERRUPTED else 0
+        if self._stopping:
+            return
+        if ended.outcome is Outcome.NEEDS_LOGIN:
+            await self._wait_for_login()
+        elif ended.outcome is Outcome.RATE_LIMITED:
+            await self._wait_for_limit(_seconds_until(ended.resets_at))
+        elif self._lost:
+            await self._park(BACKOFF_S[min(self._lost, len(BACKOFF_S)) - 1])
+
+    async def _ask_for_login(self) -> None:
+        """Where nothing speaks for a login, claude is asked once whether it has one, before there is mail."""
+        if self._may_have_login or self._login() is not None:
+            return
+        try:
+            claude = await self._rest.warm(await self.system_prompt())
+        except ClaudeError:
+            return  # the first turn will tell
+        self._unparked.clear()
+        if not claude.logged_in:
+            await self._wait_for_login()
+
+    async def _wait_for_limit(self, seconds: float) -> None:
+        self._condition.limited(time.time() + seconds)
+        await self._park(seconds)
+        self._condition.limited(0)
+
     async def _wait_for_login(self) -> None:
-        """Until the stored login is another one, or somebody tells the agent to go on."""
+        """Until a login was made, the stored one is another, or somebody tells the agent to go on."""
+        if self._has_new_login:
+            return
         before = self._login()
         self._condition.needs_login(True)
         self._journal.record(Note(text="claude needs a login: messages wait in the queue", level="error"))

@@ -11,10 +11,12 @@ from hyperhive import __version__
 from hyperhive.harness import wire
 from hyperhive.harness.agenda import Agenda
 from hyperhive.harness.claude import ClaudeError
+from hyperhive.harness.compaction import Compaction
 from hyperhive.harness.condition import Condition
 from hyperhive.harness.init import Children
 from hyperhive.harness.journal import Journal
 from hyperhive.harness.link import Link
+from hyperhive.harness.login import Logins
 from hyperhive.harness.mail import Mail
 from hyperhive.harness.model import Model
 from hyperhive.harness.relay import relay
@@ -24,7 +26,7 @@ from hyperhive.harness.surroundings import Surroundings, tool_groups
 from hyperhive.harness.tools.toolbox import Toolbox
 from hyperhive.harness.turns import Turns
 from hyperhive.protocol import agent
-from hyperhive.protocol.agent import Arrived, Done, Hello, ModelSet, Pause, SetModel, Shutdown
+from hyperhive.protocol.agent import Arrived, Compact, Done, Hello, ModelSet, Pause, SetModel, Shutdown
 from hyperhive.protocol.events import Note
 from hyperhive.protocol.rpc import Nothing, Peer
 from hyperhive.protocol.settings import AgentDocument
@@ -62,9 +64,19 @@ class Runner:
         self._toolbox = Toolbox(
             link=self._link, mail=self._mail, turns=self._turns, journal=self._journal, groups=tool_groups(document)
         )
+        credentials = place.claude_config / ".credentials.json"
         self._agenda = Agenda(
             link=self._link, mail=self._mail, turns=self._turns, rest=self._rest, condition=self._condition,
-            journal=self._journal, document=document, credentials=place.claude_config / ".credentials.json",
+            journal=self._journal, document=document, credentials=credentials,
+            may_have_login=bool(place.rehearsal_socket or place.credentials),
+        )  # fmt: skip
+        self._logins = Logins(
+            children=self._children, command=self._rest.login_command, credentials=credentials,
+            journal=self._journal, condition=self._condition, on_login=self._agenda.logged_in,
+        )  # fmt: skip
+        self._compaction = Compaction(
+            turns=self._turns, session=self._session, condition=self._condition,
+            system_prompt=self._agenda.system_prompt,
         )  # fmt: skip
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -83,42 +95,44 @@ class Runner:
             async with AsyncExitStack() as relays, asyncio.TaskGroup() as group:
                 await self._relay(relays)
                 agenda = group.create_task(self._agenda.run())
-                parts = (self._link, self._journal, self._condition, self._mail, self._rest)
+                parts = (
+                    self._link, self._journal, self._condition, self._mail, self._rest, self._logins, self._compaction,
+                )  # fmt: skip
                 tasks = [group.create_task(part.run()) for part in parts]
                 await self._stop.wait()
                 await self._wind_down(agenda)
                 for task in (agenda, *tasks):
                     task.cancel()
         finally:
-            await self._children.clear()
+            await self._children.clear(everything=True)
             await self._journal.close()
 
     async def _wind_down(self, agenda: "asyncio.Task[None]") -> None:
         """No new turn, the turn's end, claude's end, the last events. Each step is bounded."""
         self._agenda.stop()
+        self._compaction.stop()
         if self._turns.is_running:
-            await self._grace(agenda)
+            await self._grace()
         self._mail.close()
-        await _within(TURN_END_S, self._end_turn(agenda))
+        await _within(TURN_END_S, self._end_turn())
         await self._if_up(RELEASE_S, self._mail.release_all("the harness was stopped"))
         agenda.cancel()
         if not await _within(DOZE_S, self._rest.doze()):
             await self._children.clear()
         await self._if_up(FLUSH_S, self._journal.flush())  # else the next runner sends them from the store
 
-    async def _end_turn(self, agenda: "asyncio.Task[None]") -> None:
+    async def _end_turn(self) -> None:
         await self._turns.stop()
-        if self._turns.is_running:
-            await asyncio.wait([agenda])  # settling takes a hive that answers
+        await self._turns.settled()  # which takes a hive that answers
 
     async def _if_up(self, seconds: float, step: Coroutine[Any, Any, None]) -> None:
         await _within(seconds if self._link.is_up else 0, step)
 
-    async def _grace(self, agenda: "asyncio.Task[None]") -> None:
-        hurry = asyncio.create_task(self._hurry.wait())
-        sources: list[asyncio.Task[Any]] = [agenda, hurry]
-        await asyncio.wait(sources, timeout=self._grace_s, return_when=asyncio.FIRST_COMPLETED)
-        hurry.cancel()
+    async def _grace(self) -> None:
+        either = [asyncio.create_task(self._turns.settled()), asyncio.create_task(self._hurry.wait())]
+        await asyncio.wait(either, timeout=self._grace_s, return_when=asyncio.FIRST_COMPLETED)
+        for task in either:
+            task.cancel()
 
     def _terminate(self) -> None:
         self._hurry.set()
@@ -144,6 +158,10 @@ class Runner:
         self._link.serve(agent.CANCEL, self._cancel)
         self._link.serve(agent.NEW_SESSION, self._new_session)
         self._link.serve(agent.SET_MODEL, self._set_model)
+        self._link.serve(agent.COMPACT, self._compact)
+        self._link.serve(agent.LOGIN_START, lambda _: self._logins.start())
+        self._link.serve(agent.LOGIN_CODE, lambda code: self._logins.take_code(code.code))
+        self._link.serve(agent.LOGIN_CANCEL, lambda _: Done(done=self._logins.cancel()))
         self._link.serve(agent.PAUSE, self._pause)
         self._link.serve(agent.SHUTDOWN, self._shutdown)
 
@@ -162,6 +180,10 @@ class Runner:
 
     def _new_session(self, _: Nothing) -> Done:
         self._rest.new_session()
+        return Done(done=True)
+
+    def _compact(self, compact: Compact) -> Done:
+        self._compaction.wish(compact.instructions)
         return Done(done=True)
 
     async def _set_model(self, wanted: SetModel) -> ModelSet:

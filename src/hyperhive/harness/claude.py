@@ -47,6 +47,8 @@ class Claude:
         """Done when everything that claude said has been heard and no more will come."""
         self.cost_usd = 0.0
         """The running total that claude last gave."""
+        self.logged_in = True
+        """Whether it had a login when it started."""
         claude.ended.add_done_callback(lambda _: asyncio.get_running_loop().call_later(FOLLOW_S, self._follow))
 
     @classmethod
@@ -62,7 +64,7 @@ class Claude:
         """Ready for prompts when this returns; raises ClaudeError, and then nothing is left running."""
         claude = await cls._launch(children, command, serve)
         try:
-            await claude._call(wire.CONNECT, Connect(system_prompt=system_prompt, tools=tools), CONNECT_S)
+            connected = await claude._call(wire.CONNECT, Connect(system_prompt=system_prompt, tools=tools), CONNECT_S)
         except ClaudeError as error:
             gave_up = await claude._gave_up()
             await claude.kill()
@@ -70,6 +72,7 @@ class Claude:
         except BaseException:
             await claude.kill()
             raise
+        claude.logged_in = connected.logged_in
         return claude
 
     @classmethod
@@ -100,8 +103,8 @@ class Claude:
         worker_lost = self._worker.ended.done() and self._worker.ended.result() < 0
         return self._claude.ended.done() and self._claude.ended.result() > 0 and not worker_lost
 
-    async def prompt(self, uuid: str, text: str) -> None:
-        await self._call(wire.PROMPT, Prompt(uuid=uuid, text=text), ANSWER_S)
+    async def prompt(self, uuid: str, text: str, *, is_command: bool = False) -> None:
+        await self._call(wire.PROMPT, Prompt(uuid=uuid, text=text, is_command=is_command), ANSWER_S)
 
     async def interrupt(self) -> None:
         await self._call(wire.INTERRUPT, Nothing())

@@ -5,11 +5,14 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from hyperhive.harness.guard import HIVE_SERVER
 from hyperhive.harness.surroundings import Surroundings
 from hyperhive.protocol.settings import AgentSettings
+
+LOGIN_CMD: Final = "HYPERHIVE_LOGIN_CMD"
+"""In the agent's own environment: the command that logs in, in place of claude's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,10 +89,24 @@ def claude_argv(
     ]  # fmt: skip
 
 
+def login_argv(claude: str, settings: AgentSettings) -> list[str]:
+    """The command that logs claude in. Raises ValueError when the agent's own can't be split into words."""
+    own = settings.env.get(LOGIN_CMD)
+    if own is None:
+        return [claude, "auth", "login"]
+    import shlex  # only here: few agents have one
+
+    words = shlex.split(own)
+    return words if own.startswith("/") else ["/usr/bin/env", *words]  # which looks along PATH
+
+
 def claude_env(
-    place: Surroundings, settings: AgentSettings, *, agent: str, proxy_port: int, rehearsal_port: int
+    place: Surroundings, settings: AgentSettings, *, agent: str, proxy_port: int, rehearsal_port: int | None
 ) -> dict[str, str]:
-    """The agent's own variables may change ours, except where a rehearsal keeps real credentials out."""
+    """The agent's own variables may change ours, except where a rehearsal keeps real credentials out.
+
+    Without a rehearsal's port it is the environment of a login, which has no use for the rehearsal's key.
+    """
     return {
         "HOME": str(place.home),
         "CLAUDE_CONFIG_DIR": str(place.claude_config),
@@ -110,7 +127,7 @@ def claude_env(
         **place.credentials,
         **(_proxy(proxy_port) if place.proxy_socket else {}),
         **settings.env,
-        **(_rehearsal(rehearsal_port) if place.rehearsal_socket else {}),
+        **(_rehearsal(rehearsal_port) if place.rehearsal_socket and rehearsal_port is not None else {}),
     }
 
 

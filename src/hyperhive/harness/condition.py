@@ -9,7 +9,7 @@ from hyperhive.harness.journal import Journal
 from hyperhive.harness.link import Link
 from hyperhive.harness.log import say
 from hyperhive.protocol import agent
-from hyperhive.protocol.agent import Report, Welcome
+from hyperhive.protocol.agent import Login, Report, Welcome
 from hyperhive.protocol.events import ModelChanged, Rest, TokenUsageChanged, TurnState, TurnStateChanged
 from hyperhive.protocol.faults import FaultError
 
@@ -20,7 +20,7 @@ class Condition:
         self._journal = journal
         self._now = Report(
             turn_state=TurnState.IDLE, rest=Rest.DOZING, model=model, session_id=session_id, needs_login=False,
-            context_tokens=UNSET,
+            limited_until=0.0, context_tokens=UNSET,
         )  # fmt: skip
         self._unsaid = Report()
         self._usage = TokenUsageChanged(context_tokens=0)
@@ -52,6 +52,18 @@ class Condition:
 
     def needs_login(self, needed: bool) -> None:
         self._change(Report(needs_login=needed))
+
+    @property
+    def lacks_login(self) -> bool:
+        return self._now.needs_login is True
+
+    def login(self, login: Login) -> None:
+        """The latest login, at every step of it."""
+        self._change(Report(login=login))
+
+    def limited(self, until: float) -> None:
+        """A usage limit holds the agent until then, Unix seconds; 0: none does."""
+        self._change(Report(limited_until=until))
 
     def context(self, tokens: int, window: int) -> None:
         self._change(Report(context_tokens=tokens))

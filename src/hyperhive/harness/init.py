@@ -27,6 +27,7 @@ class Children:
 
     def __init__(self) -> None:
         self._children: dict[int, Child] = {}
+        self._apart: set[int] = set()
         self._some_ended = asyncio.Event()
 
     def take_over(self) -> None:
@@ -35,11 +36,14 @@ class Children:
             _adopt_orphans()
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
 
-    def start(self, argv: Sequence[str], *, env: Mapping[str, str], fds: Mapping[int, int]) -> Child:
+    def start(
+        self, argv: Sequence[str], *, env: Mapping[str, str], fds: Mapping[int, int], apart: bool = False
+    ) -> Child:
         """Start a process in its own session with exactly this environment and these descriptors (theirs: ours).
 
         To be called after `take_over`, which reaps it.
-        Standard input is empty unless it is among them; standard error stays the runner's.
+        Standard input is empty unless it is among them; standard error stays the runner's. One that stands apart
+        does not end with claude, but by `end`.
         """
         high = {theirs: fcntl.fcntl(ours, fcntl.F_DUPFD_CLOEXEC, _HIGH_FD) for theirs, ours in fds.items()}
         actions: list[tuple[int, ...] | tuple[int, int, str, int, int]] = [
@@ -61,14 +65,25 @@ class Children:
                 os.close(fd)
         child = Child(pid, asyncio.get_running_loop().create_future())
         self._children[pid] = child
+        if apart:
+            self._apart.add(pid)
         return child
 
-    async def clear(self) -> None:
-        """Kill everything below this process, in bounded time; a child of a killed claude does not live on."""
+    def end(self, child: Child) -> None:
+        """Kill it and what is below it; what lost its parent on the way ends with the next `clear`."""
+        if not child.ended.done():
+            for pid in (child.pid, *descendants(child.pid)):
+                _kill(pid)
+
+    async def clear(self, *, everything: bool = False) -> None:
+        """Kill all below this process, in bounded time; a child of a killed claude does not live on.
+
+        What stands apart is spared unless `everything` is to end.
+        """
         for _ in range(MAX_ROUNDS):
             self._some_ended.clear()
             self._reap()
-            left = descendants(os.getpid())
+            left = self._left(everything)
             if not left:
                 self._reap()  # those that died since: whoever gets them after us may take his time
                 return
@@ -80,6 +95,11 @@ class Children:
             except TimeoutError:
                 continue
 
+    def _left(self, everything: bool) -> list[int]:
+        spared = () if everything else self._apart
+        apart = {pid for one in spared for pid in (one, *descendants(one))}
+        return [pid for pid in descendants(os.getpid()) if pid not in apart]
+
     def _reap(self) -> None:
         while True:
             try:
@@ -90,6 +110,7 @@ class Children:
                 return
             self._some_ended.set()
             child = self._children.pop(pid, None)
+            self._apart.discard(pid)
             if child is not None and not child.ended.done():
                 child.ended.set_result(os.waitstatus_to_exitcode(status))
 

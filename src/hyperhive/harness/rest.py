@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from hyperhive.harness.claude import Claude, ClaudeError, GaveUpError
-from hyperhive.harness.command import ClaudeCommand, claude_argv, claude_env, mcp_config, put_private
+from hyperhive.harness.command import ClaudeCommand, claude_argv, claude_env, login_argv, mcp_config, put_private
 from hyperhive.harness.condition import Condition
 from hyperhive.harness.init import Children
 from hyperhive.harness.journal import Journal
@@ -47,6 +47,7 @@ class Rest:
         self._claude: Claude | None = None
         self._lock = asyncio.Lock()
         self._fresh = False  # the claude that runs is of a conversation that was given up
+        self._outdated = False  # the claude that runs has the login of before
         self._busy = False
         self._background = 0
         self._aftermath_s = 0.0
@@ -68,7 +69,7 @@ class Rest:
     async def warm(self, system_prompt: str) -> Claude:
         """A claude that is up, started when there is none; raises ClaudeError."""
         async with self._lock:
-            if self._fresh or (self._claude is not None and self._claude.ended.done()):
+            if self._fresh or self._outdated or (self._claude is not None and self._claude.ended.done()):
                 await self._release()
             if self._claude is None:
                 self._claude = await self._start(system_prompt)
@@ -103,6 +104,17 @@ class Rest:
         self._session.forget()
         self._fresh = True
         self._condition.session("")
+
+    def new_login(self) -> None:
+        """The next turn has a claude that has read it; the conversation goes on."""
+        self._outdated = True
+
+    def login_command(self) -> ClaudeCommand:
+        """What logs claude in, where claude would run. Raises ValueError when the agent's own command is none."""
+        env = claude_env(
+            self._place, self._settings, agent=self._name, proxy_port=self.proxy_port, rehearsal_port=None
+        )
+        return ClaudeCommand(argv=login_argv(str(self._place.claude), self._settings), env=env)
 
     def session_is(self, session_id: str) -> None:
         """What claude says about the conversation it is in."""
@@ -180,7 +192,7 @@ class Rest:
 
     async def _release(self) -> None:
         claude, self._claude = self._claude, None
-        self._fresh = False
+        self._fresh = self._outdated = False
         self._background = 0
         if claude is not None:
             await claude.stop()

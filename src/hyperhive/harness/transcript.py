@@ -52,6 +52,23 @@ class Lifecycle(Struct, frozen=True):
     state: str = ""
 
 
+class Status(Struct, frozen=True):
+    """What claude is at beside thinking."""
+
+    status: str | None = None
+
+
+class CompactMetadata(Struct, frozen=True):
+    pre_tokens: int | None = None
+    post_tokens: int | None = None
+
+
+class Compacted(Struct, frozen=True):
+    """The conversation goes on from a summary."""
+
+    compact_metadata: CompactMetadata = CompactMetadata()
+
+
 class Background(Struct, frozen=True):
     """What claude has running beside its turns."""
 
@@ -109,10 +126,12 @@ class Result(Struct, frozen=True):
         return self.origin is None or self.origin.kind != "task-notification"
 
 
-Message = Init | Lifecycle | Background | Assistant | Streamed | RateLimit | Result
+Message = Init | Lifecycle | Status | Compacted | Background | Assistant | Streamed | RateLimit | Result
 
 _KINDS: Final[dict[tuple[str, str | None], type[Any]]] = {
     ("system", "init"): Init,
+    ("system", "status"): Status,
+    ("system", "compact_boundary"): Compacted,
     ("system", "background_tasks_changed"): Background,
     ("command_lifecycle", None): Lifecycle,
     ("assistant", None): Assistant,
@@ -157,6 +176,7 @@ class Tally:
     result: Result | None = None
     cost_before: float = 0.0
     context: Usage = field(default_factory=Usage)  #: of the last request
+    compacted: CompactMetadata | None = None
 
     def take(self, said: Message) -> None:
         if isinstance(said, Assistant):
@@ -165,6 +185,9 @@ class Tally:
             self.resets_at = said.rate_limit_info.resets_at or 0.0
         elif isinstance(said, Streamed) and said.event.message is not None and said.event.message.usage is not None:
             self.context = said.event.message.usage
+        elif isinstance(said, Compacted):
+            self.compacted = said.compact_metadata
+            self.context = Usage(input_tokens=said.compact_metadata.post_tokens)
         elif isinstance(said, Result):
             self.result = said
 

@@ -21,7 +21,7 @@ from hyperhive.harness.transcript import Ordered, Result, Settlement, Tally, set
 from hyperhive.harness.wire import Notice, Said, ToolRequest, Verdict
 from hyperhive.protocol.agent import Arrived, Received
 from hyperhive.protocol.events import Note, Outcome, Stream, ToolCall, TurnEnd, TurnStart, TurnState
-from hyperhive.protocol.ids import SYSTEM
+from hyperhive.protocol.ids import OPERATOR, SYSTEM
 from hyperhive.protocol.rpc import Nothing
 from hyperhive.protocol.settings import AgentSettings
 
@@ -44,6 +44,7 @@ class Turn:
     taken: asyncio.Event = field(default_factory=asyncio.Event)  #: the prompt is in claude's context
     over: asyncio.Event = field(default_factory=asyncio.Event)
     ordered: Ordered | None = None
+    compacts: bool = False  #: it is there to shorten the conversation
     sends: int = 0
 
     @property
@@ -78,7 +79,8 @@ class Turns:
         self._own: Turn | None = None  # one that claude has begun by itself
         self._arrived: Arrived | None = None
         self._window = 0
-        self._running = False
+        self.claim = asyncio.Lock()
+        """Held by whoever has a turn carried out, until it is settled."""
         rest.on_release = self._lost_own
 
     @property
@@ -87,25 +89,28 @@ class Turns:
 
     @property
     def is_running(self) -> bool:
-        """Whether messages are with claude or are still to be settled."""
-        return self._running
+        """Whether claude is at a turn of ours, or what caused it is still to be settled."""
+        return self.claim.locked()
+
+    async def settled(self) -> None:
+        """Wait until no turn of ours is under way."""
+        async with self.claim:
+            pass
 
     async def run(self, received: Received, system_prompt: str) -> Ended:
-        """Carry the messages' turn out to its end and settle them."""
+        """Carry the messages' turn out to its end and settle them. The caller holds the claim."""
         turn = self._turn = Turn(messages=[m.id for m in received.messages])
-        self._running = True
         self._begin(turn, received)
-        try:
-            trouble = await self._carry_out(turn, wake_prompt(received.messages, received.unread), system_prompt)
-        finally:
-            turn.over.set()
-            self._turn = self._arrived = None
-        ended = transcript.outcome(turn.tally, turn.ordered)
-        note = "" if ended is Outcome.OK else trouble or _note(turn, ended)
-        await self._settle(turn, ended, note)
-        self._end(turn, ended, note)
-        self._running = False
-        return Ended(ended, turn.tally.resets_at)
+        return await self._whole(turn, wake_prompt(received.messages, received.unread), system_prompt)
+
+    async def compact(self, instructions: str, system_prompt: str) -> Ended:
+        """Let claude go on from a summary of the conversation. The caller holds the claim."""
+        turn = self._turn = Turn(compacts=True)
+        command = f"/compact {instructions}".rstrip()
+        self._rest.busy(True)
+        self._condition.turn(TurnState.COMPACTING)
+        self._journal.record(TurnStart(turn=turn.id, sender=OPERATOR, body=command))
+        return await self._whole(turn, command, system_prompt)
 
     async def cancel(self) -> bool:
         """The operator wants the turn to end. Whether there was one."""
@@ -165,15 +170,28 @@ class Turns:
             )
         )
 
+    async def _whole(self, turn: Turn, prompt: str, system_prompt: str) -> Ended:
+        try:
+            trouble = await self._carry_out(turn, prompt, system_prompt)
+        finally:
+            turn.over.set()
+            self._turn = self._arrived = None
+        ended = _outcome(turn)
+        note = "" if ended is Outcome.OK else trouble or _note(turn, ended)
+        await self._settle(turn, ended, note)
+        self._end(turn, ended, note)
+        return Ended(ended, turn.tally.resets_at)
+
     async def _carry_out(self, turn: Turn, prompt: str, system_prompt: str) -> str:
         """Why claude could not do it, when the reason is not claude's own."""
         try:
             claude = await self._rest.warm(system_prompt)
             turn.tally.cost_before = claude.cost_usd
             if turn.ordered is None:
-                await claude.prompt(turn.prompt, prompt)
+                await claude.prompt(turn.prompt, prompt, is_command=turn.compacts)
                 await _either(turn.taken, claude)
-                await self._mail.read(turn.messages, turn.id)
+                if turn.messages:
+                    await self._mail.read(turn.messages, turn.id)
                 await _either(turn.over, claude)
         except ClaudeError as error:
             await self._rest.kill()  # it may still come to a prompt whose messages go back
@@ -184,6 +202,8 @@ class Turns:
         return ""
 
     async def _settle(self, turn: Turn, ended: Outcome, note: str) -> None:
+        if not turn.messages:
+            return
         match settlement(ended, turn.ordered):
             case Settlement.ACK:
                 stale = await self._mail.ack(turn.messages)
@@ -251,6 +271,11 @@ class Turns:
             case transcript.Lifecycle():
                 if self._turn is not None and said.command_uuid == self._turn.prompt and said.state != "queued":
                     self._turn.taken.set()
+            case transcript.Status():
+                self._hear_status(said)
+            case transcript.Compacted():
+                self._tally(said)
+                self._journal.record(Note(text=_of_compaction(said.compact_metadata)))
             case transcript.Background():
                 self._rest.background(len(said.tasks))
             case Result():
@@ -268,6 +293,13 @@ class Turns:
             self._condition.turn(TurnState.THINKING)
             body = "work in the background has ended, and claude goes on by itself"
             self._journal.record(TurnStart(turn=self._own.id, sender=SYSTEM, body=body))
+
+    def _hear_status(self, said: transcript.Status) -> None:
+        """Claude may also compact by itself, in the middle of a turn."""
+        turn = self.current
+        if turn is not None and not turn.compacts:
+            compacts = said.status == TurnState.COMPACTING
+            self._condition.turn(TurnState.COMPACTING if compacts else TurnState.THINKING)
 
     def _tally(self, said: transcript.Message) -> None:
         if self.current is not None:
@@ -305,7 +337,21 @@ class Turns:
             self._end_own(self._own)
 
 
+def _outcome(turn: Turn) -> Outcome:
+    """Claude calls a compaction a success also when there was nothing that it could compact."""
+    ended = transcript.outcome(turn.tally, turn.ordered)
+    return Outcome.FAILED if ended is Outcome.OK and turn.compacts and turn.tally.compacted is None else ended
+
+
+def _of_compaction(compacted: transcript.CompactMetadata) -> str:
+    before, after = compacted.pre_tokens, compacted.post_tokens
+    counts = f": {before} tokens before, {after} after" if before is not None and after is not None else ""
+    return f"the conversation goes on from a summary{counts}"
+
+
 def _note(turn: Turn, ended: Outcome) -> str:
+    if turn.compacts and turn.ordered is not None:
+        return "the compaction was ended before it was done: the conversation is as it was"
     if ended is Outcome.CANCELLED:
         return "cancelled by the operator; its messages count as handled"
     if turn.ordered is Ordered.STOP:

@@ -37,6 +37,7 @@ class Prompt(Struct, frozen=True, kw_only=True):
 
     uuid: str
     text: str
+    is_command: bool = False  #: one of claude's own slash commands, to be carried out
 
 
 class ChangeModel(Struct, frozen=True, kw_only=True):

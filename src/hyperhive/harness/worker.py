@@ -34,6 +34,8 @@ MAX_UNHEARD: Final = 8
 """Chunks of claude's output that the runner has not taken; past it claude is not read."""
 CLOSE_S: Final = 3.0
 HOOK_S: Final = 120.0
+VERBATIM: Final = {"client_composed": True}
+"""Marks a message whose text is for the model as it is. The SDK's option of that name would mark all of them."""
 _CONTROL: Final = frozenset({"control_request", "control_response", "control_cancel_request", "keep_alive"})
 
 
@@ -170,7 +172,8 @@ class Worker:
     async def _prompt(self, prompt: Prompt) -> Nothing:
         async def one() -> AsyncIterator[dict[str, Any]]:
             content = {"role": "user", "content": prompt.text}
-            yield {"type": "user", "uuid": prompt.uuid, "message": content, "parent_tool_use_id": None}
+            message = {"type": "user", "uuid": prompt.uuid, "message": content, "parent_tool_use_id": None}
+            yield message if prompt.is_command else {**message, **VERBATIM}
 
         await self._up().query(one())
         return Nothing()
@@ -206,7 +209,6 @@ class Worker:
             system_prompt={"type": "custom", "prompt": connect.system_prompt, "snapshot": False},
             mcp_servers={HIVE_SERVER: server},
             hooks={"PreToolUse": [before], "PostToolUse": [after], "PostToolUseFailure": [after]},
-            verbatim_prompts=True,
         )
 
     def _tool(self, offer: ToolOffer) -> sdk.SdkMcpTool[Any]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from hyperhive.broker.roster import AgentRow, Wanted
+from hyperhive.protocol.agent import Login
 from hyperhive.protocol.events import Rest, TurnState
 from hyperhive.protocol.ids import MANAGER, AgentName
 from hyperhive.protocol.rpc import Peer
@@ -48,6 +49,8 @@ class Agent:
     turn_state: str = TurnState.IDLE
     model: str = ""
     context_tokens: int = 0
+    limited_until: float = 0.0  #: a usage limit holds it until then, Unix seconds; 0: none does
+    login: Login | None = None  #: the latest login in its container
     turn_cause: str = ""  #: who sent what the latest turn is about
     status_text: str = ""
     status_set_at: float = 0.0
@@ -98,3 +101,4 @@ class Agent:
         self.greeting.clear()
         self.rest, self.turn_state = Rest.DOZING, TurnState.IDLE
         self.status_text, self.status_set_at = "", 0.0
+        self.limited_until, self.login = 0.0, None

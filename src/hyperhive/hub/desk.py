@@ -20,6 +20,8 @@ from hyperhive.protocol.rpc import Method, Nothing, P, R
 
 ANSWER_S: Final = 40.0
 """How long a harness may take to do what the operator asks of it: setting a model waits for claude."""
+CHECK_S: Final = 75.0
+"""How long it may take to say what became of a login's code, which claude takes somewhere else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,14 +107,30 @@ class Desk:
     async def set_model(self, name: str, model: str) -> wire.ModelSet:
         return await self._ask(self.fleet.get(name), wire.SET_MODEL, wire.SetModel(model=model))
 
-    async def _ask(self, agent: Agent, method: Method[P, R], params: P) -> R:
+    async def compact(self, name: str, instructions: str = "") -> bool:
+        """Have the conversation summarised when the turn under way has ended; raises FaultError when it can't be."""
+        return (await self._ask(self.fleet.get(name), wire.COMPACT, wire.Compact(instructions=instructions))).done
+
+    async def login_start(self, name: str) -> wire.Login:
+        """Begin a login of claude's, or join the one under way; it comes with its link, or says why there is none."""
+        return await self._ask(self.fleet.get(name), wire.LOGIN_START, Nothing())
+
+    async def login_code(self, name: str, code: str) -> wire.Login:
+        """Hand the code over; what claude made of it."""
+        return await self._ask(self.fleet.get(name), wire.LOGIN_CODE, wire.LoginCode(code=code), CHECK_S)
+
+    async def login_cancel(self, name: str) -> bool:
+        """Whether there was one to cancel."""
+        return (await self._ask(self.fleet.get(name), wire.LOGIN_CANCEL, Nothing())).done
+
+    async def _ask(self, agent: Agent, method: Method[P, R], params: P, answer_s: float = ANSWER_S) -> R:
         if agent.peer is None:
             raise FaultError(
                 FaultKind.WRONG_STATE,
                 f"agent {agent.name!r} has no harness connected now; it is {agent.phase}: hive start {agent.name}",
             )
         try:
-            async with asyncio.timeout(ANSWER_S):
+            async with asyncio.timeout(answer_s):
                 return await agent.peer.call(method, params)
         except TimeoutError:
             raise FaultError(

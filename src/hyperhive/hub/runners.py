@@ -23,6 +23,8 @@ from hyperhive.protocol import agent as wire
 from hyperhive.protocol.events import EventRecord, TurnEnd, TurnStart, live_event
 from hyperhive.protocol.rpc import Nothing, Peer
 
+MAX_LIMIT_S: Final = 31 * 86400.0
+"""No usage limit that a harness reports is taken to hold for longer."""
 _MANAGER_ROLE: Final = "manager"
 _TURN_KINDS: Final = frozenset({"turn_start", "turn_end"})
 
@@ -131,10 +133,11 @@ class Runners:
 
     async def report(self, agent: Agent, report: wire.Report) -> Nothing:
         """What the harness says of itself: shown, and what decides when its container may sleep."""
-        for field in ("turn_state", "rest", "model", "context_tokens"):
+        for field in ("turn_state", "rest", "model", "context_tokens", "limited_until", "login"):
             value = getattr(report, field)
             if value is not UNSET:
                 setattr(agent, field, value)
+        agent.limited_until = min(agent.limited_until, time.time() + MAX_LIMIT_S)
         if report.needs_login is not UNSET:
             await self.fleet.set_needs_login(agent, report.needs_login)
         self.fleet.rest_changed(agent.name)

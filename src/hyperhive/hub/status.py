@@ -15,13 +15,15 @@ def rfc3339(seconds: float) -> str:
 
 
 def state(agent: Agent) -> str:
-    """One word for it all, by precedence: failed, needs_login, paused, then where its container is."""
+    """One word for it all, by precedence: failed, needs_login, paused, rate_limited, then where its container is."""
     if agent.phase is Phase.FAILED:
         return "failed"
     if agent.needs_login:
         return "needs_login"
     if agent.row.paused:
         return "paused"
+    if agent.limited_until:
+        return "rate_limited"
     if agent.phase is Phase.STOPPED and agent.row.asleep:
         return str(Rest.ASLEEP)
     if agent.phase is Phase.RUNNING:
@@ -61,5 +63,8 @@ def status_row(
         unread=unread,
         description=agent.row.description or UNSET,
         failure=agent.failure or UNSET,
+        context_tokens=agent.context_tokens or UNSET,
+        limited_until=rfc3339(agent.limited_until) if agent.limited_until else UNSET,
+        login=agent.login or UNSET,
         cost_today_usd=cost_today_usd or UNSET,
     )

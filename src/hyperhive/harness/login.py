@@ -1,0 +1,213 @@
+"""The login of claude's in the agent's own container, as the operator drives it from outside: link, code, outcome.
+
+The code goes to claude's standard input and nowhere else; the link is in the state for the hive, never in an event.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from hyperhive.harness.command import ClaudeCommand
+from hyperhive.harness.condition import Condition
+from hyperhive.harness.init import Children
+from hyperhive.harness.journal import Journal
+from hyperhive.harness.login_process import LoginProcess
+from hyperhive.harness.payload import redact
+from hyperhive.protocol.agent import Login, LoginState
+from hyperhive.protocol.events import Note
+from hyperhive.protocol.faults import FaultError, FaultKind
+
+LOGIN_S: Final = 15 * 60.0
+"""How long a login may take in all."""
+LINK_S: Final = 30.0
+CHECK_S: Final = 60.0
+"""How long claude may take for its link, and to take or refuse a code."""
+ANOTHER_S: Final = 2.0
+"""When claude has said something about a code and is still there, it waits for another one."""
+MAX_NOTE: Final = 2000
+
+_CODE: Final = re.compile(r"[!-~]{1,4096}")
+_LINK: Final = re.compile(r"https://[!-~]{1,4088}+(?=[^!-~])")
+_ESCAPES: Final = re.compile(r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[0-9;?]*[@-~]|[^\n\x20-\x7e\xa0-\U0010ffff]")
+_ADDRESS: Final = re.compile(r"(https?://[^/\s?#]{1,200})[!-~]*")
+_NOTES: Final = {
+    LoginState.STARTING: "a login of claude's begins",
+    LoginState.WAITING: "a login of claude's waits for the code from its link",
+    LoginState.CHECKING: "the code was handed to claude",
+    LoginState.DONE: "claude has a login",
+    LoginState.CANCELLED: "the login of claude's was cancelled",
+}
+_TOO_LATE: Final = {
+    LoginState.STARTING: f"claude showed no link within {LINK_S:.0f} seconds",
+    LoginState.WAITING: f"no code came within {LOGIN_S / 60:.0f} minutes",
+    LoginState.CHECKING: f"claude neither took nor refused the code within {CHECK_S:.0f} seconds",
+}
+
+
+class Logins:
+    """One at a time; `run` carries each out to its end. `on_login` is called when one went well."""
+
+    def __init__(
+        self,
+        *,
+        children: Children,
+        command: Callable[[], ClaudeCommand],
+        credentials: Path,
+        journal: Journal,
+        condition: Condition,
+        on_login: Callable[[], None],
+    ) -> None:
+        self._children = children
+        self._command = command
+        self._credentials = credentials
+        self._journal = journal
+        self._condition = condition
+        self._on_login = on_login
+        self._now = Login(state="")
+        self._process: LoginProcess | None = None
+        self._limit: asyncio.Timeout | None = None
+        self._ends_at = 0.0
+        self._cancelled = False
+        self._code = ""
+        self._heard_before = 0  # characters that claude had said when it got the code
+        self._wanted = asyncio.Event()
+        self._stepped = asyncio.Event()
+
+    @property
+    def is_under_way(self) -> bool:
+        return self._now.state in (LoginState.STARTING, LoginState.WAITING, LoginState.CHECKING)
+
+    async def run(self) -> None:
+        """Ends only when cancelled, and a login under way with it."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            await self._carry_out()
+
+    async def start(self) -> Login:
+        """Begin one, or join the one under way; the answer comes with its link, or when there will be none."""
+        if not self.is_under_way:
+            self._cancelled = False
+            self._step(LoginState.STARTING)
+            self._wanted.set()
+        return await self._past(LoginState.STARTING)
+
+    async def take_code(self, code: str) -> Login:
+        """Hand the code over; the answer comes when claude has taken or refused it. Raises FaultError."""
+        line = code.strip()
+        if not _CODE.fullmatch(line):
+            raise FaultError(FaultKind.INVALID_PARAMS, "cannot use the code: it is one line without any spaces")
+        if self._process is None or self._now.state != LoginState.WAITING:
+            raise FaultError(FaultKind.WRONG_STATE, "no login waits for a code here; begin one, open its link first")
+        self._code = line
+        self._heard_before = len(self._process.said.text)
+        self._step(LoginState.CHECKING, url=self._now.url)
+        self._process.hand_over(line)
+        return await self._past(LoginState.CHECKING)
+
+    def cancel(self) -> bool:
+        """Whether there was one to cancel."""
+        if not self.is_under_way:
+            return False
+        self._cancelled = True
+        if self._process is not None:
+            self._process.end()
+        return True
+
+    # one login
+
+    async def _carry_out(self) -> None:
+        before = self._stored()
+        try:
+            self._process = await LoginProcess.start(self._children, self._command(), self._listen)
+        except (OSError, ValueError) as error:
+            self._step(LoginState.FAILED, note=f"cannot start the login: {error}"[:MAX_NOTE])
+            return
+        try:
+            note = await self._outcome(self._process, before)
+        finally:
+            self._process.end()
+            self._process = None
+            self._code = ""
+        if self._cancelled:
+            self._step(LoginState.CANCELLED)
+        elif note:
+            self._step(LoginState.FAILED, note=note)
+        else:
+            self._step(LoginState.DONE)
+            self._on_login()
+
+    async def _outcome(self, process: LoginProcess, before: tuple[int, int, int] | None) -> str:
+        """Why it failed; empty when claude has a login now."""
+        self._ends_at = asyncio.get_running_loop().time() + LOGIN_S
+        if self._cancelled:
+            return "cancelled"
+        try:
+            async with asyncio.timeout(LINK_S) as self._limit:
+                self._listen()  # it may have been quick
+                status = await process.over()
+        except TimeoutError:
+            return _TOO_LATE[LoginState(self._now.state)]
+        finally:
+            self._limit = None
+        if status == 0 and self._stored() != before:
+            return ""
+        if status == 0:
+            return "claude ended as after a login, but has stored none"
+        return self._words(process.complained.text.strip() or process.said.text) or f"it ended with status {status}"
+
+    def _listen(self) -> None:
+        """Claude has said something."""
+        process = self._process
+        if process is None:
+            return
+        if self._now.state == LoginState.STARTING:
+            link = _LINK.search(process.said.text)
+            if link is not None:
+                self._step(LoginState.WAITING, url=link[0])
+        elif self._now.state == LoginState.CHECKING:
+            asyncio.get_running_loop().call_later(ANOTHER_S, self._wait_for_another, self._stepped)
+
+    def _wait_for_another(self, then: asyncio.Event) -> None:
+        """Unless the code was taken or refused meanwhile."""
+        if self._process is not None and then is self._stepped:
+            note = self._words(self._process.said.text[self._heard_before :])
+            self._step(LoginState.WAITING, url=self._now.url, note=note)
+
+    def _step(self, state: LoginState, *, url: str = "", note: str = "") -> None:
+        self._now = Login(state=state, url=url, note=note)
+        self._condition.login(self._now)
+        if self._limit is not None and not self._limit.expired():
+            step_s = CHECK_S if state is LoginState.CHECKING else LOGIN_S
+            self._limit.reschedule(min(self._ends_at, asyncio.get_running_loop().time() + step_s))
+        self._tell(state, note)
+        stepped, self._stepped = self._stepped, asyncio.Event()
+        stepped.set()
+
+    def _tell(self, state: LoginState, note: str) -> None:
+        if state is LoginState.FAILED:
+            self._journal.record(Note(text=f"the login of claude's failed: {note}", level="warning"))
+        elif state in _NOTES:
+            self._journal.record(Note(text=f"{_NOTES[state]}: {note}" if note else _NOTES[state]))
+
+    async def _past(self, state: LoginState) -> Login:
+        while self._now.state == state:
+            await self._stepped.wait()
+        return self._now
+
+    def _words(self, text: str) -> str:
+        """What claude said, for a person: without the code, keys, and what addresses carry."""
+        if self._code:
+            text = text.replace(self._code, "[the code]")
+        text = _ADDRESS.sub(r"\1/…", _ESCAPES.sub("", text)).strip()
+        return redact(text.encode()).decode(errors="replace")[-MAX_NOTE:]
+
+    def _stored(self) -> tuple[int, int, int] | None:
+        """A login is stored as another file."""
+        try:
+            found = self._credentials.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size

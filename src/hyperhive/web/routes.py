@@ -9,6 +9,7 @@ from hyperhive.web.agent_page import AGENT_PAGES
 from hyperhive.web.pages import PAGES
 from hyperhive.web.palette import PALETTE_PAGES
 from hyperhive.web.route import Access, WebRoute
+from hyperhive.web.terminal import TERMINAL_PAGES
 
 PUBLIC: Final = Access.PUBLIC
 ROUTES: Final[tuple[WebRoute, ...]] = (
@@ -22,4 +23,5 @@ ROUTES: Final[tuple[WebRoute, ...]] = (
     *ACTIONS,
     *AGENT_PAGES,
     *AGENT_PAGE_ACTIONS,
+    *TERMINAL_PAGES,
 )

@@ -100,6 +100,10 @@ class Approvals:
         query = "newest" if agent is None else "newest_of"
         return await self._read(query, {"limit": limit, "agent": agent})
 
+    async def before(self, id: int, limit: int) -> list[ApprovalRow]:
+        """Those that are older than that one, newest first."""
+        return await self._read("before", {"before": id, "limit": limit})
+
     async def of(self, agent: str) -> list[ApprovalRow]:
         """All that there ever was about the agent's name, oldest first."""
         return await self._read("of", {"agent": agent})

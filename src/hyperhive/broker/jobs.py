@@ -152,6 +152,10 @@ class Jobs:
         """Newest first: of one agent, or all."""
         return await self._read("newest" if agent is None else "newest_of", {"limit": limit, "agent": agent})
 
+    async def before(self, id: int, limit: int) -> list[JobRow]:
+        """Those that are older than that one, newest first."""
+        return await self._read("before", {"before": id, "limit": limit})
+
     async def begin(self, id: int) -> JobRow:
         """A queued one runs now; one that ran when the hive ended runs again, as a further attempt.
 

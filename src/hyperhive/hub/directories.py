@@ -169,8 +169,13 @@ def _tombstone(paths: Paths, name: AgentName) -> Tombstone:
         name=name,
         size_bytes=size,
         last_modified=datetime.fromtimestamp(modified, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        has_credentials=_is_file(paths.agent_claude(name) / ".credentials.json"),
+        has_credentials=has_credentials(paths, name),
     )
+
+
+def has_credentials(paths: Paths, name: AgentName) -> bool:
+    """Whether claude has logged in in the agent's containers; whether it still may is not known from that."""
+    return _is_file(paths.agent_claude(name) / ".credentials.json")
 
 
 def _is_file(path: Path) -> bool:

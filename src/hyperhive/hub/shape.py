@@ -181,7 +181,12 @@ class Shape:
         await self._resolved(await self.decisions.cancel(number, f"withdrawn by {by}"))
 
     async def rollback(self, name: str, to: int | None) -> JobRow:
-        """An earlier deployment goes live again: the operator's own proposal, approved as it is made."""
+        """An earlier deployment is live again; the job when it is done. Raises what it failed of."""
+        job = await self.order_rollback(name, to)
+        return succeeded(await self.queue.ended(job.id))
+
+    async def order_rollback(self, name: str, to: int | None) -> JobRow:
+        """An earlier deployment is to go live again: the operator's own proposal, approved as it is made; its job."""
         agent = self.fleet.get(name)
         target = await self._earlier(agent, to)
         description = f"rollback to deployed/{target.approval}"
@@ -191,7 +196,7 @@ class Shape:
             description=description,
         )  # fmt: skip
         self.fleet.chronicle.note(agent.name, "approval_added", {"id": row.id, "approval_kind": row.kind})
-        return succeeded(await self.queue.ended(job.id))
+        return job
 
     async def _earlier(self, agent: Agent, to: int | None) -> DeploymentRow:
         known = [row for row in await self.deployments.of(agent.name, 1000) if to is None or row.approval == to]

@@ -20,6 +20,9 @@ SELECT * FROM approvals INDEXED BY approvals_pending WHERE status = 'pending' OR
 -- name: newest
 SELECT * FROM approvals ORDER BY id DESC LIMIT :limit;
 
+-- name: before a number, newest first
+SELECT * FROM approvals WHERE id < :before ORDER BY id DESC LIMIT :limit;
+
 -- name: newest_of one agent
 SELECT * FROM approvals WHERE agent = :agent ORDER BY id DESC LIMIT :limit;
 

@@ -20,6 +20,9 @@ SELECT * FROM jobs INDEXED BY jobs_open WHERE state = 'queued' OR state = 'runni
 -- name: newest
 SELECT * FROM jobs ORDER BY id DESC LIMIT :limit;
 
+-- name: before a number, newest first
+SELECT * FROM jobs WHERE id < :before ORDER BY id DESC LIMIT :limit;
+
 -- name: newest_of one agent
 SELECT * FROM jobs WHERE agent = :agent ORDER BY id DESC LIMIT :limit;
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 from starlette.datastructures import FormData
 
-from hyperhive.hub.agents import Agent
+from hyperhive.hub.agents import Agent, Phase
 from hyperhive.hub.hive import Hive
 from hyperhive.protocol import agent as wire
 from hyperhive.protocol.faults import FaultError, FaultKind
@@ -53,6 +53,16 @@ async def _cancel(hive: Hive, name: str, _: str) -> str:
     return "The turn is being cancelled." if await hive.desk.cancel(name) else "There is no turn to cancel."
 
 
+async def _compact(hive: Hive, name: str, rest: str) -> str:
+    try:
+        asked = msgspec.convert({"instructions": rest}, wire.Compact)
+    except msgspec.ValidationError:
+        raise FaultError(FaultKind.INVALID_PARAMS, "cannot compact: what to keep may have 2000 characters") from None
+    if await hive.desk.compact(name, asked.instructions):
+        return "The conversation is summarised as soon as no turn is under way; the terminal says when it is done."
+    return "There is no conversation to compact."
+
+
 async def _model(hive: Hive, name: str, rest: str) -> str:
     agent = hive.fleet.get(name)
     if not rest:
@@ -76,6 +86,10 @@ COMMANDS: Final = (
     Command(name="help", does="what can be written here", run=_help),
     Command(name="clear", does="empty the terminal of this page; nothing is deleted", run=_clear),
     Command(name="cancel", does="interrupt the turn under way", run=_cancel),
+    Command(
+        name="compact", takes="[what to keep]", does="let it summarise the conversation and go on from that",
+        run=_compact,
+    ),
     Command(name="model", takes="<name>", does="choose another model; without a name: say which it is", run=_model),
     Command(
         name="new-session", does="forget the conversation and begin anew", run=_new_session, asks=FORGET,
@@ -101,28 +115,41 @@ async def _carried_out(hive: Hive, name: str, line: str) -> str:
     word, _, rest = line.partition(" ")
     command = _BY_NAME.get(word.strip())
     if command is None:
-        return render("told.html", text=f"There is no command /{word.strip()[:40]}.", bad=True, commands=COMMANDS)
+        usages = ", ".join(command.usage for command in COMMANDS)
+        raise FaultError(
+            FaultKind.INVALID_PARAMS,
+            f"there is no command /{word.strip()[:40]}, only {usages}. A space before the slash makes it a message.",
+        )
     said = await command.run(hive, name, rest.strip())
-    return render("told.html", text=said, bad=False, commands=COMMANDS if command.name == "help" else ())
+    return render("told.html", text=said, commands=COMMANDS if command.name == "help" else ())
 
 
 def _waits(agent: Agent) -> str | None:
     """Why the agent will not read a message now; nothing when it will."""
-    why = "it is paused" if agent.row.paused else "" if agent.row.asleep or agent.should_run else "it is stopped"
-    why = "it needs a login" if agent.needs_login else why
-    if not why:
-        return None
-    return render("told.html", text=f"Sent; {why}, and the message waits until that is over.", bad=False, commands=())
+    why = _why_it_waits(agent)
+    return render("told.html", text=f"Sent. It waits: {agent.name} {why}.", commands=()) if why else None
+
+
+def _why_it_waits(agent: Agent) -> str:
+    if agent.phase is Phase.FAILED:
+        return "has failed, and was given up until you start it"
+    if agent.needs_login:
+        return "needs a login"
+    if agent.row.paused:
+        return "is paused"
+    if agent.limited_until:
+        return "is held by a usage limit"
+    return "" if agent.should_run or agent.row.asleep else "is stopped"
 
 
 async def set_model(hive: Hive, path: dict[str, Any], form: FormData) -> str:
     said = await _model(hive, hive.fleet.get(path["name"]).name, text(form, "model", 200).strip())
-    return render("told.html", text=said, bad=False, commands=())
+    return render("told.html", text=said, commands=())
 
 
 async def new_session(hive: Hive, path: dict[str, Any], _: FormData) -> str:
     said = await _new_session(hive, hive.fleet.get(path["name"]).name, "")
-    return render("told.html", text=said, bad=False, commands=())
+    return render("told.html", text=said, commands=())
 
 
 AGENT_PAGE_ACTIONS: Final[tuple[WebRoute, ...]] = (

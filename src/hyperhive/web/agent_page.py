@@ -1,5 +1,6 @@
 """An agent's page: how it is, its terminal, a place to write to it, and what stands beside them."""
 
+import contextlib
 from collections.abc import AsyncGenerator
 from typing import Final
 
@@ -14,7 +15,7 @@ from hyperhive.protocol.faults import FaultError
 from hyperhive.protocol.ids import MANAGER, known_form
 from hyperhive.web.agent_actions import COMMANDS, FORGET, models
 from hyperhive.web.agent_sections import AGENT_SECTIONS
-from hyperhive.web.live import Live, position_in, streaming
+from hyperhive.web.live import Live, merged, position_in, streaming
 from hyperhive.web.pages import page
 from hyperhive.web.route import WebRoute, hive_of
 from hyperhive.web.sections import SECTIONS, AgentSection, Section, Subject, View, path_of
@@ -69,9 +70,10 @@ async def agent(request: Request) -> Response:
     except FaultError as fault:
         return await page(request, "gone.html", 404, text=await _why_not(hive, path_of(request)["name"], fault))
     following: Live = request.app.state.live
-    with following.agent(shown.name) as board:
+    with following.agent(shown.name) as watched:
         return await page(
-            request, "agent.html", name=shown.name, sections=await board.frames(), position=board.position,
+            request, "agent.html", name=shown.name, terminal=await watched.terminal.latest(),
+            sections=await watched.board.frames(), position=watched.board.position,
             beside=[section.name for section in AGENT_SECTIONS], commands=COMMANDS, models=models(shown),
         )  # fmt: skip
 
@@ -83,19 +85,27 @@ async def _why_not(hive: Hive, name: str, fault: FaultError) -> str:
 
 
 async def agent_live(request: Request) -> Response:
-    """The stream of an agent's page: its sections, as those of the overview. It goes on when the agent is gone, to say
-    so."""
+    """The one stream of an agent's page: its sections, as those of the overview, and its terminal behind `after`. It
+    goes on when the agent is gone, to say so."""
     try:
         name = known_form(path_of(request)["name"])
     except FaultError as fault:
         return PlainTextResponse(f"{fault.message}\n", 404)
-    return streaming(request, _stream(request.app.state.live, name, position_in(request)))
+    after = request.query_params.get("after", "")
+    chunks = _stream(request.app.state.live, name, position_in(request), int(after) if _is_id(after) else 0)
+    return streaming(request, chunks)
 
 
-async def _stream(following: Live, name: str, position: str) -> AsyncGenerator[bytes, None]:
-    with following.agent(name) as board:
-        async for chunk in board.stream(position):
-            yield chunk
+async def _stream(following: Live, name: str, position: str, after: int) -> AsyncGenerator[bytes, None]:
+    with following.agent(name) as watched:
+        chunks = merged(watched.board.stream(position), watched.terminal.stream(after))
+        async with contextlib.aclosing(chunks):
+            async for chunk in chunks:
+                yield chunk
+
+
+def _is_id(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 19
 
 
 AGENT_PAGES: Final[tuple[WebRoute, ...]] = (

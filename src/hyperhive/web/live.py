@@ -17,8 +17,9 @@ from hyperhive.protocol.events import HiveEvent
 from hyperhive.web.board import PING_S, Board, Numbers
 from hyperhive.web.sections import SECTIONS, Section, Subject
 from hyperhive.web.sessions import session_in
+from hyperhive.web.terminal import Terminal
 
-__all__ = ["PING_S", "Board", "Live", "live", "streaming"]
+__all__ = ["PING_S", "Board", "Live", "live", "merged", "position_in", "streaming"]
 
 LINGER_S: Final = 30.0
 """How long an agent's board is kept without anybody: a page is made a moment before its stream comes."""
@@ -39,13 +40,18 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(kw_only=True)
-class _Kept:
-    """An agent's board, while it is used and a little longer."""
+class Watched:
+    """What an agent's page shows, the same for all who look at it; kept while it is used and a little longer."""
 
     board: Board
+    terminal: Terminal
     drawing: asyncio.Task[None]
     users: int = 0
     going: asyncio.TimerHandle | None = None
+
+    def close(self) -> None:
+        self.board.close()
+        self.terminal.close()
 
 
 class Live:
@@ -65,7 +71,7 @@ class Live:
         self._numbers = Numbers()
         self._of_agent = of_agent
         self._linger_s = linger_s
-        self._kept: dict[str, _Kept] = {}
+        self._watched: dict[str, Watched] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = False
         self.overview = Board(hive, sections, self._numbers)
@@ -79,51 +85,54 @@ class Live:
 
     async def __aexit__(self, *_: object) -> None:
         self.close()
-        tasks = [*self._tasks, *(kept.drawing for kept in self._kept.values())]
-        for name in list(self._kept):
-            self._drop(name)
+        tasks = [*self._tasks, *(watched.drawing for watched in self._watched.values())]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for watched in self._watched.values():
+            await watched.terminal.__aexit__()
+            if watched.going:
+                watched.going.cancel()
 
     def close(self) -> None:
         """End all streams; browsers come back to the next hive. Harmless again."""
         self._closed = True
-        for board in self._boards():
-            board.close()
+        self.overview.close()
+        for watched in self._watched.values():
+            watched.close()
 
     @property
     def agents(self) -> set[str]:
         """Whose boards there are now."""
-        return set(self._kept)
+        return set(self._watched)
 
     @contextlib.contextmanager
-    def agent(self, name: str) -> Iterator[Board]:
-        """The board of that agent's page; all who look at it at one time have the same."""
-        kept = self._kept.get(name) or self._keep(name)
-        kept.users += 1
-        if kept.going:
-            kept.going.cancel()
+    def agent(self, name: str) -> Iterator[Watched]:
+        """What the agent's page shows; all who look at it at one time have the same."""
+        watched = self._watched.get(name) or self._begin(name)
+        watched.users += 1
+        if watched.going:
+            watched.going.cancel()
         try:
-            yield kept.board
+            yield watched
         finally:
-            kept.users -= 1
-            if not kept.users and self._kept.get(name) is kept:
-                kept.going = asyncio.get_running_loop().call_later(self._linger_s, self._drop, name)
+            watched.users -= 1
+            if not watched.users and not self._closed:
+                watched.going = asyncio.get_running_loop().call_later(self._linger_s, self._drop, name)
 
-    def _keep(self, name: str) -> _Kept:
+    def _begin(self, name: str) -> Watched:
         board = Board(self._hive, self._of_agent(name), self._numbers)
-        if self._closed:
-            board.close()
         drawing = asyncio.create_task(_persist(board.keep_drawn), name=f"live {name}")
-        self._kept[name] = _Kept(board=board, drawing=drawing)
-        return self._kept[name]
+        watched = Watched(board=board, terminal=Terminal(self._hive, name), drawing=drawing)
+        self._watched[name] = watched
+        if self._closed:
+            watched.close()
+        return watched
 
     def _drop(self, name: str) -> None:
-        kept = self._kept.pop(name)
-        kept.drawing.cancel()
-        if kept.going:
-            kept.going.cancel()
+        watched = self._watched.pop(name)
+        watched.close()
+        watched.drawing.cancel()
 
     # following
 
@@ -132,7 +141,7 @@ class Live:
             board.has_changed(subjects, about)
 
     def _boards(self) -> list[Board]:
-        return [self.overview, *(kept.board for kept in self._kept.values())]
+        return [self.overview, *(watched.board for watched in self._watched.values())]
 
     async def _follow_agents(self) -> None:
         names = set(self._hive.fleet.names())
@@ -212,3 +221,23 @@ async def _body(request: Request, chunks: AsyncGenerator[bytes, None]) -> AsyncI
             if not chunk and await session_in(request) is None:
                 return
             yield chunk or _PING
+
+
+async def merged(*streams: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """The chunks of all streams as they come, of each at most one ahead; ends with the first that does."""
+    coming = {asyncio.ensure_future(anext(stream, None)): stream for stream in streams}
+    try:
+        while True:
+            done, _ = await asyncio.wait(coming, return_when=asyncio.FIRST_COMPLETED)
+            for step in done:
+                stream = coming.pop(step)
+                if (chunk := step.result()) is None:
+                    return
+                yield chunk
+                coming[asyncio.ensure_future(anext(stream, None))] = stream
+    finally:
+        for step in coming:
+            step.cancel()
+        await asyncio.gather(*coming, return_exceptions=True)
+        for stream in streams:
+            await stream.aclose()

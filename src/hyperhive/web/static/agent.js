@@ -24,8 +24,10 @@ function write(text, prefix = text, mid = crypto.randomUUID()) {
   $("commands").hidden = !offered().length;
 }
 
+// What is the next word of it, not those behind that.
 function offered() {
-  return commands.filter((option) => typed.startsWith("/") && option.dataset.line.startsWith(typed));
+  const next = (whole) => whole.startsWith(typed) && !whole.slice(typed.length).trim().includes(" ");
+  return typed.startsWith("/") ? commands.filter((option) => next(option.dataset.line)) : [];
 }
 
 line.addEventListener("input", () => { $("compose-sent").textContent = ""; write(line.value); });
@@ -65,7 +67,7 @@ document.addEventListener("htmx:after:request", (event) => {
 });
 
 document.addEventListener("htmx:after:swap", () => {
-  while ($("told").children.length > 4) $("told").firstElementChild.remove();
+  while ($("told").children.length > 3) $("told").firstElementChild.remove();
 });
 
 const kept = JSON.parse(sessionStorage.getItem(draft) ?? "{}");

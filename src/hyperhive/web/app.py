@@ -5,8 +5,11 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.routing import Route
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from hyperhive.hub.doors import Doors
 from hyperhive.hub.hive import Hive
@@ -14,7 +17,7 @@ from hyperhive.web import agent_page, assets, sessions
 from hyperhive.web.attempts import Attempts
 from hyperhive.web.live import Live
 from hyperhive.web.routes import ROUTES
-from hyperhive.web.security import Guard
+from hyperhive.web.security import Guard, refused
 from hyperhive.web.settings import WebSettings
 
 
@@ -31,6 +34,20 @@ def create_app(hive: Hive, doors: Doors, settings: WebSettings) -> Starlette:
         lifespan=life,
         routes=[Route(row.path, sessions.handler(row), methods=[*row.methods]) for row in ROUTES],
         middleware=[Middleware(Guard, settings=settings)],
+        exception_handlers={HTTPException: _unknown},
     )
-    app.state.hive, app.state.doors, app.state.settings, app.state.attempts = hive, doors, settings, Attempts()
+    app.router.redirect_slashes = False
+    app.state.hive, app.state.doors, app.state.settings = hive, doors, settings
+    app.state.attempts, app.state.token_attempts = Attempts(), Attempts()
     return app
+
+
+async def _unknown(request: Request, error: Exception) -> Response:
+    """A path or a method that is not in the table."""
+    assert isinstance(error, HTTPException)
+    if error.status_code != 405:
+        return refused(request.url.path, error.status_code, "there is no such path", {})
+    found = (route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE)
+    methods = sorted({method for route in found for method in route.methods})
+    reason = f"the path has other methods: {', '.join(methods)}"
+    return refused(request.url.path, 405, reason, {"Allow": ", ".join(methods)})

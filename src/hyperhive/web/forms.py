@@ -10,14 +10,13 @@ from starlette.responses import HTMLResponse, Response
 
 from hyperhive.hub.hive import Hive
 from hyperhive.protocol.faults import FaultError, FaultKind
+from hyperhive.web.faults import status_of
 from hyperhive.web.rendering import render
 from hyperhive.web.route import WebRoute, hive_of
 from hyperhive.web.sections import path_of
 
 MAX_FIELDS: Final = 64
 MAX_FIELD: Final = 1 << 18
-_STATUS: Final = {FaultKind.UNAVAILABLE: 503, FaultKind.STORAGE: 503, FaultKind.INTERNAL: 500}
-_UNKNOWN: Final = frozenset(kind for kind in FaultKind if kind.startswith("unknown_"))
 
 Doing = Callable[[Hive, dict[str, Any], FormData], Awaitable[str | None]]
 """What is done with the path and the form. A text that it returns is HTML, rendered by a template."""
@@ -32,8 +31,7 @@ async def _answer(doing: Doing, request: Request) -> Response:
         try:
             said = await doing(hive_of(request), path_of(request), form)
         except FaultError as fault:
-            status = 404 if fault.kind in _UNKNOWN else _STATUS.get(fault.kind, 409)
-            return HTMLResponse(render("alert.html", text=fault.message), status)
+            return HTMLResponse(render("alert.html", text=fault.message), status_of(fault.kind))
     return Response(status_code=204) if said is None else HTMLResponse(said)
 
 

@@ -3,8 +3,9 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import cast
+from typing import Final, cast
 
+from starlette.convertors import IntegerConvertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -12,12 +13,15 @@ from hyperhive.broker.web_sessions import SessionRow
 from hyperhive.hub.hive import Hive
 from hyperhive.web.settings import WebSettings
 
+API: Final = "/api/v1"
 Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Access(StrEnum):
     PUBLIC = "public"  #: anyone who gets as far as the port
     SESSION = "session"  #: who is logged in
+    READ = "read"  #: a program with a token
+    OPERATE = "operate"  #: a program with a token of that scope
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,12 +34,26 @@ class WebRoute:
     access: Access = Access.SESSION
 
 
+class _Number(IntegerConvertor):
+    """`{id:int}` in a path: what no number of ours can be is no such path."""
+
+    regex = "[0-9]{1,19}"
+
+
+register_url_convertor("int", _Number())
+
+
 def hive_of(request: Request) -> Hive:
     return cast(Hive, request.app.state.hive)
 
 
 def settings_of(request: Request) -> WebSettings:
     return cast(WebSettings, request.app.state.settings)
+
+
+def is_for_programs(path: str) -> bool:
+    """Whether what is asked for is the API's, whose refusals are JSON, too."""
+    return path.startswith("/api/")
 
 
 def session_of(request: Request) -> SessionRow:

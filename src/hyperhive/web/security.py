@@ -8,9 +8,11 @@ from typing import Final
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from hyperhive.web.faults import as_json, kind_of
+from hyperhive.web.route import is_for_programs
 from hyperhive.web.settings import WebSettings
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
@@ -39,14 +41,19 @@ log = structlog.get_logger(__name__)
 class RefusedError(Exception):
     """A request that goes no further."""
 
-    def __init__(self, status: int, reason: str) -> None:
+    def __init__(self, status: int, reason: str, challenge: str = "", wait_s: int = 0) -> None:
         super().__init__(reason)
         self.status = status
         self.reason = reason
+        self.headers = {"WWW-Authenticate": challenge, "Retry-After": str(wait_s or "")}
 
 
-def check(method: str, scheme: str, headers: Headers, settings: WebSettings) -> None:
-    """Raises RefusedError: for another host than ours, and for a change that one of our own pages did not ask for."""
+def check(method: str, scheme: str, headers: Headers, settings: WebSettings, path: str = "/") -> None:
+    """Raises RefusedError: for another host than ours, and for a change that one of our own pages did not ask for.
+
+    The API is asked by programs, which show a token in a header that no browser adds by itself: from where is nothing
+    to them, and it has methods of its own.
+    """
     host = _host(headers)
     name = host_name(host)
     if name not in settings.names:
@@ -54,6 +61,9 @@ def check(method: str, scheme: str, headers: Headers, settings: WebSettings) -> 
             421, "this is not the host that you asked for; open the dashboard by the address of `hive open`"
         )
     if method in SAFE_METHODS:
+        return
+    if is_for_programs(path):
+        _check_json(headers)
         return
     if method != "POST":
         raise RefusedError(405, "only GET, HEAD and POST are answered")
@@ -86,11 +96,33 @@ def _host(headers: Headers) -> str:
 
 
 def _check_body(headers: Headers) -> None:
-    if headers.get("content-type", "").partition(";")[0].strip().lower() not in FORMS:
+    if _type(headers) not in FORMS:
         raise RefusedError(415, "only forms are read")
+    _check_length(headers)
+
+
+def _check_json(headers: Headers) -> None:
+    has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+    if has_body and _type(headers) != "application/json":
+        raise RefusedError(415, "only JSON is read: send it as `Content-Type: application/json`")
+    _check_length(headers)
+
+
+def _type(headers: Headers) -> str:
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _check_length(headers: Headers) -> None:
     length = headers.get("content-length", "0")
     if not length.isdecimal() or int(length[:12]) > MAX_BODY:
         raise RefusedError(413, f"a request may have {MAX_BODY} bytes")
+
+
+def refused(path: str, status: int, reason: str, headers: Mapping[str, str]) -> Response:
+    """In the form that whoever asks for the path reads."""
+    if is_for_programs(path):
+        return Response(as_json(kind_of(status), reason), status, headers, "application/json")
+    return PlainTextResponse(f"{reason}\n", status, headers)
 
 
 class Guard:
@@ -106,7 +138,7 @@ class Guard:
             return
         answer = _Answer(send)
         try:
-            check(scope["method"], scope["scheme"], Headers(scope=scope), self._settings)
+            check(scope["method"], scope["scheme"], Headers(scope=scope), self._settings, scope["path"])
             await self._app(scope, _Body(receive).receive, answer.send)
         except RefusedError as refusal:
             await answer.refuse(scope, receive, refusal)
@@ -160,16 +192,19 @@ class _Answer:
     async def refuse(self, scope: Scope, receive: Receive, refusal: RefusedError) -> None:
         """Once an answer has begun it can only be cut off, which the server does."""
         if not self._status:
-            headers = {"Connection": "close"}  # what is left of the request is not read
-            await PlainTextResponse(f"{refusal.reason}\n", refusal.status, headers)(scope, receive, self.send)
+            said = {name: value for name, value in refusal.headers.items() if value}
+            headers = {**said, "Connection": "close"}  # what is left of the request is not read
+            await refused(scope["path"], refusal.status, refusal.reason, headers)(scope, receive, self.send)
 
     def log(self, scope: Scope) -> None:
         """Without the query, in which nothing secret stands, but which is not ours to repeat."""
         client = scope.get("client") or ("", 0)
-        session = scope.get("state", {}).get("session")
+        state = scope.get("state", {})
+        session, token = state.get("session"), state.get("token")
         log.info(
             "web", method=scope["method"], path=scope["path"][:200], status=self._status, client=client[0],
-            session=session and session.id, ms=round((time.monotonic() - self._began) * 1000),
+            session=session and session.id, token=token and token.id,
+            ms=round((time.monotonic() - self._began) * 1000),
         )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 
 from hyperhive.broker.web_sessions import LASTS_S, SessionRow
 from hyperhive.hub.doors import Doors
+from hyperhive.web.bearer import behind_token
 from hyperhive.web.rendering import render
 from hyperhive.web.route import Access, Handler, WebRoute, hive_of, settings_of
 
@@ -17,8 +18,14 @@ LOGIN: Final = "/login"
 
 
 def handler(route: WebRoute) -> Handler:
-    """The route's handler as the world meets it: behind the login, unless it says that it is public."""
-    return route.handler if route.access is Access.PUBLIC else functools.partial(_behind_login, route.handler)
+    """The route's handler as the world meets it: behind the login, unless it is public or for programs."""
+    match route.access:
+        case Access.PUBLIC:
+            return route.handler
+        case Access.SESSION:
+            return functools.partial(_behind_login, route.handler)
+        case Access.READ | Access.OPERATE:
+            return behind_token(route.handler, route.access)
 
 
 async def _behind_login(handler: Handler, request: Request) -> Response:

@@ -1,0 +1,88 @@
+"""What pages show and host.sock has no verb for: one of a list, and a part of a history."""
+
+from typing import Annotated, TypeVar
+
+from msgspec import UNSET, Meta, Struct
+
+from hyperhive.api.answers import encoded_size
+from hyperhive.api.batches import newest_within
+from hyperhive.api.roster import agent_status
+from hyperhive.hub.hive import Hive
+from hyperhive.protocol import host
+from hyperhive.protocol.faults import FaultError, FaultKind
+from hyperhive.protocol.host import Int64, Response
+from hyperhive.protocol.ids import AnyName
+
+T = TypeVar("T")
+Limit = Annotated[int, Meta(ge=1, le=1000)]
+
+
+class Agent(Struct, frozen=True, kw_only=True):
+    name: AnyName
+
+
+class Approval(Struct, frozen=True, kw_only=True):
+    id: Int64
+
+
+class Job(Struct, frozen=True, kw_only=True):
+    id: Int64
+
+
+class Message(Struct, frozen=True, kw_only=True):
+    id: Int64
+
+
+class Messages(Struct, frozen=True, kw_only=True):
+    limit: Limit = 50
+
+
+class Events(Struct, frozen=True, kw_only=True):
+    """Of one agent, without the pieces of what it was writing. Without `after` and `before`: the newest."""
+
+    name: AnyName
+    after: Int64 | None = None  #: the id of an event: those behind it, oldest first
+    before: Int64 | None = None  #: the id of an event: the newest of those before it
+    limit: Limit = 200
+
+
+async def agent(hive: Hive, ask: Agent) -> Response:
+    name = hive.fleet.get(ask.name).name
+    rows = (await agent_status(hive, host.AgentStatus())).agent_statuses
+    return Response(agent_statuses=[row for row in rows or [] if row.name == name])
+
+
+async def approval(hive: Hive, ask: Approval) -> Response:
+    rows = [row for row in await hive.shape.listed() if row.id == ask.id]
+    return Response(approvals=_found(rows, FaultKind.UNKNOWN_APPROVAL, f"there is no approval {ask.id}"))
+
+
+async def job(hive: Hive, ask: Job) -> Response:
+    row = await hive.queue.jobs.get(ask.id)
+    return Response(jobs=_found([row.on_wire()] if row else [], FaultKind.UNKNOWN_JOB, f"there is no job {ask.id}"))
+
+
+async def message(hive: Hive, ask: Message) -> Response:
+    return Response(inbox=[await hive.mailbox.message(ask.id)])
+
+
+async def messages(hive: Hive, ask: Messages) -> Response:
+    rows = await hive.mailbox.flow(ask.limit)
+    shown = newest_within(sorted(rows, key=lambda row: row.id), encoded_size)
+    return Response(inbox=shown, warning=UNSET if len(shown) == len(rows) else "older ones do not fit; ask for fewer")
+
+
+async def events(hive: Hive, ask: Events) -> Response:
+    name, log = hive.fleet.get(ask.name).name, hive.fleet.chronicle.events
+    if ask.after is not None and ask.before is not None:
+        raise FaultError(FaultKind.INVALID_PARAMS, "cannot list events: give one of after and before, or neither")
+    if ask.after is not None:
+        return Response(events=await log.lasting(ask.after, name, ask.limit))
+    before = log.last + 1 if ask.before is None else ask.before
+    return Response(events=(await log.before(before, name, ask.limit))[::-1])
+
+
+def _found(rows: list[T], kind: FaultKind, text: str) -> list[T]:
+    if not rows:
+        raise FaultError(kind, text)
+    return rows

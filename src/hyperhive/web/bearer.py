@@ -1,0 +1,77 @@
+"""The token of a program, and the door between it and a handler. Cookies are not looked at."""
+
+import asyncio
+import functools
+from typing import Final, cast
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hyperhive.broker.api_tokens import TokenRow
+from hyperhive.web.attempts import Attempts
+from hyperhive.web.route import Access, Handler, hive_of
+from hyperhive.web.security import RefusedError
+
+REALM: Final = 'Bearer realm="hive"'
+_HOW: Final = "`hive token create NAME` makes one; send it as `Authorization: Bearer TOKEN`"
+
+
+def behind_token(handler: Handler, access: Access) -> Handler:
+    """The handler for who shows a token that is good for it."""
+    return functools.partial(_answer, handler, access)
+
+
+async def _answer(handler: Handler, access: Access, request: Request) -> Response:
+    """Raises RefusedError; also when the token is revoked while the answer is waited for."""
+    row = await _who(request)
+    request.state.token = row
+    if access is Access.OPERATE and row.scope != Access.OPERATE:
+        challenge = f'{REALM}, error="insufficient_scope", scope="{access}"'
+        raise RefusedError(
+            403, f"the token {row.name!r} may only look; this takes one made with --scope {access}", challenge
+        )
+    await request.body()  # all of it: what comes after it is the end of the connection
+    return await _while_good(handler, row, request)
+
+
+async def _who(request: Request) -> TokenRow:
+    token = _shown(request.headers)
+    if not token:
+        raise RefusedError(401, f"this takes a token: {_HOW}", REALM)
+    attempts = cast(Attempts, request.app.state.token_attempts)
+    address = request.client.host if request.client else ""
+    tokens = hive_of(request).tokens
+    if (wait_s := attempts.wait_s(address)) and not tokens.has_been_good(token):
+        raise RefusedError(429, f"too many wrong tokens came from there; try again in {wait_s} seconds", wait_s=wait_s)
+    row = await tokens.who(token)
+    if row is None:
+        attempts.failed(address)
+        raise RefusedError(
+            401, f"the token is wrong, revoked or has expired: {_HOW}", f'{REALM}, error="invalid_token"'
+        )
+    return row
+
+
+def _shown(headers: Headers) -> str:
+    said = headers.getlist("authorization")
+    scheme, _, token = said[0].partition(" ") if len(said) == 1 else ("", "", "")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+async def _while_good(handler: Handler, row: TokenRow, request: Request) -> Response:
+    """The handler's answer. What only looks ends when its client has gone; what changes something goes on."""
+    with hive_of(request).tokens.open.inside(row.id) as ended:
+        work, gone = asyncio.ensure_future(handler(request)), asyncio.ensure_future(request.receive())
+        until = (work, ended, gone) if request.method in ("GET", "HEAD") else (work, ended)
+        try:
+            await asyncio.wait(until, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return work.result()
+        finally:
+            for task in (work, gone):
+                task.cancel()
+            await asyncio.gather(work, gone, return_exceptions=True)
+    if hive_of(request).tokens.open.has_ended(row.id):
+        raise RefusedError(401, "the token was revoked meanwhile", f'{REALM}, error="invalid_token"')
+    raise RefusedError(503, "the daemon is stopping; try again")

@@ -90,6 +90,18 @@ def tokens(count: int) -> str:
     return str(count) if count < 1000 else f"{count / 1000:.0f}k"
 
 
+def usd(cost: float) -> str:
+    return f"${cost:.2f}" if not cost or cost >= 0.01 else "< $0.01"
+
+
+def seconds(length: float) -> str:
+    """A length of time, for people."""
+    minutes, rest = divmod(round(length), 60)
+    return (
+        f"{length:.1f} s" if length < 60 else f"{minutes} min {rest} s" if minutes < 60 else f"{length / 3600:.1f} h"
+    )
+
+
 def clip(text: str, limit: int) -> str:
     """The text, or its beginning and an ellipsis."""
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
@@ -131,7 +143,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_finalize,
     )
-    for own in (age, absolute, stamp, size, tokens, clip, markdown, trusted, line_kind):
+    for own in (age, absolute, stamp, size, tokens, usd, seconds, clip, markdown, trusted, line_kind):
         environment.filters[own.__name__] = own
     environment.globals["asset"] = assets.url
     environment.tests["given"] = lambda value: bool(value) and value is not UNSET

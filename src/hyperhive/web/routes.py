@@ -6,10 +6,15 @@ from hyperhive.web import assets, login
 from hyperhive.web.actions import ACTIONS
 from hyperhive.web.agent_actions import AGENT_PAGE_ACTIONS
 from hyperhive.web.agent_page import AGENT_PAGES
+from hyperhive.web.agent_sections import AGENT_ACTIONS
 from hyperhive.web.api.routes import API_ROUTES
+from hyperhive.web.config_page import CONFIG_PAGES
+from hyperhive.web.history_page import HISTORY_PAGES
+from hyperhive.web.logs_page import LOGS_PAGES
 from hyperhive.web.pages import PAGES
 from hyperhive.web.palette import PALETTE_PAGES
 from hyperhive.web.route import Access, WebRoute
+from hyperhive.web.stats import STATS_PAGES
 from hyperhive.web.terminal import TERMINAL_PAGES
 
 PUBLIC: Final = Access.PUBLIC
@@ -25,5 +30,10 @@ ROUTES: Final[tuple[WebRoute, ...]] = (
     *AGENT_PAGES,
     *TERMINAL_PAGES,
     *AGENT_PAGE_ACTIONS,
+    *AGENT_ACTIONS,
+    *CONFIG_PAGES,
+    *LOGS_PAGES,
+    *STATS_PAGES,
+    *HISTORY_PAGES,
     *API_ROUTES,
 )

@@ -43,9 +43,11 @@ let source = null;
 let swaps = Promise.resolve();
 
 function connect() {
-  const query = new URLSearchParams({ since: position });
+  const [path, asked] = connection.dataset.live.split("?");
+  const query = new URLSearchParams(asked);
+  query.set("since", position);
   if (window.hiveTerminal) query.set("after", hiveTerminal.after());
-  source = new EventSource(`${connection.dataset.live.split("?")[0]}?${query}`);
+  source = new EventSource(`${path}?${query}`);
   source.onopen = () => { wait = 500; isOnline(true); heard(); };
   source.onmessage = (event) => {
     heard();

@@ -1,0 +1,58 @@
+"""Turns as bars: where each stands in its chart."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from hyperhive.broker.turns import Part, TurnSummary
+
+WIDTH: Final = 600
+HEIGHT: Final = 80
+_GAP: Final = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """A rectangle of a chart, in its units; the part of it from the bottom that is marked is `marked` high."""
+
+    x: float
+    width: float
+    height: float
+    marked: float
+    part: Part
+
+
+@dataclass(frozen=True, kw_only=True)
+class Charts:
+    """Bars for the same parts of the time, each chart as high as its highest bar. The money is in US dollars."""
+
+    turns: list[Bar]
+    cost: list[Bar]
+    most_turns: int
+    most_usd: float
+    width: int = WIDTH
+    height: int = HEIGHT
+
+
+def bars(summary: TurnSummary) -> Charts:
+    most_turns = max(part.turns for part in summary.parts)
+    most_usd = max(part.cost_usd for part in summary.parts)
+    return Charts(
+        turns=[
+            _bar(place, len(summary.parts), part, part.turns / (most_turns or 1), part.not_ok / (most_turns or 1))
+            for place, part in enumerate(summary.parts)
+        ],
+        cost=[
+            _bar(place, len(summary.parts), part, part.cost_usd / (most_usd or 1.0), 0.0)
+            for place, part in enumerate(summary.parts)
+        ],
+        most_turns=most_turns,
+        most_usd=most_usd,
+    )
+
+
+def _bar(place: int, parts: int, part: Part, share: float, marked: float) -> Bar:
+    step = WIDTH / parts
+    return Bar(
+        x=round(place * step + _GAP / 2, 2), width=round(step - _GAP, 2), height=round(share * HEIGHT, 2),
+        marked=round(marked * HEIGHT, 2), part=part,
+    )  # fmt: skip

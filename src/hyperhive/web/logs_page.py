@@ -1,0 +1,135 @@
+"""What an agent's container wrote: to be read, followed and kept."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from hyperhive.containers.logs import MAX_LINES
+from hyperhive.hub.agents import Agent
+from hyperhive.hub.hive import Hive
+from hyperhive.protocol.faults import FaultError, FaultKind
+from hyperhive.web.live import PING_S, streaming
+from hyperhive.web.pages import page
+from hyperhive.web.rendering import seen
+from hyperhive.web.route import WebRoute, hive_of
+from hyperhive.web.sections import path_of
+
+UNITS: Final[Mapping[str, str]] = {"container": "what the container wrote"}
+"""What the backend has logs of."""
+LINES: Final = 200
+TICK_S: Final = 0.1
+BATCH: Final = 500
+"""Lines of one event."""
+
+
+class _Asked(NamedTuple):
+    agent: Agent
+    unit: str
+    lines: int
+    follow: bool
+
+
+def _asked(request: Request) -> _Asked:
+    """Raises FaultError when there is no such thing."""
+    agent = hive_of(request).fleet.get(path_of(request)["name"])
+    asked = request.query_params
+    unit = asked.get("unit", "container")
+    if unit not in UNITS:
+        raise FaultError(
+            FaultKind.INVALID_PARAMS,
+            f"there is no log of {unit[:64]!r} of {agent.name!r}; there is: {', '.join(UNITS)}",
+        )
+    lines = asked.get("lines", "")
+    count = int(lines) if lines.isascii() and lines.isdecimal() and len(lines) < 9 else LINES
+    return _Asked(agent, unit, min(max(count, 1), MAX_LINES), asked.get("follow") == "1")
+
+
+async def logs(request: Request) -> Response:
+    try:
+        asked = _asked(request)
+        lines = await _tail(hive_of(request), asked)
+    except FaultError as fault:
+        return await page(request, "gone.html", 404, text=fault.message)
+    return await page(
+        request, "logs.html", name=asked.agent.name, asked=asked, units=UNITS, lines=lines, most=MAX_LINES,
+        choices=sorted({LINES, 1000, MAX_LINES, asked.lines}),
+    )  # fmt: skip
+
+
+async def text(request: Request) -> Response:
+    """The same as a file. Characters that are not seen are marks in it, too: terminals act on them."""
+    try:
+        asked = _asked(request)
+        lines = await _tail(hive_of(request), asked)
+    except FaultError as fault:
+        return PlainTextResponse(f"{fault.message}\n", 404)
+    headers = {"Content-Disposition": f'attachment; filename="{asked.agent.name}-{asked.unit}.log"'}
+    return PlainTextResponse("".join(f"{seen(line)}\n" for line in lines), headers=headers)
+
+
+async def follow(request: Request) -> Response:
+    """The stream of the page: first the newest lines anew, then those that come."""
+    try:
+        asked = _asked(request)
+    except FaultError as fault:
+        return PlainTextResponse(f"{fault.message}\n", 404)
+    lines = hive_of(request).fleet.logs(asked.agent.name, lines=asked.lines, follow=True)
+    return streaming(request, _events(lines))
+
+
+async def _tail(hive: Hive, asked: _Asked) -> list[str]:
+    return [
+        line async for batch in hive.fleet.logs(asked.agent.name, lines=asked.lines, follow=False) for line in batch
+    ]
+
+
+async def _events(lines: AsyncIterator[list[str]]) -> AsyncGenerator[bytes, None]:
+    yield _event("reset", [])
+    async for batch in _batches(lines):
+        yield _event("lines", batch) if batch else b""
+
+
+async def _batches(lines: AsyncIterator[list[str]]) -> AsyncGenerator[list[str], None]:
+    """What came within TICK_S, at most BATCH lines or a little more; nothing when none came for PING_S.
+
+    A reader that is slow holds up the reading of the log, which is a file: nothing is kept for it.
+    """
+    coming: asyncio.Future[Any] | None = None
+    clock = asyncio.get_running_loop().time
+    try:
+        while True:
+            batch: list[str] = []
+            until = clock() + PING_S
+            while len(batch) < BATCH:
+                coming = coming or asyncio.ensure_future(anext(lines, None))
+                await asyncio.wait((coming,), timeout=max(0.0, until - clock()))
+                if not coming.done():
+                    break
+                if (more := coming.result()) is None:
+                    yield batch
+                    return
+                until = until if batch else clock() + TICK_S
+                batch, coming = batch + more, None
+            yield batch
+    finally:
+        if coming is not None:
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
+        if isinstance(lines, AsyncGenerator):
+            await lines.aclose()
+
+
+def _event(kind: str, lines: list[str]) -> bytes:
+    """As the pages' script hands it to that of the log: what it is, then the lines as they are to be shown."""
+    data = [f"data: {line}" for line in (kind, *map(seen, lines))]
+    return "\n".join(["event: terminal", *data, "", ""]).encode()
+
+
+LOGS_PAGES: Final[tuple[WebRoute, ...]] = (
+    WebRoute(path="/agents/{name}/logs", handler=logs),
+    WebRoute(path="/agents/{name}/logs/text", handler=text),
+    WebRoute(path="/agents/{name}/logs/live", handler=follow),
+)

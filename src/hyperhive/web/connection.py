@@ -1,8 +1,11 @@
 """A browser's connection: how many there may be, and how long one may take to ask for something."""
 
 import asyncio
-from typing import Any, Final
+import contextlib
+import ssl
+from typing import Any, ClassVar, Final
 
+import h11
 import structlog
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -10,26 +13,44 @@ MAX_CONNECTIONS: Final = 200
 HEADERS_S: Final = 10.0
 """From when a connection begins, or begins to ask again, until the request's headers are all there."""
 MAX_HEADERS: Final = 32 << 10
+COMPLAINT_S: Final = 60.0
+"""How often the log says that there are too many."""
 
 log = structlog.get_logger(__name__)
 
 
 class Connection(H11Protocol):
-    """One too many is closed at once; so is one that does not ask in time."""
+    """One that does not ask in time is closed. When there are too many, the one that has been about to ask for longest
+    makes room, so that silent ones keep nobody out; when all are being answered, the newest is closed at once.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    With `tls` it begins with a handshake, which counts as asking.
+    """
+
+    _complained_at: ClassVar = -COMPLAINT_S
+
+    def __init__(self, *args: Any, tls: ssl.SSLContext | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._tls = tls
+        self._is_lost = False
+        self._is_open = tls is None  #: what we write goes to the browser and to nobody who listens in between
+        self._securing: asyncio.Task[None] | None = None
+        self._early: list[bytes] = []  #: what came deciphered before that
         self._deadline: asyncio.TimerHandle | None = None
+        self._asking_since = self.loop.time()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
-        if len(self.connections) > MAX_CONNECTIONS:
-            log.warning("refused a browser: too many connections", connected=MAX_CONNECTIONS)
-            transport.abort()
+        if len(self.connections) > MAX_CONNECTIONS and self._make_room() is self:
             return
         self._expect_request()
+        if self._tls is not None:
+            transport.pause_reading()  # what comes is for the handshake
+            self._securing = self.loop.create_task(self._secure(transport, self._tls))
 
     def data_received(self, data: bytes) -> None:
+        if not self._is_open:
+            self._early.append(data)
+            return
         super().data_received(data)
         if self._is_answering():
             self._forget()
@@ -37,13 +58,52 @@ class Connection(H11Protocol):
             self._expect_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._is_lost = True
         self._forget()
         super().connection_lost(exc)
+
+    async def _secure(self, transport: asyncio.Transport, context: ssl.SSLContext) -> None:
+        secured = None
+        with contextlib.suppress(OSError, ssl.SSLError):  # it speaks no TLS, too slowly, or no more
+            secured = await self.loop.start_tls(
+                transport, self, context, server_side=True, ssl_handshake_timeout=HEADERS_S
+            )
+        if secured is None or self._is_lost:
+            transport.abort()
+            self.connection_lost(None)  # nobody else tells us
+            return
+        super().connection_made(secured)
+        self._is_open = True
+        if self._early:
+            self.data_received(b"".join(self._early))
+            self._early.clear()
+
+    def _make_room(self) -> "Connection":
+        """Closes one, this one if need be."""
+        others = [one for one in self.connections if isinstance(one, Connection) and one is not self]
+        asking = [one for one in others if one.is_asking]
+        goes = min(asking, key=lambda one: one._asking_since, default=self)
+        self._complain()
+        self.connections.discard(goes)
+        goes.transport.abort()
+        return goes
+
+    def _complain(self) -> None:
+        """A crowd does not fill the log, too."""
+        if self.loop.time() - Connection._complained_at > COMPLAINT_S:
+            Connection._complained_at = self.loop.time()
+            log.warning("there are too many browsers' connections: some are closed", connected=MAX_CONNECTIONS)
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether we wait for it: for its request, the rest of it, or the next one."""
+        return not self._is_answering() or self.conn.their_state is h11.SEND_BODY
 
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
     def _expect_request(self) -> None:
+        self._asking_since = self.loop.time()
         self._deadline = self.loop.call_later(HEADERS_S, self._too_late)
 
     def _too_late(self) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import functools
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -29,7 +30,11 @@ log = structlog.get_logger(__name__)
 
 @contextlib.asynccontextmanager
 async def serving(
-    app: Starlette, settings: WebSettings, on_port: Callable[[int], None] = lambda _port: None
+    app: Starlette,
+    settings: WebSettings,
+    on_port: Callable[[int], None] = lambda _port: None,
+    *,
+    user_timeout_ms: int = USER_TIMEOUT_MS,
 ) -> AsyncIterator[int]:
     """Serve until left; the port. `on_port` is told it whenever the dashboard begins to listen, and 0 when it ends.
 
@@ -38,8 +43,9 @@ async def serving(
     """
     config = await asyncio.to_thread(_config, app, settings)
     async with app.router.lifespan_context(app):
-        listener = _listen(settings)
-        task = asyncio.create_task(_serve(config, settings, listener, on_port), name="dashboard")
+        listen = functools.partial(_listen, settings, user_timeout_ms)
+        listener = listen()
+        task = asyncio.create_task(_serve(config, settings, listen, listener, on_port), name="dashboard")
         try:
             yield _port(listener) if listener else settings.port
         finally:
@@ -51,14 +57,18 @@ async def serving(
 
 
 async def _serve(
-    config: uvicorn.Config, settings: WebSettings, listener: socket.socket | None, on_port: Callable[[int], None]
+    config: uvicorn.Config,
+    settings: WebSettings,
+    listen: Callable[[], socket.socket | None],
+    listener: socket.socket | None,
+    on_port: Callable[[int], None],
 ) -> None:
     wait_s = FIRST_WAIT_S
     while listener is None:
         log.warning("the dashboard's port is taken; trying again", port=settings.port, in_s=wait_s)
         await asyncio.sleep(wait_s)
         wait_s = min(2 * wait_s, LONGEST_WAIT_S)
-        listener = _listen(settings)
+        listener = listen()
     on_port(_port(listener))
     try:
         await _until_cancelled(_Server(config), listener)
@@ -88,30 +98,40 @@ class _Server(uvicorn.Server):
 
 
 def _config(app: Starlette, settings: WebSettings) -> uvicorn.Config:
-    """Reads the certificate."""
+    """Reads the certificate. A handshake begins when the connection was counted: the server knows nothing of it."""
+    connection = functools.partial(Connection, tls=_tls(settings))
     config = uvicorn.Config(
-        app, http=Connection, ws="none", lifespan="off", log_config=None, log_level="critical", access_log=False,
-        server_header=False, proxy_headers=False, backlog=BACKLOG, timeout_graceful_shutdown=DRAIN_S,
-        h11_max_incomplete_event_size=MAX_HEADERS, ssl_certfile=settings.tls_cert, ssl_keyfile=settings.tls_key,
+        app, http=connection,  # type: ignore[arg-type]  # whatever makes one
+        ws="none", lifespan="off", log_config=None, log_level="critical", access_log=False, server_header=False,
+        proxy_headers=False, backlog=BACKLOG, timeout_graceful_shutdown=DRAIN_S,
+        h11_max_incomplete_event_size=MAX_HEADERS,
     )  # fmt: skip
+    config.load()
+    return config
+
+
+def _tls(settings: WebSettings) -> ssl.SSLContext | None:
+    if settings.tls_cert is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
-        config.load()
+        context.load_cert_chain(settings.tls_cert, settings.tls_key, password="")  # a locked key asks nobody
     except (OSError, ssl.SSLError) as error:
         raise FaultError(
             FaultKind.BAD_CONFIG,
             f"cannot open the dashboard with the certificate {settings.tls_cert} and the key {settings.tls_key}: "
-            f"{error}; both are PEM files that the daemon's user may read",
+            f"{error}; both are PEM files that the daemon's user may read, the key without a password",
         ) from error
-    return config
+    return context
 
 
-def _listen(settings: WebSettings) -> socket.socket | None:
+def _listen(settings: WebSettings, user_timeout_ms: int) -> socket.socket | None:
     """A listening socket, or None while the port is somebody else's."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, user_timeout_ms)
         listener.bind((settings.host, settings.port))
         listener.listen(BACKLOG)
     except OSError as error:

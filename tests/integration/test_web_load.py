@@ -1,0 +1,214 @@
+"""The dashboard under load: crowds, browsers that do not read, and what a daemon is like when they have gone."""
+
+import asyncio
+import contextlib
+import resource
+import select
+import socket
+import ssl
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+import needs
+from hyperhive.protocol import host
+from hyperhive.testing.hive_process import HiveProcess, eventually, running_hive
+from hyperhive.web.connection import MAX_CONNECTIONS
+from hyperhive.web.serving import serving
+from hyperhive.web.settings import WebSettings
+from web_visitor import FORM, Visitor, everything
+
+pytestmark = pytest.mark.timeout(120)
+
+CROWD = 1000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _room_for_a_crowd() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, 4096), hard), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.fixture(scope="module")
+def hive() -> Iterator[HiveProcess]:
+    with running_hive(dashboard=True) as (hive, _):
+        yield hive
+
+
+@pytest.fixture
+def operator(hive: HiveProcess) -> Visitor:
+    return Visitor.of(hive).log_in(hive)
+
+
+def pid_of(hive: HiveProcess) -> int:
+    assert hive.process is not None
+    return hive.process.pid
+
+
+def descriptors(hive: HiveProcess) -> int:
+    return len(list(Path(f"/proc/{pid_of(hive)}/fd").iterdir()))
+
+
+def resident_mb(hive: HiveProcess) -> float:
+    pages = int(Path(f"/proc/{pid_of(hive)}/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 1e6
+
+
+@contextlib.contextmanager
+def crowd(connect: Callable[[], socket.socket], beginning: bytes = b"") -> Iterator[list[socket.socket]]:
+    """So many connections, each of which has said no more than that."""
+    with contextlib.ExitStack() as held:
+        there = [held.enter_context(contextlib.closing(connect())) for _ in range(CROWD)]
+        for connection in there:
+            with contextlib.suppress(ConnectionError):
+                connection.sendall(beginning)
+        yield there
+
+
+def ended_of(there: list[socket.socket]) -> int:
+    """How many the other side has closed."""
+    poll = select.poll()
+    for connection in there:
+        poll.register(connection, select.POLLIN)
+    return len(poll.poll(0))
+
+
+HEADER_BEGUN = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: "
+FORM_BEGUN = (
+    f"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nSec-Fetch-Site: same-origin\r\nContent-Type: {FORM}\r\n"
+    "Content-Length: 100\r\n\r\nlink="
+).encode()
+
+
+@pytest.mark.parametrize("beginning", [b"", HEADER_BEGUN, FORM_BEGUN], ids=["silent", "header", "form"])
+def test_a_thousand_connections_keep_nobody_out(hive: HiveProcess, operator: Visitor, beginning: bytes) -> None:
+    with stream_of(operator) as stream:
+        before, held_before = descriptors(hive), resident_mb(hive)
+        with crowd(operator.connect, beginning) as there:
+            assert operator.get("/").status == 200
+            assert hive.ask(host.List()).ok
+            assert descriptors(hive) <= before + MAX_CONNECTIONS + 20
+            assert resident_mb(hive) < held_before + 60
+            assert ended_of(there) >= CROWD - MAX_CONNECTIONS
+        eventually(lambda: descriptors(hive) <= before + 5)
+        hive.send("operator", "is it still live?")
+        until(stream, b"is it still live?")
+
+
+# pages that do not read
+
+
+@contextlib.contextmanager
+def stream_of(operator: Visitor, buffer: int = 0) -> Iterator[socket.socket]:
+    """A page's stream, begun."""
+    connection = socket.socket()
+    if buffer:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    connection.settimeout(60)
+    connection.connect(operator.address)
+    with contextlib.closing(connection):
+        request = f"GET /live HTTP/1.1\r\nHost: {operator.host}\r\nCookie: {operator.cookie}\r\n\r\n"
+        connection.sendall(request.encode())
+        assert b" 200 OK" in connection.recv(300)
+        yield connection
+
+
+def until(stream: socket.socket, word: bytes) -> None:
+    """Read until it has been said."""
+    end = b""
+    while word not in end:
+        chunk = stream.recv(1 << 20)
+        assert chunk, "the stream has ended"
+        end = end[-1024:] + chunk
+
+
+def test_a_page_that_never_reads_slows_no_other_and_holds_little(hive: HiveProcess, operator: Visitor) -> None:
+    body = "x" * 2000
+    with contextlib.ExitStack() as held:
+        for _ in range(20):
+            held.enter_context(stream_of(operator, buffer=4096))
+        fast = held.enter_context(stream_of(operator))
+        before = resident_mb(hive)
+        for number in range(60):  # each makes the flow and the inbox be drawn and sent anew, some 100 kB of HTML
+            hive.send("operator", f"{body} number-{number}.")
+            until(fast, f"number-{number}.".encode())
+        assert resident_mb(hive) < before + 60
+
+
+def test_a_browser_that_takes_nothing_any_more_is_cut_off_by_the_kernel() -> None:
+    """Here after a second, so that nobody waits for the twenty of the real one."""
+
+    async def run() -> None:
+        ended = asyncio.Event()
+
+        async def flood(_request: Request) -> Response:
+            async def chunks() -> AsyncIterator[bytes]:
+                try:
+                    while True:
+                        yield b"x" * 65536
+                        await asyncio.sleep(0)
+                finally:
+                    ended.set()
+
+            return StreamingResponse(chunks())
+
+        app = Starlette(routes=[Route("/", flood)])
+        async with serving(app, WebSettings(port=0), user_timeout_ms=1000) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+            writer.write(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            await reader.readuntil(b"\r\n\r\n")  # and then no more: the reader's bound stops it
+            await asyncio.wait_for(ended.wait(), 60)
+            writer.transport.abort()
+
+    asyncio.run(run())
+
+
+# TLS
+
+
+def test_handshakes_that_never_end_count_as_connections(tmp_path: Path) -> None:
+    cert, key = certificate(tmp_path)
+
+    async def hello(_request: Request) -> Response:
+        return PlainTextResponse("hello")
+
+    def ask(port: int, context: ssl.SSLContext) -> bytes:
+        with (
+            socket.create_connection(("127.0.0.1", port), 20) as plain,
+            context.wrap_socket(plain, server_hostname="127.0.0.1") as tls,
+        ):
+            tls.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+            return everything(tls)
+
+    def press(port: int, context: ssl.SSLContext) -> None:
+        with crowd(lambda: socket.create_connection(("127.0.0.1", port), 20), b"\x16\x03\x01") as there:
+            assert b"hello" in ask(port, context)
+            assert ended_of(there) >= CROWD - MAX_CONNECTIONS
+        assert b"hello" in ask(port, context)
+
+    async def run() -> None:
+        context = await asyncio.to_thread(ssl.create_default_context, cafile=str(cert))
+        app = Starlette(routes=[Route("/", hello)])
+        async with serving(app, WebSettings(port=0, tls_cert=cert, tls_key=key)) as port:
+            await asyncio.to_thread(press, port, context)
+
+    asyncio.run(run())
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    needs.program("openssl", "apt-get install openssl")
+    key, cert = folder / "key.pem", folder / "cert.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext",
+         "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)],
+        check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    return cert, key

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from urllib.parse import urljoin
 
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
@@ -60,12 +61,20 @@ class Dashboard:
 
     # coming in
 
-    def log_in(self) -> None:
+    def link(self) -> str:
+        """One that lets a browser in."""
         link = self.ask(host.LoginLink()).login_link
         assert isinstance(link, str)
-        self.page.goto(link)
+        return link
+
+    def log_in(self) -> None:
+        self.page.goto(self.link())
         self.page.wait_for_url("**/")
         self.is_live()
+
+    def go(self, path: str) -> None:
+        """To another page of the hive."""
+        self.page.goto(urljoin(self.page.url, path))
 
     def is_live(self) -> None:
         expect(self.page.locator("#connection")).to_have_text("live")

@@ -65,6 +65,12 @@ def edited(house: House, text: str) -> host.Approval:
     return proposal
 
 
+def proposed(house: House, nth: int) -> host.Approval:
+    """A commit for an agent that is up, another one each time."""
+    there(house)
+    return edited(house, f"sleep_after = {1000 + nth}\n")
+
+
 def approves(proposal: host.Approval) -> host.Approve:
     assert isinstance(proposal.fetched_sha, str)
     return host.Approve(id=proposal.id, sha=proposal.fetched_sha)
@@ -97,8 +103,7 @@ def approve_bad_first_commit(house: House, nth: int) -> host.AnyRequest:
 
 
 def approve_commit(house: House, nth: int) -> host.AnyRequest:
-    there(house)
-    return approves(edited(house, f"sleep_after = {1000 + nth}\n"))
+    return approves(proposed(house, nth))
 
 
 def approve_bad_commit(house: House, nth: int) -> host.AnyRequest:
@@ -107,8 +112,7 @@ def approve_bad_commit(house: House, nth: int) -> host.AnyRequest:
 
 
 def deny(house: House, nth: int) -> host.AnyRequest:
-    there(house)
-    return host.Deny(id=edited(house, f"sleep_after = {1000 + nth}\n").id, reason="not now")
+    return host.Deny(id=proposed(house, nth).id, reason="not now")
 
 
 def roll_back(house: House, nth: int) -> host.AnyRequest:
@@ -119,25 +123,13 @@ def roll_back(house: House, nth: int) -> host.AnyRequest:
 
 
 def destroy(house: House, nth: int) -> host.AnyRequest:
-    there(house)
-    edited(house, f"sleep_after = {1000 + nth}\n")
+    proposed(house, nth)
     return host.Destroy(name="a")
 
 
 def destroy_and_purge(house: House, nth: int) -> host.AnyRequest:
-    there(house)
-    edited(house, f"sleep_after = {1000 + nth}\n")
+    proposed(house, nth)
     return host.Destroy(name="a", purge=True)
-
-
-def purge(house: House, _: int) -> host.AnyRequest:
-    entombed(house)
-    return host.Purge(name="a")
-
-
-def revive(house: House, _: int) -> host.AnyRequest:
-    entombed(house)
-    return host.Revive(name="a")
 
 
 def start(house: House, _: int) -> host.AnyRequest:
@@ -146,19 +138,14 @@ def start(house: House, _: int) -> host.AnyRequest:
     return host.Start(scope=LifecycleScope(agent_names=["a"]))
 
 
-def stop(house: House, _: int) -> host.AnyRequest:
-    there(house)
-    return host.Kill(name="a")
+def after(made: Callable[[House], None], request: host.AnyRequest) -> Callable[[House, int], host.AnyRequest]:
+    """The same request each time, once its agent has been made so."""
 
+    def prepare(house: House, _: int) -> host.AnyRequest:
+        made(house)
+        return request
 
-def restart(house: House, _: int) -> host.AnyRequest:
-    there(house)
-    return host.Restart(name="a")
-
-
-def rebuild(house: House, _: int) -> host.AnyRequest:
-    there(house)
-    return host.Rebuild(name="a")
+    return prepare
 
 
 def resolved(agent: str, status: str) -> Event:
@@ -199,12 +186,12 @@ OPERATIONS = [
         name="destroy and purge", prepare=destroy_and_purge, lives=False, kept=False,
         told=[("destroyed", "a"), resolved("a", "cancelled")],
     ),
-    Operation(name="purge", prepare=purge, lives=False, kept=False),
-    Operation(name="revive", prepare=revive, told=[("spawned", "a", "ok")]),
+    Operation(name="purge", prepare=after(entombed, host.Purge(name="a")), lives=False, kept=False),
+    Operation(name="revive", prepare=after(entombed, host.Revive(name="a")), told=[("spawned", "a", "ok")]),
     Operation(name="start", prepare=start, kicks=1),
-    Operation(name="stop", prepare=stop, running=False, kicks=0, told=[("killed", "a")]),
-    Operation(name="restart", prepare=restart, kicks=1),
-    Operation(name="rebuild", prepare=rebuild, kicks=1, told=[("rebuilt", "a", "ok")]),
+    Operation(name="stop", prepare=after(there, host.Kill(name="a")), running=False, kicks=0, told=[("killed", "a")]),
+    Operation(name="restart", prepare=after(there, host.Restart(name="a")), kicks=1),
+    Operation(name="rebuild", prepare=after(there, host.Rebuild(name="a")), kicks=1, told=[("rebuilt", "a", "ok")]),
 ]  # fmt: skip
 
 

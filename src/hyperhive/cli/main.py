@@ -12,7 +12,9 @@ from hyperhive.cli import (
     cmd_answer,
     cmd_approve,
     cmd_ask,
+    cmd_auth,
     cmd_cancel,
+    cmd_compact,
     cmd_config,
     cmd_dead,
     cmd_demo,
@@ -122,6 +124,7 @@ COMMANDS: Final[dict[str, dict[str, Callable[..., Any]]]] = {
         "model": cmd_model.run,
         "cancel": cmd_cancel.run,
         "new-session": cmd_new_session.run,
+        "compact": cmd_compact.run,
         "shell": cmd_shell.run,
         "stats": cmd_stats.run,
     },
@@ -143,6 +146,10 @@ COMMANDS: Final[dict[str, dict[str, Callable[..., Any]]]] = {
     },
 }
 GROUPS: Final[tuple[Group, ...]] = (
+    Group(
+        name="auth", panel="Agents", summary="Claude's login in an agent's container.",
+        commands={"login": cmd_auth.login},
+    ),
     Group(
         name="session", panel="The dashboard", summary="One browser, of `hive sessions`.",
         commands={"revoke": cmd_sessions.revoke},

@@ -71,7 +71,7 @@ class Logins:
         self._ends_at = 0.0
         self._cancelled = False
         self._code = ""
-        self._heard_before = 0  # characters that claude had said when it got the code
+        self._heard_before = (0, 0)  # characters that claude had written on either stream when it got the code
         self._wanted = asyncio.Event()
         self._stepped = asyncio.Event()
 
@@ -102,7 +102,7 @@ class Logins:
         if self._process is None or self._now.state != LoginState.WAITING:
             raise FaultError(FaultKind.WRONG_STATE, "no login waits for a code here; begin one, open its link first")
         self._code = line
-        self._heard_before = len(self._process.said.text)
+        self._heard_before = (len(self._process.complained.text), len(self._process.said.text))
         self._step(LoginState.CHECKING, url=self._now.url)
         self._process.hand_over(line)
         return await self._past(LoginState.CHECKING)
@@ -156,7 +156,7 @@ class Logins:
             return ""
         if status == 0:
             return "claude ended as after a login, but has stored none"
-        return self._words(process.complained.text.strip() or process.said.text) or f"it ended with status {status}"
+        return self._words(process) or f"it ended with status {status}"
 
     def _listen(self) -> None:
         """Claude has said something."""
@@ -173,8 +173,7 @@ class Logins:
     def _wait_for_another(self, then: asyncio.Event) -> None:
         """Unless the code was taken or refused meanwhile."""
         if self._process is not None and then is self._stepped:
-            note = self._words(self._process.said.text[self._heard_before :])
-            self._step(LoginState.WAITING, url=self._now.url, note=note)
+            self._step(LoginState.WAITING, url=self._now.url, note=self._words(self._process, *self._heard_before))
 
     def _step(self, state: LoginState, *, url: str = "", note: str = "") -> None:
         self._now = Login(state=state, url=url, note=note)
@@ -197,8 +196,9 @@ class Logins:
             await self._stepped.wait()
         return self._now
 
-    def _words(self, text: str) -> str:
+    def _words(self, process: LoginProcess, complained_before: int = 0, said_before: int = 0) -> str:
         """What claude said, for a person: without the code, keys, and what addresses carry."""
+        text = process.complained.text[complained_before:].strip() or process.said.text[said_before:]
         if self._code:
             text = text.replace(self._code, "[the code]")
         text = _ADDRESS.sub(r"\1/…", _ESCAPES.sub("", text)).strip()

@@ -33,6 +33,8 @@ INTERRUPT_S: Final = 1.0
 MAX_SHOWN: Final = 32 * 1024
 """Characters of a message in its turn's event, which takes them escaped; the mailbox has the whole."""
 
+_UNDONE: Final = {None: Outcome.FAILED, Ordered.CANCEL: Outcome.CANCELLED, Ordered.STOP: Outcome.INTERRUPTED}
+
 
 @dataclass
 class Turn:
@@ -338,9 +340,11 @@ class Turns:
 
 
 def _outcome(turn: Turn) -> Outcome:
-    """Claude calls a compaction a success also when there was nothing that it could compact."""
+    """Claude calls a compaction a success also when it was interrupted or there was nothing to compact."""
     ended = transcript.outcome(turn.tally, turn.ordered)
-    return Outcome.FAILED if ended is Outcome.OK and turn.compacts and turn.tally.compacted is None else ended
+    if ended is not Outcome.OK or not turn.compacts or turn.tally.compacted is not None:
+        return ended
+    return _UNDONE[turn.ordered]
 
 
 def _of_compaction(compacted: transcript.CompactMetadata) -> str:

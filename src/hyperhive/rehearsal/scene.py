@@ -28,18 +28,19 @@ class Scene:
 
 def scene(script: Script, asked: Conversation) -> Scene:
     """The answer to the request. Every request has one: what no script knows gets a polite default."""
-    if asked.wants_summary:
-        return _scene(asked, (Say(summary_of(asked)),))
+    number = 0 if asked.wants_summary else asked.round
     for place, turn in enumerate(script.turns_of(asked.agent)):
         fields = cue(turn, asked)
         if fields is not None:
-            steps = tuple(_fill(step, fields) for step in _round(turn, asked.round))
-            return _scene(asked, steps, place=(asked.agent, place, asked.round))
-    return _scene(asked, (Say(unscripted(asked)),))
+            steps = tuple(_fill(step, fields) for step in _round(turn, number))
+            return _scene(asked, steps, place=(asked.agent, place, number))
+    return _scene(asked, (Say(summary_of(asked) if asked.wants_summary else unscripted(asked)),))
 
 
 def cue(turn: Turn, asked: Conversation) -> dict[str, str] | None:
     """The fields for the turn's texts when it is meant for the prompt, or None."""
+    if turn.compacting != asked.wants_summary:
+        return None
     match = re.search(turn.when, asked.prompt, re.MULTILINE)
     mail = next((mail for mail in mail_in(asked.prompt) if turn.sender in ("", mail.sender)), Mail())
     if match is None or turn.sender not in ("", mail.sender):

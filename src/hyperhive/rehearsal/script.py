@@ -122,6 +122,7 @@ class Turn(Struct, frozen=True, forbid_unknown_fields=True):
     when: Pattern = ""
     steps: tuple[AnyStep, ...] = ()
     sender: str = ""
+    compacting: bool = False  #: played when claude asks for a summary of the conversation, and only then
 
 
 class Agent(Struct, frozen=True, forbid_unknown_fields=True):
@@ -155,9 +156,9 @@ class Script(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return tuple(turn for turns in own + everyones for turn in turns)
 
 
-def on(when: str, *steps: AnyStep, sender: str = "") -> Turn:
+def on(when: str, *steps: AnyStep, sender: str = "", compacting: bool = False) -> Turn:
     """A turn, as it reads best in Python: `on("hello", Call("Bash", {"command": "date"}), Say("Done."))`."""
-    return Turn(when, steps, sender)
+    return Turn(when, steps, sender, compacting)
 
 
 def rounds(steps: Iterable[AnyStep]) -> list[tuple[AnyStep, ...]]:

@@ -88,8 +88,16 @@ async def _tail(hive: Hive, asked: _Asked) -> list[str]:
 
 async def _events(lines: AsyncIterator[list[str]]) -> AsyncGenerator[bytes, None]:
     yield _event("reset", [])
-    async for batch in _batches(lines):
-        yield _event("lines", batch) if batch else b""
+    try:
+        async for batch in _batches(lines):
+            yield _event("lines", batch) if batch else b""
+    except OSError:
+        yield _event(
+            "lines", ["There is nothing to follow: its container was never started. Then load the page anew."]
+        )
+        while True:  # an end would bring the browser back at once
+            await asyncio.sleep(PING_S)
+            yield b""
 
 
 async def _batches(lines: AsyncIterator[list[str]]) -> AsyncGenerator[list[str], None]:

@@ -84,7 +84,7 @@ def test_markdown_carries_no_markup_of_its_writer(attack: str) -> None:
 
 def test_a_link_takes_nothing_along_and_stays_a_link() -> None:
     assert markdown("[x](https://example.org)") == (
-        '<p><a href="https://example.org" rel="noopener noreferrer nofollow">x</a></p>\n'
+        '<p><a href="https://example.org" target="_blank" rel="noopener noreferrer nofollow">x</a></p>\n'
     )
 
 

@@ -109,7 +109,7 @@ def clip(text: str, limit: int) -> str:
 
 @functools.lru_cache(maxsize=256)
 def markdown(text: str) -> Markup:
-    """An agent's markdown: no HTML of its own, no images, links that leave nothing behind."""
+    """An agent's markdown: no HTML of its own, no images, links to tabs of their own that leave nothing behind."""
     made = _markdown.render(seen(text[:_MAX_MARKDOWN]))
     safe = nh3.clean(
         made,
@@ -117,6 +117,7 @@ def markdown(text: str) -> Markup:
         attributes={"a": {"href"}},
         url_schemes={"http", "https", "mailto"},
         link_rel="noopener noreferrer nofollow",
+        set_tag_attribute_values={"a": {"target": "_blank"}},
     )
     return Markup(safe)  # sanitised in the line above, by the one function that may say so
 

@@ -11,6 +11,7 @@
   let after = Number($("terminal-log").dataset.after);
   let isCut = false; // rows are missing at the end: they are fetched when it is gone to
   let missed = 0;
+  let top = 0;
   let work = Promise.resolve();
 
   const shown = () => $("terminal-rows").getElementsByClassName("t-event");
@@ -75,8 +76,9 @@
   }
 
   place.addEventListener("scroll", () => {
-    if (place.scrollTop < 200) then(older);
+    if (place.scrollTop < Math.min(top, 200) && shown().length) then(older);
     else if (isAtEnd()) { if (isCut) then(takes.reset); else settle(true, 0); }
+    top = place.scrollTop;
   });
   place.addEventListener("click", (event) => {
     if (event.target.closest("#terminal-more button")) then(older);

@@ -1,5 +1,4 @@
 """The terminal of an agent's page in a real browser, on a hive in this process; what the agent does is the test's."""
-# ruff: noqa: TID251 (the browser has this thread, and the hive an event loop in another)
 
 import asyncio
 import json
@@ -55,10 +54,10 @@ class House:
     async def _run(self) -> None:
         self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
         try:
-            async with hive_at(self._paths, rehearsal=None) as self._hive:
-                async with dashboard_of(self._hive, WebSettings(port=0)):
-                    self._ready.set_result(None)
-                    await self._over.wait()
+            web = WebSettings(port=0)
+            async with hive_at(self._paths, rehearsal=None) as self._hive, dashboard_of(self._hive, web):
+                self._ready.set_result(None)
+                await self._over.wait()
         except BaseException as error:
             if not self._ready.done():
                 self._ready.set_exception(error)

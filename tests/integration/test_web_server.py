@@ -10,15 +10,14 @@ import pytest
 from hyperhive.protocol import host
 from hyperhive.testing.hive_process import HiveProcess, running_hive
 from hyperhive.web.attempts import BURST
-from hyperhive.web.connection import MAX_CONNECTIONS
 from hyperhive.web.route import Access, WebRoute
 from hyperhive.web.routes import ROUTES
 from hyperhive.web.security import HEADERS, MAX_BODY
 from web_visitor import FORM, Answer, Visitor, everything, link_into, token_of
 
 EVIL = "http://evil.example"
-PAGES = [row for row in ROUTES if row.access in (Access.PUBLIC, Access.SESSION)]
 PUBLIC = {"/health", "/login", "/static/{name:path}"}
+PAGES = [row for row in ROUTES if row.access in (Access.PUBLIC, Access.SESSION)]
 
 
 @pytest.fixture(scope="module")
@@ -312,27 +311,3 @@ def test_who_sends_a_request_byte_by_byte_or_none_is_cut_off(visitor: Visitor) -
         assert b" 200 OK" in half.recv(65536)
         for connection in (silent, slow, half):
             assert b"HTTP" not in everything(connection)
-
-
-@pytest.mark.timeout(90)
-def test_a_form_that_never_comes_to_its_end_is_given_up(visitor: Visitor) -> None:
-    head = (
-        f"POST /login HTTP/1.1\r\nHost: {visitor.host}\r\nOrigin: {visitor.origin}\r\nContent-Type: {FORM}\r\n"
-        "Content-Length: 100\r\n\r\nlink="
-    )
-    assert b" 408 " in visitor.raw(head.encode()).partition(b"\r\n")[0]
-
-
-def test_a_thousand_connections_leave_the_hive_as_it_is(hive: HiveProcess, visitor: Visitor) -> None:
-    with contextlib.ExitStack() as held:
-        crowd = [held.enter_context(contextlib.closing(visitor.connect())) for _ in range(1000)]
-        assert hive.ask(host.Hello()).ok
-        closed = 0
-        for connection in crowd[MAX_CONNECTIONS + 50 :]:
-            with contextlib.suppress(ConnectionResetError):
-                assert connection.recv(1) == b""
-            closed += 1
-        assert closed == 1000 - MAX_CONNECTIONS - 50
-        assert hive.ask(host.List()).ok
-    assert hive.process is not None
-    assert hive.process.poll() is None

@@ -13,6 +13,8 @@ from hyperhive.web.route import hive_of, session_of
 from hyperhive.web.sessions import LOGIN, give_cookie, session_in, take_cookie
 
 _LONGEST_LINK: Final = 1024
+_LONGEST_FORM: Final = 4096
+"""Whoever gets as far as the port may have a form parsed: it is a short one."""
 
 
 async def health(_request: Request) -> Response:
@@ -26,6 +28,9 @@ async def ask(_request: Request) -> Response:
 
 async def enter(request: Request) -> Response:
     """A new session for a link that is good. The one that the browser had before ends."""
+    length = request.headers.get("content-length", "")
+    if not length.isdecimal() or int(length) > _LONGEST_FORM:
+        return _page("That is no login link.", 413, {"Connection": "close"})
     attempts = cast(Attempts, request.app.state.attempts)
     address = request.client.host if request.client else ""
     if wait_s := attempts.wait_s(address):

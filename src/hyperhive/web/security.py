@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Mapping
 from typing import Final
+from urllib.parse import quote
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -16,6 +17,7 @@ from hyperhive.web.route import is_for_programs
 from hyperhive.web.settings import WebSettings
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
+MAX_PATH: Final = 2048
 MAX_BODY: Final = 1 << 20
 BODY_S: Final = 15.0
 """How long the body of a request may take."""
@@ -54,6 +56,7 @@ def check(method: str, scheme: str, headers: Headers, settings: WebSettings, pat
     The API is asked by programs, which show a token in a header that no browser adds by itself: from where is nothing
     to them, and it has methods of its own.
     """
+    _check_shape(path, headers)
     host = _host(headers)
     name = host_name(host)
     if name not in settings.names:
@@ -71,6 +74,14 @@ def check(method: str, scheme: str, headers: Headers, settings: WebSettings, pat
     if not is_of_our_own(headers, f"{scheme}://{host}"):
         raise RefusedError(403, "the request comes from another site's page, or says from none")
     _check_body(headers)
+
+
+def _check_shape(path: str, headers: Headers) -> None:
+    """A proxy in between could take one of two lengths and we the other: then it smuggles a request of somebody's."""
+    if len(path) > MAX_PATH:
+        raise RefusedError(414, f"an address may have {MAX_PATH} characters")
+    if "content-length" in headers and "transfer-encoding" in headers:
+        raise RefusedError(400, "the request says in two ways how long it is")
 
 
 def is_of_our_own(headers: Headers, origin: str) -> bool:
@@ -143,7 +154,7 @@ class Guard:
         except RefusedError as refusal:
             await answer.refuse(scope, receive, refusal)
         except Exception:  # the boundary of a request: the browser gets an answer, the log the reason
-            log.exception("a request failed", path=scope["path"])
+            log.exception("a request failed", path=_loggable(scope["path"]))
             await answer.refuse(
                 scope, receive, RefusedError(500, "it failed in an unexpected way; the daemon's log has why")
             )
@@ -202,10 +213,15 @@ class _Answer:
         state = scope.get("state", {})
         session, token = state.get("session"), state.get("token")
         log.info(
-            "web", method=scope["method"], path=scope["path"][:200], status=self._status, client=client[0],
+            "web", method=scope["method"], path=_loggable(scope["path"]), status=self._status, client=client[0],
             session=session and session.id, token=token and token.id,
             ms=round((time.monotonic() - self._began) * 1000),
         )  # fmt: skip
+
+
+def _loggable(path: str) -> str:
+    """As it was asked for: what a terminal would act on stays encoded."""
+    return quote(path[:200], safe="/:@!$&'()*+,;=~")
 
 
 def _complete(headers: MutableHeaders, more: Mapping[str, str]) -> None:

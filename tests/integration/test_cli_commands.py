@@ -95,6 +95,8 @@ COMMANDS: dict[str, list[str]] = {
     "model": ["alpha", "opus"],
     "cancel": ["alpha"],
     "new-session": ["alpha", "--yes"],
+    "compact": ["alpha", "keep", "the", "colours"],
+    "auth login": ["alpha"],
     "shell": ["alpha"],
     "stats": ["alpha", "--window", "7d"],
     "questions": [],

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import UNSET
 
 from hyperhive.protocol import host
-from hyperhive.protocol.agent import Receipt
+from hyperhive.protocol.agent import Login, Receipt
 from hyperhive.protocol.events import AnyLiveEvent, HiveEvent, record
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.framing import MAX_LINE
@@ -40,6 +40,7 @@ class FakeHive(FakeShape):
     shell_argv: list[str] = field(default_factory=lambda: ["/bin/true"])
     sessions: list[host.WebSession] = field(default_factory=list)
     tokens: list[host.ApiToken] = field(default_factory=list)
+    login_steps: list[Login] = field(default_factory=list)  #: what logins of claude's come to next; then they are done
     received: list[host.AnyRequest] = field(default_factory=list)
     refusal: FaultError | None = None  #: of every request, while it is set
     sent: int = 0
@@ -149,7 +150,10 @@ class FakeHive(FakeShape):
                 return Response(messages=self.log[-request.lines :])
             case host.SetModel():
                 return self._set_model(request)
-            case host.Cancel() | host.NewSession():
+            case host.AgentLogin() | host.AgentLoginCode():
+                self._known(request.name)
+                return Response(login=self.login_steps.pop(0) if self.login_steps else Login(state="done"))
+            case host.Cancel() | host.NewSession() | host.Compact() | host.AgentLoginCancel():
                 self._known(request.name)
                 return Response(done=True)
             case host.Stats():

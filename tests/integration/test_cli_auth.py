@@ -1,0 +1,100 @@
+"""`hive auth login` as an operator uses it, against a hive in memory behind a real socket."""
+
+import io
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hyperhive.cli import main
+from hyperhive.protocol import host
+from hyperhive.protocol.agent import Login
+from hyperhive.testing.fake_host import FakeHive, FakeHost, agent_row
+
+LINK = "https://claude.ai/oauth/authorize?z-x"
+WAITING = Login(state="waiting", url=LINK)
+
+
+@pytest.fixture
+def hive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHive]:
+    monkeypatch.setenv("HYPERHIVE_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("HYPERHIVE_STATE_DIR", str(tmp_path))
+    with FakeHost(tmp_path / "host.sock") as fake:
+        fake.hive.agents["alpha"] = agent_row("alpha")
+        yield fake.hive
+
+
+@pytest.fixture
+def log_in(monkeypatch: pytest.MonkeyPatch) -> "LogIn":
+    return LogIn(monkeypatch)
+
+
+class LogIn:
+    """Runs the command with these lines typed."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+
+    def __call__(self, *options: str, typed: str) -> int:
+        self._monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+        return main.run(main.make_app(), ["auth", "login", "alpha", *options])
+
+
+def asked_of(hive: FakeHive) -> list[type[host.AnyRequest]]:
+    return [type(request) for request in hive.received]
+
+
+def codes(hive: FakeHive) -> list[str]:
+    return [request.code for request in hive.received if isinstance(request, host.AgentLoginCode)]
+
+
+def test_the_link_is_shown_and_each_code_handed_over_until_one_is_taken(
+    hive: FakeHive, log_in: LogIn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hive.login_steps = [WAITING, Login(state="waiting", url=LINK, note="not the full code")]
+    assert log_in(typed="half\nwhole#code\n") == 0
+    out, err = capsys.readouterr()
+    assert out == f"{LINK}\n"
+    assert "not the full code" in err
+    assert "is logged in" in err
+    assert codes(hive) == ["half", "whole#code"]
+
+
+def test_a_login_that_failed_says_why(hive: FakeHive, log_in: LogIn, capsys: pytest.CaptureFixture[str]) -> None:
+    hive.login_steps = [WAITING, Login(state="failed", note="Couldn't log in: no")]
+    assert log_in(typed="a#b\n") == 1
+    assert "claude in alpha is not logged in: Couldn't log in: no" in capsys.readouterr().err
+
+
+def test_without_a_code_the_login_is_cancelled(hive: FakeHive, log_in: LogIn) -> None:
+    hive.login_steps = [WAITING]
+    assert log_in(typed="") == 1
+    assert asked_of(hive) == [host.AgentLogin, host.AgentLoginCancel]
+
+
+def test_ctrl_c_cancels_the_login(hive: FakeHive, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted:
+        def readline(self, _size: int) -> str:
+            raise KeyboardInterrupt
+
+    hive.login_steps = [WAITING]
+    monkeypatch.setattr(sys, "stdin", Interrupted())
+    assert main.run(main.make_app(), ["auth", "login", "alpha"]) == main.INTERRUPTED
+    assert asked_of(hive) == [host.AgentLogin, host.AgentLoginCancel]
+
+
+def test_a_link_to_elsewhere_comes_with_a_warning(
+    hive: FakeHive, log_in: LogIn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hive.login_steps = [Login(state="waiting", url="https://claude.ai.example.com/")]
+    log_in(typed="")
+    assert "does not lead to claude's makers" in capsys.readouterr().err
+
+
+def test_as_json_each_step_is_a_line(hive: FakeHive, log_in: LogIn, capsys: pytest.CaptureFixture[str]) -> None:
+    hive.login_steps = [WAITING]
+    assert log_in("--json", typed="a#b\n") == 0
+    out, _ = capsys.readouterr()
+    assert [json.loads(line)["login"]["state"] for line in out.splitlines()] == ["waiting", "done"]

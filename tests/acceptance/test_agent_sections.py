@@ -1,8 +1,11 @@
 """What stands beside an agent's terminal, and the pages of its config, logs, stats and history, in a real browser."""
 
+import json
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Locator, expect
@@ -15,14 +18,15 @@ from hyperhive.rehearsal.script import Fail, Say, on
 from hyperhive.testing.hive_process import HiveProcess, running_hive
 from hyperhive.testing.model import ScriptedModel
 from manager_house import asks, at_rest
-from scripted_login import CODE, LINK, scripted_login
+from scripted_login import CODE, LINK, SCRIPTED_LOGIN
 
 pytestmark = [pytest.mark.claude, pytest.mark.container, pytest.mark.timeout(180)]
 
 MARKUP = """<img src=x onerror=alert(1)><script>alert(2)</script>"'></textarea><b>{{7*7}}</b>"""
 NASTY = MARKUP + " \u202ehidden"
 SEEN = MARKUP + " ⟨U+202E⟩hidden"
-LOGIN_ENV = '[env]\nHYPERHIVE_LOGIN_CMD = "/bin/sh /state/login.sh"\n'
+BOLD = "<b>\u202e<img src=x onerror=alert(1)>"
+LOGIN_ENV = f"[env]\nHYPERHIVE_LOGIN_CMD = {json.dumps(SCRIPTED_LOGIN)}\n"  # TOML has JSON's strings
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,6 @@ def house() -> Iterator[House]:
         for name in ("scout", "outsider", "still"):
             hive.ask(host.Spawn(name=name))
         at_rest(hive, "still")
-        scripted_login(hive.paths.agent_state("outsider"))
         with chromium() as browser:
             yield House(hive, model, browser)
 
@@ -247,6 +250,27 @@ def test_turns_are_counted_on_the_agents_page_and_for_all(page: Dashboard) -> No
     assert isinstance(shown, host.TurnStats)
     assert {each.name for each in shown.outcomes} >= {"ok", "failed"}
     assert page.aside(page.hive.status, "scout").cost_today_usd
+
+
+def test_a_harness_can_say_what_it_likes_of_its_turns(page: Dashboard) -> None:
+    asks(page.hive, "still", "report", model=f"{BOLD} model")
+    events: list[dict[str, Any]] = [
+        {"kind": "turn_start", "turn": "t1", "from": f"{BOLD} cause", "body": NASTY},
+        {
+            "kind": "turn_end", "turn": "t1", "ok": False, "outcome": f"{BOLD} outcome", "note": NASTY,
+            "duration_ms": 10**40, "cost_usd": 1e308, "input_tokens": 2**80, "output_tokens": -5, "tool_calls": 2**63,
+        },
+    ]  # fmt: skip
+    now = time.time() - 1
+    records = [{"seq": 10**6 + at, "ts": now, "kind": each["kind"], "payload": each} for at, each in enumerate(events)]
+    asks(page.hive, "still", "events", records=records)
+    opened(page, "/agents/still/stats")
+    for word in ("model", "cause", "outcome"):
+        expect(page.page.locator("#stats")).to_contain_text(f"{BOLD} {word}".replace("\u202e", "⟨U+202E⟩"))
+    expect(page.page.locator("#stats")).to_contain_text("$1000.00")
+    opened(page, "/agents/still")
+    expect(section(page, "stats")).to_contain_text("168.0 h")
+    expect(page.page.locator("#agent_stats b, #agent_stats img")).to_have_count(0)
 
 
 def test_history_has_who_decided_what_and_pages_back_to_the_first(page: Dashboard) -> None:

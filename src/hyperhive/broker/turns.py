@@ -8,7 +8,7 @@ from typing import Any, Final
 from hyperhive.broker.clock import Clock, SystemClock
 from hyperhive.broker.database import Connection, Database
 from hyperhive.broker.inbox import rfc3339
-from hyperhive.broker.sql import Queries
+from hyperhive.broker.sql import Queries, storable
 from hyperhive.protocol import host
 
 _SQL: Final = Queries("turns")
@@ -18,6 +18,9 @@ WINDOWS: Final[Mapping[str, tuple[float, int]]] = {"24h": (86400, 24), "7d": (7 
 """Times up to now that statistics are asked for: seconds, and into how many parts they are divided."""
 _LIMIT: Final = 20
 """Rows of each table."""
+_LONGEST: Final = 200
+"""Characters of a text."""
+_MOST: Final = 2**53
 _LETTERS: Final = 64
 """Of a name that comes from a container."""
 
@@ -112,8 +115,8 @@ class Turns:
         self._spent: tuple[int, float, dict[str, float]] = (-1, 0.0, {})  #: after so many were added: since when, what
 
     async def add(self, turn: TurnRow) -> None:
-        """Harmless when it is there already."""
-        values = asdict(turn)
+        """Harmless when it is there already. Numbers and names are cut to what a turn can have."""
+        values = {name: _bounded(value) for name, value in asdict(turn).items()}
         try:
             await self._database.write(lambda connection: connection.execute(_SQL["add"], values).rowcount)
         finally:
@@ -159,6 +162,13 @@ class Turns:
 
     async def _read(self, query: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
         return await self._database.read(lambda connection: _SQL.rows(connection, query, values))
+
+
+def _bounded(value: float | int | str) -> float | int | str:
+    """The harness says what it likes; none of it may be larger than what sums and pages can take."""
+    if isinstance(value, str):
+        return storable(value[:_LONGEST])
+    return min(max(value, 0), _MOST)
 
 
 def _summary(connection: Connection, values: Mapping[str, Any]) -> TurnSummary:

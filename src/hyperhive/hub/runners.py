@@ -23,6 +23,7 @@ from hyperhive.protocol import agent as wire
 from hyperhive.protocol.events import EventRecord, TurnEnd, TurnStart, live_event
 from hyperhive.protocol.rpc import Nothing, Peer
 
+MAX_TURN_MS: Final = 7 * 86400 * 1000
 MAX_LIMIT_S: Final = 31 * 86400.0
 """No usage limit that a harness reports is taken to hold for longer."""
 _MANAGER_ROLE: Final = "manager"
@@ -168,7 +169,7 @@ def turn_row(agent: Agent, end: TurnEnd, ended_at: float) -> TurnRow:
         incarnation=agent.row.incarnation,
         turn=end.turn,
         outcome=end.outcome,
-        started_at=ended_at - end.duration_ms / 1000,
+        started_at=ended_at - min(max(end.duration_ms, 0), MAX_TURN_MS) / 1000,
         ended_at=ended_at,
         model=agent.model,
         cause=agent.turn_cause,

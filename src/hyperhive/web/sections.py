@@ -125,12 +125,14 @@ class Diff:
 
 async def agents(hive: Hive) -> View:
     unread, reminders = await hive.mailbox.unread_counts(), await hive.asking.reminders.counts()
+    spent = await hive.turns.spent_today()
     at_work = {job.agent: job for job in reversed(await hive.queue.jobs.unfinished())}
 
     def row(agent: Agent) -> AgentView:
         status = status_row(
             agent, unread.get(agent.name, 0), reminders=reminders.get(agent.name, 0),
             needs_update=hive.fleet.needs_update(agent), parent=agent.parent if agent.parent in hive.fleet else "",
+            cost_today_usd=spent.get(agent.name, 0.0),
         )  # fmt: skip
         return AgentView(status=status, job=at_work.get(agent.name), is_manager=agent.name == MANAGER)
 

@@ -82,6 +82,13 @@ def test_markdown_carries_no_markup_of_its_writer(attack: str) -> None:
             assert word not in inside, made
 
 
+@pytest.mark.parametrize("mark", ["[", "](", "*a ", "_*", "![a](", "|a", "`", "<b>"])
+def test_markup_without_measure_is_shown_as_it_came(mark: str) -> None:
+    made = str(markdown(mark * 3000))
+    assert made.startswith("<pre>")
+    assert made.count("<") == 2, "and stays text"
+
+
 def test_a_link_takes_nothing_along_and_stays_a_link() -> None:
     assert markdown("[x](https://example.org)") == (
         '<p><a href="https://example.org" target="_blank" rel="noopener noreferrer nofollow">x</a></p>\n'

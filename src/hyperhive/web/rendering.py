@@ -24,6 +24,9 @@ _MOVERS: Final = re.compile(
 )
 """Characters that are not seen, reorder a line or end it: in them a text could hide another from its reader."""
 _MAX_MARKDOWN: Final = 16_384
+_MARKS: Final = "[]()*_~`|<&!"
+_MAX_MARKS: Final = 2000
+"""More of these in a text are no markup of a person's, and a parser may take a second over them."""
 _TAGS: Final = {
     "p", "br", "hr", "em", "strong", "s", "code", "pre", "blockquote", "ul", "ol", "li", "h1", "h2", "h3", "h4", "h5",
     "h6", "table", "thead", "tbody", "tr", "th", "td", "a",
@@ -109,8 +112,14 @@ def clip(text: str, limit: int) -> str:
 
 @functools.lru_cache(maxsize=256)
 def markdown(text: str) -> Markup:
-    """An agent's markdown: no HTML of its own, no images, links to tabs of their own that leave nothing behind."""
-    made = _markdown.render(seen(text[:_MAX_MARKDOWN]))
+    """An agent's markdown: no HTML of its own, no images, links to tabs of their own that leave nothing behind.
+
+    What has markup without measure is shown as it came.
+    """
+    text = seen(text[:_MAX_MARKDOWN])
+    if sum(map(text.count, _MARKS)) > _MAX_MARKS:
+        return Markup("<pre>{}</pre>").format(text)
+    made = _markdown.render(text)
     safe = nh3.clean(
         made,
         tags=_TAGS,

@@ -33,7 +33,7 @@ MAX_ROUNDS: Final = 10
 """How often so many events are looked at for those that have rows."""
 CATCH_UP: Final = 300
 """Events that somebody may have missed; who missed more begins anew."""
-TICK_BYTES: Final = 1 << 20
+TICK_BYTES: Final = 1 << 19
 """Payloads that are drawn in one tick, or for one who catches up."""
 KEEP_FRAMES: Final = 256
 KEEP_BYTES: Final = 2 << 20
@@ -191,7 +191,7 @@ class Terminal:
                 told = [event for event in batch if isinstance(event, HiveEvent)]
                 if isinstance(batch[-1], Resync):
                     return
-                if len(told) > CATCH_UP or _bytes(told) > TICK_BYTES:
+                if len(told) > CATCH_UP or _bytes(told[1:]) > TICK_BYTES:
                     await self._jump(told[-1].id)
                 else:
                     await self._take(told)

@@ -57,7 +57,8 @@
       after = Math.max(after, id);
       settle(wasAtEnd, 0);
     },
-    async reset() {
+    async reset(id) {
+      if (id < after) return; // of several that wait, the first one has fetched what the others would
       if (!isAtEnd()) { isCut = true; settle(false, 1); return; }
       await fetched("", "#terminal-log");
       after = Number($("terminal-log").dataset.after);
@@ -77,7 +78,7 @@
 
   place.addEventListener("scroll", () => {
     if (place.scrollTop < Math.min(top, 200) && shown().length) then(older);
-    else if (isAtEnd()) { if (isCut) then(takes.reset); else settle(true, 0); }
+    else if (isAtEnd()) { if (isCut) then(() => takes.reset(Infinity)); else settle(true, 0); }
     top = place.scrollTop;
   });
   place.addEventListener("click", (event) => {

@@ -17,6 +17,7 @@ from hyperhive.protocol import host
 from hyperhive.rehearsal.script import Fail, Say, on
 from hyperhive.testing.hive_process import HiveProcess, running_hive
 from hyperhive.testing.model import ScriptedModel
+from hyperhive.web.history_page import PER_PAGE
 from manager_house import asks, at_rest
 from scripted_login import CODE, LINK, SCRIPTED_LOGIN
 
@@ -288,5 +289,10 @@ def test_history_has_who_decided_what_and_pages_back_to_the_first(page: Dashboar
     job.locator("summary").click()
     expect(job.locator(".log")).not_to_be_empty()
     page.screenshot("history")
-    opened(page, f"/history?approvals={number}")
-    expect(page.page.locator(f"#approval-{number}")).to_have_count(0)
+    for count in range(PER_PAGE):
+        page.ask(host.RequestSpawn(name=f"phantom-{count}"))
+    page.page.reload()
+    expect(denied).to_have_count(0)
+    page.page.click("#older-approvals")
+    expect(denied).to_contain_text("denied")
+    expect(page.page.locator("#older-approvals")).to_have_count(0)

@@ -21,6 +21,7 @@ from hyperhive.web.sections import AgentSection, Subject, View
 LETTERS: Final = 30
 DEPLOYMENTS: Final = 30
 FAILED: Final = 5
+SETTINGS: Final = 300
 MAX_CODE: Final = 4096
 _UNDER_WAY: Final = frozenset({LoginState.STARTING, LoginState.WAITING, LoginState.CHECKING})
 
@@ -62,13 +63,15 @@ async def agent_config(hive: Hive, name: str) -> View:
     agent = hive.fleet.get(name)
     deployments = await hive.shape.deployed(name, DEPLOYMENTS)
     config, problem = await _config(hive, agent)
+    settings = config.settings[:SETTINGS] if config else []
     live = next((each.id for each in deployments if each.current), 0)
     rows = await hive.shape.approvals.newest(50, name)
     return {
         "config": config,
         "problem": problem,
-        "chosen": [each for each in config.settings if each.source != "default"] if config else [],
-        "defaults": [each for each in config.settings if each.source == "default"] if config else [],
+        "chosen": [each for each in settings if each.source != "default"],
+        "defaults": [each for each in settings if each.source == "default"],
+        "left_out": len(config.settings) - len(settings) if config else 0,
         "deployments": deployments,
         "pending": [row for row in rows if row.status == "pending"],
         "failed": [row for row in rows if row.status == "failed" and row.id > live][:FAILED],

@@ -90,7 +90,7 @@ def size(count: int) -> str:
 
 
 def tokens(count: int) -> str:
-    return str(count) if count < 1000 else f"{count / 1000:.0f}k"
+    return str(count) if count < 1000 else f"{count / 1000:.0f}k" if count < 1_000_000 else f"{count / 1e6:.1f}M"
 
 
 def usd(cost: float) -> str:

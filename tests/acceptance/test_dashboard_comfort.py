@@ -1,5 +1,6 @@
 """What makes the pages good to live in, in a real browser: the palette, notifications, any screen, any hands."""
 
+import gzip
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from axe import violations
 from dashboard_page import Dashboard, chromium
 from hyperhive.protocol import host
 from hyperhive.testing.hive_process import HiveProcess, running_hive
+from web_visitor import Visitor
 
 pytestmark = [pytest.mark.claude, pytest.mark.container, pytest.mark.timeout(180)]
 
@@ -28,6 +30,8 @@ window.Notification = class extends Notification {
 };
 """
 """Keeps every notification that a page makes."""
+ALONE = "async () => { const {held, pending} = await navigator.locks.query(); return held.length && !pending.length; }"
+"""Whether the page is the one that announces: it has waited for the others to close."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +187,7 @@ def test_what_newly_waits_is_announced_by_one_page_unless_its_kind_is_muted(page
     expect(page.question(number)).to_be_focused()
     page.page.close()
     page.page = other
+    other.wait_for_function(ALONE)
     again = asked(page, "And of this?")
     told(page, "scout asks")
     for each in (number, again):
@@ -238,6 +243,35 @@ def test_what_the_hive_tells_the_manager_reads_as_words(page: Dashboard) -> None
     expect(told.locator(".words")).to_have_text("reviewer needs a login")
     told.locator("summary").click()
     expect(told.locator(".body")).to_have_text('{"event":"needs_login","agent":"reviewer"}')
+
+
+# what it takes to come here
+
+
+def test_a_static_file_comes_packed_to_whoever_can_unpack_it(page: Dashboard) -> None:
+    visitor = Visitor(page.link())
+    plain, packed = (visitor.get("/static/hive.css", Accept_Encoding=coding) for coding in ("identity", "br, gzip"))
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(packed.body) == plain.body
+    assert plain.headers["vary"] == packed.headers["vary"] == "Accept-Encoding"
+    assert plain.headers["etag"] != packed.headers["etag"]
+    kept = visitor.get("/static/hive.css", Accept_Encoding="gzip", If_None_Match=packed.headers["etag"])
+    assert kept.status == 304
+
+
+@pytest.mark.parametrize("name", ["overview", "agent"])
+def test_a_page_that_was_never_here_is_small(visit: Callable[..., Dashboard], name: str) -> None:
+    page = visit()
+    tools = page.context.new_cdp_session(page.page)
+    tools.send("Network.enable")
+    tools.send("Network.setCacheDisabled", {"cacheDisabled": True})
+    came: list[float] = []
+    tools.on("Network.loadingFinished", lambda loaded: came.append(loaded["encodedDataLength"]))
+    page.go(PAGES[name])
+    page.is_live()
+    assert len(came) >= 6
+    assert sum(came) < 150_000, came
 
 
 # any screen and any hands

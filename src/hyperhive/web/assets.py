@@ -1,6 +1,7 @@
-"""The files that pages are made with, read once: a path that is not among them leads nowhere."""
+"""The files that pages are made with, read and packed once: a path that is not among them leads nowhere."""
 
 import functools
+import gzip
 import hashlib
 import mimetypes
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ _A_YEAR: Final = 365 * 86400
 @dataclass(frozen=True, kw_only=True)
 class Asset:
     body: bytes
+    packed: bytes  #: by gzip; empty when that does not make it smaller
     type: str
     version: str  #: another one for another content
 
@@ -39,17 +41,26 @@ async def static(request: Request) -> Response:
     asset = assets().get(request.path_params["name"])
     if asset is None:
         return PlainTextResponse("there is no such file\n", 404)
-    etag = f'"{asset.version}"'
+    packed = bool(asset.packed) and "gzip" in request.headers.get("accept-encoding", "")
+    etag = f'"{asset.version}{"-gzip" if packed else ""}"'
     kept = _A_YEAR if request.query_params.get("v") == asset.version else 0
-    headers = {"ETag": etag, "Cache-Control": f"public, max-age={kept}, {'immutable' if kept else 'must-revalidate'}"}
+    caching = f"public, max-age={kept}, {'immutable' if kept else 'must-revalidate'}"
+    headers = {"ETag": etag, "Cache-Control": caching, "Vary": "Accept-Encoding"}
     if request.headers.get("if-none-match") == etag:
         return Response(status_code=304, headers=headers)
-    return Response(asset.body, media_type=asset.type, headers=headers)
+    if packed:
+        headers["Content-Encoding"] = "gzip"
+    return Response(asset.packed if packed else asset.body, media_type=asset.type, headers=headers)
 
 
 def _asset(path: Path) -> Asset:
     body = path.read_bytes()
-    guessed = {".js": "text/javascript", ".svg": "image/svg+xml"}.get(path.suffix) or mimetypes.guess_type(path.name)[
-        0
-    ]
-    return Asset(body=body, type=guessed or "application/octet-stream", version=hashlib.sha256(body).hexdigest()[:16])
+    packed = gzip.compress(body, mtime=0)
+    guessed, _ = mimetypes.guess_type(path.name)
+    known = {".js": "text/javascript", ".svg": "image/svg+xml"}.get(path.suffix)
+    return Asset(
+        body=body,
+        packed=packed if len(packed) < len(body) else b"",
+        type=known or guessed or "application/octet-stream",
+        version=hashlib.sha256(body).hexdigest()[:16],
+    )

@@ -19,11 +19,13 @@ _DONE: Final = {
     "logged_in": "{agent} is logged in",
     "container_crash": "{agent}'s container died",
     "approval_resolved": "Request {id} ({kind} for {agent}) was {status}",
+    "question_asked": "{asker} asks: {question}",
+    "question_answered": "Question {id} ({question}) was answered by {answerer}: {answer}",
 }
 _NOT_DONE: Final = {"spawned": "{agent} could not be spawned", "rebuilt": "{agent} could not be rebuilt"}
 
 
-class _Told(dict[str, Any]):
+class _Told(dict[str, str]):
     """What was not said has no name."""
 
     def __missing__(self, key: str) -> str:
@@ -37,7 +39,8 @@ def helper_words(row: InboxRow) -> str:
     words = _DONE.get(event, "") if told.get("ok", True) else _NOT_DONE.get(event, "")
     if not words:
         return ""
-    said = words.format_map(_Told({name: str(value).replace("_", " ") for name, value in told.items()}))
+    facts = {name: str(value) for name, value in told.items()}
+    said = words.format_map(_Told({**facts, "kind": facts.get("kind", "").replace("_", " ")}))
     return ": ".join(part for part in (said, str(told.get("note", ""))) if part)
 
 

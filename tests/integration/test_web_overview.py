@@ -1,0 +1,87 @@
+"""What the overview says, on a real hive without containers."""
+
+import asyncio
+import tempfile
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+
+from hyperhive.config.paths import Paths
+from hyperhive.containers.egress import Refusal
+from hyperhive.daemon.assembly import hive_at
+from hyperhive.hub.hive import Hive
+from hyperhive.protocol.ids import AgentName
+from hyperhive.web.live import Live
+from hyperhive.web.refusals import RefusedHost, refused
+from hyperhive.web.rendering import render
+from hyperhive.web.sections import SECTIONS
+
+PATIENCE_S = 30.0
+SCOUT = AgentName("scout")
+
+
+def on_a_hive(test: Callable[[Hive], Coroutine[None, None, None]]) -> None:
+    """With one agent, which is not started."""
+
+    async def run() -> None:
+        with tempfile.TemporaryDirectory(prefix="hh-") as root:
+            paths = Paths(state_dir=Path(root) / "state", runtime_dir=Path(root) / "run")
+            async with asyncio.timeout(PATIENCE_S), hive_at(paths, rehearsal=None) as hive:
+                await hive.fleet.make(SCOUT, {"agent.toml": '[network]\nallow = ["allowed.example"]\n'})
+                await test(hive)
+
+    asyncio.run(run())
+
+
+async def asks_for(hive: Hive, host: str, port: int = 443, count: int = 1) -> None:
+    chronicle = hive.fleet.chronicle
+    with chronicle.events.subscribe() as events:
+        chronicle.egress_refused(
+            Refusal(agent=SCOUT, host=host, port=port, reason="not on the agent's list", count=count)
+        )
+        await events.batch()
+
+
+def test_hosts_that_an_agent_was_refused_are_shown_once_with_what_would_allow_them() -> None:
+    async def test(hive: Hive) -> None:
+        for host, port in [("a.example", 443), ("b.example", 8443), ("a.example", 443), ("10.0.0.1", 443)]:
+            await asks_for(hive, host, port, count=2)
+        await asks_for(hive, "allowed.example")
+        rows = await refused(hive)
+        assert [(row.host, row.entry, row.count) for row in rows] == [
+            ("10.0.0.1", "", 2), ("a.example", "a.example", 4), ("b.example", "b.example:8443", 2)
+        ]  # fmt: skip
+
+    on_a_hive(test)
+
+
+def test_a_refusal_shows_on_the_page_as_it_happens() -> None:
+    async def test(hive: Hive) -> None:
+        async with Live(hive) as live:
+            board = live.overview
+            await board.frames()
+            chunks = board.stream(board.position)
+            await asks_for(hive, "late.example")
+            while b"late.example" not in await anext(chunks):
+                pass
+            await chunks.aclose()
+
+    on_a_hive(test)
+
+
+def test_what_a_refused_name_says_is_text() -> None:
+    row = RefusedHost(agent="scout", host="<b>x", port=443, reason="<i>no", count=1, last=0.0)
+    html = render("sections/refusals.html", refusals=[row])
+    assert "<b>x" not in html
+    assert "<i>no" not in html
+    assert "to allow it" not in html
+
+
+def test_every_section_of_the_overview_says_something_when_nothing_is_there() -> None:
+    async def test(hive: Hive) -> None:
+        async with Live(hive) as live:
+            frames = await live.overview.frames()
+        shown = {section.name: frames[section.name] for section in SECTIONS}
+        empty = {name for name, html in shown.items() if 'class="empty"' in html}
+        assert empty == set(shown) - {"waiting", "recipients", "agents"}
+
+    on_a_hive(test)

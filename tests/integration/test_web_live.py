@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from hyperhive.hub.hive import Hive
 from hyperhive.protocol.agent import MessageKind
 from hyperhive.protocol.ids import OPERATOR
 from hyperhive.web import sections
-from hyperhive.web.live import Board, Live
-from hyperhive.web.sections import SECTIONS, Section, Subject, View
+from hyperhive.web.live import Board, Live, merged
+from hyperhive.web.sections import SECTIONS, AgentSection, Section, Subject, View
 
 PATIENCE_S = 30.0
 
@@ -228,3 +229,126 @@ def test_streams_end_with_the_hive() -> None:
 def test_every_subject_is_shown_somewhere() -> None:
     shown = {subject for each in SECTIONS for subject in each.about}
     assert shown | {Subject.TURNS, Subject.DEPLOYMENTS} == set(Subject)
+
+
+# the boards of agents
+
+
+class Looks:
+    """Sections of agents' pages that show how often each agent's was drawn."""
+
+    def __init__(self) -> None:
+        self.drawn: Counter[str] = Counter()
+        self._told = AgentSection(name="recipients", about=frozenset({Subject.AGENTS}), look=self._look)
+
+    async def _look(self, _: Hive, name: str) -> View:
+        self.drawn[name] += 1
+        return {"names": [f"{name}-{self.drawn[name]}"], "everyone": "*"}
+
+    def of(self, name: str) -> tuple[Section, ...]:
+        return (self._told.of(name), section("inbox"))
+
+
+def test_an_agents_board_is_drawn_for_changes_of_that_agent_and_of_what_concerns_all() -> None:
+    async def test(hive: Hive) -> None:
+        looks = Looks()
+        async with Live(hive, of_agent=looks.of) as live:
+            with live.agent("scout") as watched:
+                async with Events(watched.board, "") as events:
+                    await events.until("recipients", "scout-1")
+                    hive.fleet.chronicle.changes.publish("scout")
+                    await events.until("recipients", "scout-2")
+                    for _ in range(20):
+                        hive.fleet.chronicle.changes.publish("other")
+                        await asyncio.sleep(0)
+                    await writes(hive, "to the operator")
+                    await events.until("inbox", "to the operator")
+                    assert looks.drawn == {"scout": 2}
+                    hive.fleet.chronicle.changes.publish("scout")
+                    await events.until("recipients", "scout-3")
+
+    on_a_hive(test)
+
+
+def test_all_who_look_at_an_agent_share_what_is_drawn_and_it_goes_with_the_last_of_them() -> None:
+    async def test(hive: Hive) -> None:
+        async with Live(hive, of_agent=Looks().of, linger_s=0) as live:
+            with live.agent("scout") as first:
+                with live.agent("scout") as second, live.agent("other") as other:
+                    assert first is second
+                    assert other is not first
+                async with _after_callbacks():
+                    assert live.agents == {"scout", "other"}
+                assert live.agents == {"scout"}
+            async with _after_callbacks():
+                pass
+            assert live.agents == set()
+
+    on_a_hive(test)
+
+
+def test_a_page_waits_a_moment_for_its_stream_and_finds_its_board_again() -> None:
+    async def test(hive: Hive) -> None:
+        looks = Looks()
+        async with Live(hive, of_agent=looks.of) as live:
+            with live.agent("scout") as watched:
+                await watched.board.frames()
+                position = watched.board.position
+            async with _after_callbacks():
+                pass
+            with live.agent("scout") as again:
+                assert again is watched
+                async with Events(again.board, position) as events:
+                    await writes(hive, "news")
+                    await events.until("inbox", "news")
+
+    on_a_hive(test)
+
+
+def test_a_board_that_is_made_anew_tells_everything_to_whoever_knew_the_old_one() -> None:
+    async def test(hive: Hive) -> None:
+        async with Live(hive, of_agent=Looks().of, linger_s=0) as live:
+            with live.agent("scout") as watched:
+                await watched.board.frames()
+                position = watched.board.position
+            async with _after_callbacks():
+                pass
+            with live.agent("scout") as anew:
+                async with Events(anew.board, position) as events:
+                    assert {name for _, name, _ in await events.chunk()} == {"recipients", "inbox"}
+
+    on_a_hive(test)
+
+
+def test_streams_of_an_agents_page_come_as_one_and_end_together() -> None:
+    ended: list[str] = []
+
+    async def saying(name: str, *words: bytes) -> AsyncGenerator[bytes, None]:
+        try:
+            for word in words:
+                yield word
+            await asyncio.Event().wait()
+        finally:
+            ended.append(name)
+
+    async def ending() -> AsyncGenerator[bytes, None]:
+        yield b"last"
+
+    async def test() -> None:
+        one = merged(saying("a", b"a1", b"a2"), saying("b", b"b1"))
+        assert {await anext(one), await anext(one), await anext(one)} == {b"a1", b"a2", b"b1"}
+        await one.aclose()
+        assert sorted(ended) == ["a", "b"]
+        assert b"last" in [chunk async for chunk in merged(ending(), saying("c"))]
+        assert ended[2:] == ["c"]
+
+    asyncio.run(test())
+
+
+@contextlib.asynccontextmanager
+async def _after_callbacks() -> AsyncIterator[None]:
+    """Left when all that was due at once has been done."""
+    yield
+    done = asyncio.Event()
+    asyncio.get_running_loop().call_later(0, done.set)
+    await done.wait()

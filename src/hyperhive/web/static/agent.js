@@ -24,11 +24,9 @@ function write(text, prefix = text, mid = crypto.randomUUID()) {
   $("commands").hidden = !offered().length;
 }
 
-// What is the next word of it, not those behind that.
-function offered() {
-  const next = (whole) => whole.startsWith(typed) && !whole.slice(typed.length).trim().includes(" ");
-  return typed.startsWith("/") ? commands.filter((option) => next(option.dataset.line)) : [];
-}
+// Its next word, not those behind that.
+const isNext = (whole) => whole.startsWith(typed) && !whole.slice(typed.length).trim().includes(" ");
+const offered = () => commands.filter((option) => typed.startsWith("/") && isNext(option.dataset.line));
 
 line.addEventListener("input", () => { $("compose-sent").textContent = ""; write(line.value); });
 line.addEventListener("keydown", (event) => {
@@ -63,11 +61,9 @@ document.addEventListener("htmx:after:request", (event) => {
   const { sourceElement, response } = event.detail.ctx;
   if (sourceElement !== composer || response.status >= 300) return;
   write(line.value.startsWith(sending) ? line.value.slice(sending.length) : line.value); // what came meanwhile stays
-  if (response.status === 204) $("compose-sent").textContent = "Sent";
-});
-
-document.addEventListener("htmx:after:swap", () => {
-  while ($("told").children.length > 3) $("told").firstElementChild.remove();
+  if (response.status !== 204) return;
+  $("compose-sent").textContent = "Sent";
+  $("told").replaceChildren();
 });
 
 const kept = JSON.parse(sessionStorage.getItem(draft) ?? "{}");

@@ -22,7 +22,8 @@ MANAGER_CONTAINER: Final = "hm1nd"
 RESERVED: Final = frozenset({OPERATOR, SYSTEM, MANAGER, MANAGER_CONTAINER, "external", "reminder", "hive"})
 MAX_NAME: Final = 31
 
-_NAME = re.compile(r"[a-z]([a-z0-9-]{0,29}[a-z0-9])?")
+NAME_PATTERN: Final = r"[a-z]([a-z0-9-]{0,29}[a-z0-9])?"
+_NAME = re.compile(NAME_PATTERN)
 
 AnyName = Annotated[str, msgspec.Meta(max_length=128)]
 """A name as it arrives on a wire: bounded, not yet checked. `agent_name` checks it."""

@@ -13,7 +13,6 @@ _STATUS: Final = {
     FaultKind.BAD_NAME: 400,
     FaultKind.RESERVED_NAME: 400,
     FaultKind.BAD_CONFIG: 400,
-    FaultKind.BAD_COMMIT: 400,
     FaultKind.NOT_ALLOWED: 403,
     FaultKind.BODY_TOO_LONG: 413,
     FaultKind.LINE_TOO_LONG: 413,

@@ -2,8 +2,9 @@
 
 from typing import Annotated, TypeVar
 
-from msgspec import UNSET, Meta, Struct
+from msgspec import UNSET, Meta, Struct, structs
 
+from hyperhive.api import mail
 from hyperhive.api.answers import encoded_size
 from hyperhive.api.batches import newest_within
 from hyperhive.api.roster import agent_status
@@ -11,7 +12,7 @@ from hyperhive.hub.hive import Hive
 from hyperhive.protocol import host
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.host import Int64, Response
-from hyperhive.protocol.ids import AnyName
+from hyperhive.protocol.ids import OPERATOR, AnyName
 
 T = TypeVar("T")
 Limit = Annotated[int, Meta(ge=1, le=1000)]
@@ -38,11 +39,11 @@ class Messages(Struct, frozen=True, kw_only=True):
 
 
 class Events(Struct, frozen=True, kw_only=True):
-    """Of one agent, without the pieces of what it was writing. Without `after` and `before`: the newest."""
+    """Of one agent, without the pieces of what it was writing: the newest, in the order in which they happened."""
 
     name: AnyName
-    after: Int64 | None = None  #: the id of an event: those behind it, oldest first
-    before: Int64 | None = None  #: the id of an event: the newest of those before it
+    after: Int64 | None = None  #: the id of an event: the oldest of those behind it instead
+    before: Int64 | None = None  #: the id of an event: only those before it
     limit: Limit = 200
 
 
@@ -66,6 +67,17 @@ async def message(hive: Hive, ask: Message) -> Response:
     return Response(inbox=[await hive.mailbox.message(ask.id)])
 
 
+async def inbox(hive: Hive, ask: host.Inbox) -> Response:
+    """Of an agent that there is."""
+    return await mail.inbox(hive, structs.replace(ask, name=hive.fleet.get(ask.name).name))
+
+
+async def reply(hive: Hive, ask: host.WaitReply) -> Response:
+    """None that came in time is no mistake of anybody's."""
+    row = await hive.mailbox.wait_in_thread(ask.id, OPERATOR, ask.timeout_seconds)
+    return Response(inbox=[row] if row else [])
+
+
 async def messages(hive: Hive, ask: Messages) -> Response:
     rows = await hive.mailbox.flow(ask.limit)
     shown = newest_within(sorted(rows, key=lambda row: row.id), encoded_size)
@@ -74,12 +86,10 @@ async def messages(hive: Hive, ask: Messages) -> Response:
 
 async def events(hive: Hive, ask: Events) -> Response:
     name, log = hive.fleet.get(ask.name).name, hive.fleet.chronicle.events
-    if ask.after is not None and ask.before is not None:
-        raise FaultError(FaultKind.INVALID_PARAMS, "cannot list events: give one of after and before, or neither")
-    if ask.after is not None:
-        return Response(events=await log.lasting(ask.after, name, ask.limit))
     before = log.last + 1 if ask.before is None else ask.before
-    return Response(events=(await log.before(before, name, ask.limit))[::-1])
+    if ask.after is None:
+        return Response(events=(await log.before(before, name, ask.limit))[::-1])
+    return Response(events=[event for event in await log.lasting(ask.after, name, ask.limit) if event.id < before])
 
 
 def _found(rows: list[T], kind: FaultKind, text: str) -> list[T]:

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 import hyperhive
 from hyperhive.protocol import host
+from hyperhive.protocol.ids import MAX_NAME, NAME_PATTERN
 from hyperhive.web.api.answering import JSON
 from hyperhive.web.api.operation import Operation
 from hyperhive.web.api.operations import OPERATIONS
@@ -17,6 +18,7 @@ from hyperhive.web.faults import Refused
 from hyperhive.web.route import API, Access
 
 _REFS: Final = "#/components/schemas/{name}"
+_NAME: Final = {"type": "string", "pattern": f"^{NAME_PATTERN}$", "maxLength": MAX_NAME}
 _REFUSALS: Final = {
     400: "What was asked is not right; `message` says what of it",
     401: "No token, or one that is wrong, revoked or has expired",
@@ -118,9 +120,7 @@ def _parameters(operation: Operation, components: dict[str, Schema]) -> list[Sch
 
 
 def _in_path(name: str) -> Schema:
-    return {"type": "integer", "minimum": 0, "maximum": 2**63 - 1} if name == "id" else {
-        "type": "string", "minLength": 1, "maxLength": 128
-    }  # fmt: skip
+    return {"type": "integer", "minimum": 0, "maximum": 2**63 - 1} if name == "id" else _NAME
 
 
 def _in_query(schema: Schema) -> Schema:
@@ -140,7 +140,12 @@ def _body(operation: Operation, components: dict[str, Schema]) -> Schema:
 
 def _property(operation: Operation, name: str, components: dict[str, Schema]) -> Schema:
     schema: Schema = components[operation.takes.__name__]["properties"][name]
-    return schema
+    return {**schema, **_NAME} if _is_agent(operation, name) else schema
+
+
+def _is_agent(operation: Operation, name: str) -> bool:
+    """Whether it is a name that an agent may have, and not whom a message is to, or whose rows to choose."""
+    return operation.has_body and name in ("name", "to") and operation.takes is not host.Send
 
 
 def _answer(operation: Operation, components: dict[str, Schema]) -> Schema:

@@ -1,8 +1,11 @@
 """A row of the API's table, and what it makes of a request."""
 
+import functools
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from types import NoneType
+from typing import Any, Final, get_args
 
 import msgspec
 from starlette.requests import Request
@@ -55,30 +58,39 @@ class Operation:
 
     async def read(self, request: Request) -> Any:
         """What is asked; raises FaultError (`malformed`, `invalid_params`)."""
-        said = _body(await request.body()) if self.has_body else _query(request)
-        known = {field.encode_name for field in self.said_fields}
-        given = {name: value for name, value in said.items() if name in known}
         try:
-            return msgspec.convert({**given, **self._placed(request.path_params)}, self.takes, strict=self.has_body)
-        except msgspec.ValidationError as error:
+            said = self._of_body(await request.body()) if self.has_body else self._of_query(request)
+            return msgspec.json.decode(
+                msgspec.json.encode({**said, **self._placed(request.path_params)}), type=self.takes
+            )
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise FaultError(FaultKind.INVALID_PARAMS, f"cannot read the request: {error}") from None
+
+    def _of_body(self, body: bytes) -> dict[str, Any]:
+        """Nothing at all is an object without fields."""
+        try:
+            said = msgspec.json.decode(body or b"{}", type=dict[str, msgspec.Raw])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise FaultError(FaultKind.MALFORMED, f"cannot read the request: not one JSON object: {error}") from None
+        return {field.encode_name: said[field.encode_name] for field in self.said_fields if field.encode_name in said}
+
+    def _of_query(self, request: Request) -> dict[str, Any]:
+        pairs = request.query_params.multi_items()
+        said = dict(pairs)
+        if len(said) < len(pairs):
+            raise FaultError(FaultKind.INVALID_PARAMS, "cannot read the request: its query has a name twice")
+        return {
+            field.encode_name: msgspec.convert(said[field.encode_name], _written(field.type), strict=False)
+            for field in self.said_fields
+            if field.encode_name in said
+        }
 
     def _placed(self, path: Mapping[str, Any]) -> dict[str, Any]:
         placed = {self.whom: {"agent_names": [path["name"]]}} if self.whom else path
         return {**placed, **self.fixed}
 
 
-def _query(request: Request) -> dict[str, Any]:
-    pairs = request.query_params.multi_items()
-    said = dict(pairs)
-    if len(said) < len(pairs):
-        raise FaultError(FaultKind.INVALID_PARAMS, "cannot read the request: its query has a name twice")
-    return said
-
-
-def _body(body: bytes) -> dict[str, Any]:
-    """Nothing at all is an object without fields."""
-    try:
-        return msgspec.json.decode(body or b"{}", type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise FaultError(FaultKind.MALFORMED, f"cannot read the request: not one JSON object: {error}") from None
+def _written(kind: Any) -> Any:
+    """What may stand in a query: any text but none, for `null` is a name like any other."""
+    kinds = [each for each in get_args(kind) if each is not NoneType]
+    return functools.reduce(operator.or_, kinds) if NoneType in get_args(kind) else kind

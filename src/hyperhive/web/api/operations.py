@@ -54,7 +54,7 @@ _ONCE: Final = {"follow": False}
 OPERATIONS: Final[tuple[Operation, ...]] = (
     # the hive
     _row(GET, "/hive", host.Hello, "The daemon: its version, its directories, its backend", "hive"),
-    _row(GET, "/stats", host.Stats, "What turns came to in a window of time", "stats"),
+    _row(GET, "/stats", host.Stats, "What turns came to in a window of time", "stats", fixed={"name": None}),
     _row(POST, "/start", host.Start, "Start several agents"),
     _row(POST, "/stop", host.Stop, "Stop several agents"),
     _row(POST, "/update-all", host.UpdateAll, "Rebuild what is older than it would be made now", "queued_dags"),
@@ -76,7 +76,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     _row(POST, "/agents/{name}/login", host.AgentLogin, "Begin a login of claude's in its container", "login"),
     _row(POST, "/agents/{name}/login/code", host.AgentLoginCode, "Hand over the code from the link", "login"),
     _row(POST, "/agents/{name}/login/cancel", host.AgentLoginCancel, "Give the login up", "done"),
-    _row(GET, "/agents/{name}/inbox", host.Inbox, "The newest messages to it", "inbox", may_give=_CUT),
+    _row(GET, "/agents/{name}/inbox", host.Inbox, "The newest messages to it", "inbox", may_give=_CUT,
+         answers=looking.inbox),
     _row(GET, "/agents/{name}/events", looking.Events, "A part of its history", "events", answers=looking.events),
     _row(GET, "/agents/{name}/logs", host.Logs, "What its container wrote last", may_give=("messages", *_CUT),
          fixed=_ONCE),
@@ -103,7 +104,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     _row(POST, "/messages", host.Send, "Send a message as the operator", "ids"),
     _row(GET, "/messages/{id}", looking.Message, "One message, whole", "inbox", answers=looking.message),
     _row(GET, "/messages/{id}/receipt", host.ReceiptFor, "Where a message is", "receipt"),
-    _row(GET, "/messages/{id}/reply", host.WaitReply, "Wait for the first answer to it", "inbox"),
+    _row(GET, "/messages/{id}/reply", host.WaitReply, "Wait for the first answer to it", "inbox",
+         answers=looking.reply),
     _row(GET, "/inbox", host.Inbox, "The operator's inbox", "inbox", may_give=_CUT, fixed={"name": "operator"}),
     _row(POST, "/inbox/handled", host.InboxHandled, "Mark messages of the operator's inbox as seen"),
     _row(GET, "/dead-letters", host.DeadLetters, "Messages that were given up", "inbox", may_give=_CUT),

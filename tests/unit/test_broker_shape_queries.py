@@ -10,18 +10,21 @@ from hyperhive.broker.sql import Queries
 
 NAMES = {
     "approvals": (
-        "first", "count_pending", "get", "pending", "newest_of", "of", "previous_queued", "last_approved", "resolve",
-        "approve", "fail_approved", "cancel_of",
+        "first", "count_pending", "get", "pending", "before", "newest_of", "of", "previous_queued", "last_approved",
+        "resolve", "approve", "fail_approved", "cancel_of",
     ),
     "jobs": (
-        "last_queued", "count_queued", "get", "unfinished", "newest_of", "begin", "cancel", "progress", "end",
-        "last_line", "leave_out", "mark_left_out", "lines",
+        "last_queued", "count_queued", "get", "unfinished", "before", "newest_of", "begin", "cancel", "progress",
+        "end", "last_line", "leave_out", "mark_left_out", "lines",
     ),
     "questions": (
         "first", "count_asked", "get", "unanswered", "of", "answer", "cancel", "expire", "next_due", "forget",
     ),
     "reminders": ("first", "count_pending", "get", "pending", "counts", "cancel", "come_due", "next_due", "forget"),
     "deployments": ("of", "get", "forget"),
+    "turns": (
+        "latest", "spent", "totals", "parts", "duration", "by_outcome", "by_cause", "by_model", "by_agent",
+    ),
 }  # fmt: skip
 OF_OPEN_ROWS_ALONE = (
     "approvals_pending", "jobs_open", "jobs_alone", "questions_open", "questions_due", "reminders_due", "reminders_of",

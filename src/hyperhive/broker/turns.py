@@ -1,5 +1,6 @@
 """One row for each turn that ended: who, why, how, how long, at what price; and what many of them come to."""
 
+import asyncio
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -111,6 +112,7 @@ class Turns:
     def __init__(self, database: Database, clock: Clock | None = None) -> None:
         self._database = database
         self._clock = clock or SystemClock()
+        self._summing = asyncio.Lock()  #: many turns take long, and the readers are few: the others are for the rest
         self._added = 0
         self._spent: tuple[int, float, dict[str, float]] = (-1, 0.0, {})  #: after so many were added: since when, what
 
@@ -158,7 +160,8 @@ class Turns:
             "agent": agent, "since": since, "until": end, "parts": parts, "part_s": (end - since) / parts,
             "most_usd": MOST_USD, "letters": _LETTERS, "limit": _LIMIT,
         }  # fmt: skip
-        return await self._database.read(lambda connection: _summary(connection, values))
+        async with self._summing:
+            return await self._database.read(lambda connection: _summary(connection, values))
 
     async def _read(self, query: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
         return await self._database.read(lambda connection: _SQL.rows(connection, query, values))

@@ -45,6 +45,7 @@ $("commands").addEventListener("mousedown", (event) => {
 });
 
 composer.addEventListener("submit", (event) => {
+  if (composer.matches(".htmx-request")) return; // the one before is under way
   sending = line.value;
   const asking = commands.find((option) => option.dataset.asks && option.dataset.line === sending.trim());
   composer.removeAttribute("hx-confirm");

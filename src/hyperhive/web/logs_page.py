@@ -21,8 +21,8 @@ UNITS: Final[Mapping[str, str]] = {"container": "what the container wrote"}
 """What the backend has logs of."""
 LINES: Final = 200
 TICK_S: Final = 0.1
-BATCH: Final = 500
-"""Lines of one event."""
+BATCH: Final = 1000
+"""Lines of one event; there is one in a tick, however fast a container writes."""
 
 
 class _Asked(NamedTuple):
@@ -67,7 +67,7 @@ async def text(request: Request) -> Response:
     except FaultError as fault:
         return PlainTextResponse(f"{fault.message}\n", 404)
     headers = {"Content-Disposition": f'attachment; filename="{asked.agent.name}-{asked.unit}.log"'}
-    return PlainTextResponse("".join(f"{seen(line)}\n" for line in lines), headers=headers)
+    return PlainTextResponse(await asyncio.to_thread(_readable, lines), headers=headers)
 
 
 async def follow(request: Request) -> Response:
@@ -80,6 +80,10 @@ async def follow(request: Request) -> Response:
     return streaming(request, _events(lines))
 
 
+def _readable(lines: list[str]) -> str:
+    return "".join(f"{seen(line)}\n" for line in lines)
+
+
 async def _tail(hive: Hive, asked: _Asked) -> list[str]:
     return [
         line async for batch in hive.fleet.logs(asked.agent.name, lines=asked.lines, follow=False) for line in batch
@@ -90,11 +94,10 @@ async def _events(lines: AsyncIterator[list[str]]) -> AsyncGenerator[bytes, None
     yield _event("reset", [])
     try:
         async for batch in _batches(lines):
-            yield _event("lines", batch) if batch else b""
-    except OSError:
-        yield _event(
-            "lines", ["There is nothing to follow: its container was never started. Then load the page anew."]
-        )
+            yield await asyncio.to_thread(_event, "lines", batch) if batch else b""
+            await asyncio.sleep(TICK_S)
+    except OSError as error:  # it was never started, or the machine's watches are used up
+        yield _event("lines", [f"It cannot be followed: {error}. Load the page anew to try again."])
         while True:  # an end would bring the browser back at once
             await asyncio.sleep(PING_S)
             yield b""
@@ -120,7 +123,8 @@ async def _batches(lines: AsyncIterator[list[str]]) -> AsyncGenerator[list[str],
                     yield batch
                     return
                 until = until if batch else clock() + TICK_S
-                batch, coming = batch + more, None
+                batch += more
+                coming = None
             yield batch
     finally:
         if coming is not None:

@@ -113,6 +113,12 @@ def test_the_page_of_commands_is_what_the_commands_say_of_themselves() -> None:
     assert page("cli.md") == written, "run `.venv/bin/python scripts/docs`"
 
 
+def test_the_page_of_the_api_and_its_description_are_what_the_table_says() -> None:
+    written = runpy.run_path(str(ROOT / "scripts" / "docs"))
+    assert page("api.md") == written["api_page"](), "run `.venv/bin/python scripts/docs`"
+    assert page("openapi.json") == written["openapi_text"](), "run `.venv/bin/python scripts/docs`"
+
+
 def test_every_page_can_be_found_from_the_readme() -> None:
     linked = set(re.findall(r"\]\(docs/([\w-]+\.md)", (ROOT / "README.md").read_text()))
     assert linked == {path.name for path in DOCS.glob("*.md")}

@@ -1,5 +1,6 @@
 """Numbers of the whole hive, added up by the database when somebody asks."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Final
 
@@ -41,9 +42,11 @@ class Totals:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._summing = asyncio.Lock()  #: it takes long where many turns are kept: one reader is enough for it
 
     async def now(self) -> Sums:
-        return await self._database.read(_sums)
+        async with self._summing:
+            return await self._database.read(_sums)
 
 
 def _sums(connection: Connection) -> Sums:

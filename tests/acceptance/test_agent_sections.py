@@ -296,3 +296,13 @@ def test_history_has_who_decided_what_and_pages_back_to_the_first(page: Dashboar
     page.page.click("#older-approvals")
     expect(denied).to_contain_text("denied")
     expect(page.page.locator("#older-approvals")).to_have_count(0)
+
+
+def test_of_an_agent_that_is_gone_nothing_is_offered_any_more(page: Dashboard) -> None:
+    opened(page, "/agents/outsider")
+    page.is_live()
+    expect(section(page, "config")).to_be_visible()
+    page.ask(host.Destroy(name="outsider"))
+    for name in ("login", "inbox", "ends", "config", "stats"):
+        expect(section(page, name)).to_be_hidden()
+    assert "a section could not be drawn" not in page.hive.log.read_text()

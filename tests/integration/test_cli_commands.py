@@ -193,6 +193,17 @@ def test_the_doctor_reports_on_the_daemon_and_on_what_containers_need(
     assert all(finding["ok"] or finding["remedy"] for finding in findings.values())
 
 
+def test_stats_are_said_in_words_and_what_agents_named_cannot_move_the_screen(
+    hive: FakeHive, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("stats") == 0
+    out = capsys.readouterr().out
+    assert "turns       2 (1 ok, 1 failed)" in out
+    assert "cost        $0.50" in out
+    assert "half of them at most 1.5 s, 95 % at most 9.0 s" in out
+    assert "\x1b" not in out
+
+
 def last(hive: FakeHive) -> host.AnyRequest:
     return hive.received[-1]
 

@@ -237,7 +237,7 @@ def turn_stats(agent: str) -> host.TurnStats:
         outcomes=[
             host.TurnShare(name="ok", turns=1, cost_usd=0.2), host.TurnShare(name="failed", turns=1, cost_usd=0.3),
         ],
-        causes=[host.TurnShare(name="operator", turns=2, cost_usd=0.5)],
+        causes=[host.TurnShare(name="\x1b[31moperator", turns=2, cost_usd=0.5)],
         models=[host.TurnShare(name="haiku", turns=2, cost_usd=0.5)],
         agents=[host.TurnShare(name="alpha", turns=2, cost_usd=0.5)],
         parts=[host.TurnPart(since=NOON, turns=2, not_ok=1, cost_usd=0.5)],

@@ -116,7 +116,10 @@ async def rollback(hive: Hive, path: dict[str, Any], form: FormData) -> None:
 
 
 def _section(look: Callable[[Hive, str], Awaitable[View]], *about: Subject) -> AgentSection:
-    return AgentSection(name=look.__name__, about=frozenset(about), look=look)
+    async def of_the_living(hive: Hive, name: str) -> View:
+        return await look(hive, name) if name in hive.fleet else {}
+
+    return AgentSection(name=look.__name__, about=frozenset({*about, Subject.LIVES}), look=of_the_living)
 
 
 AGENT_SECTIONS: Final[tuple[AgentSection, ...]] = (

@@ -57,8 +57,10 @@ class Section:
     agent: str = ""  #: changes of other agents are nothing to it
 
     async def draw(self, hive: Hive) -> str:
-        """In a thread: what agents write can take a while to format."""
+        """In a thread: what agents write can take a while to format. What looks up nothing leaves only its place."""
         values = await self.look(hive)
+        if not values:
+            return render("sections/nothing.html", id=self.name)
         return await asyncio.to_thread(functools.partial(render, f"sections/{self.name}.html", **values))
 
 
@@ -75,7 +77,8 @@ class AgentSection:
         """The section on that agent's page."""
 
         async def look(hive: Hive) -> View:
-            return {"name": agent, "path": f"/agents/{agent}", **await self.look(hive, agent)}
+            values = await self.look(hive, agent)
+            return {"name": agent, "path": f"/agents/{agent}", **values} if values else {}
 
         return Section(name=self.name, about=self.about, look=look, agent=agent)
 

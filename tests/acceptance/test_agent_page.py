@@ -265,6 +265,19 @@ def test_mail_to_an_agent_that_does_not_read_now_says_what_it_waits_for(page: Ag
 # staying
 
 
+def test_enter_that_ends_a_composition_sends_nothing(page: AgentPage) -> None:
+    page.open("still")
+    page.composer.fill("ni hao")
+    taken = page.composer.evaluate("""box => !box.dispatchEvent(
+        new KeyboardEvent("keydown", {key: "Enter", isComposing: true, bubbles: true, cancelable: true}))""")
+    assert not taken
+    page.composer.press("Enter")
+    page.is_sent()
+    letters = page.ask(host.Inbox(name="still", limit=100)).inbox
+    assert isinstance(letters, list)
+    assert [row.body for row in letters].count("ni hao") == 1
+
+
 def done_unheard(route: Route) -> None:
     route.fetch()
     route.abort()

@@ -30,7 +30,7 @@ const offered = () => commands.filter((option) => typed.startsWith("/") && isNex
 
 line.addEventListener("input", () => { $("compose-sent").textContent = ""; write(line.value); });
 line.addEventListener("keydown", (event) => {
-  if (event.isComposing) return;
+  if (event.isComposing || event.keyCode === 229) return; // Safari says so by the code alone
   if (event.key === "Escape") write(line.value, "", $("compose-mid").value);
   else if (event.key === "Enter" && !event.shiftKey) { event.preventDefault(); composer.requestSubmit(); }
   else if (event.key === "Tab" && !event.shiftKey && offered().length) {

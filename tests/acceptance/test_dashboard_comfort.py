@@ -313,7 +313,22 @@ def test_nothing_is_wider_than_the_narrowest_screen(visit: Callable[..., Dashboa
     assert page.page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
 
 
-def test_the_keyboard_alone_reads_approves_answers_and_writes(page: Dashboard) -> None:
+def test_the_keyboard_alone_logs_in_approves_answers_and_writes(house: House) -> None:
+    page = Dashboard(house.browser, house.hive, viewport=DESK)
+    try:
+        link = page.link()
+        page.page.goto(link.partition("#")[0])
+        page.page.keyboard.type(link)
+        page.page.keyboard.press("Enter")
+        page.page.wait_for_url("**/")
+        page.is_live()
+        by_keyboard(page)
+        assert page.complaints == []
+    finally:
+        page.close()
+
+
+def by_keyboard(page: Dashboard) -> None:
     row = page.aside(scene.propose, page.hive, "writer", 'description = "Writes"\n', "Say what it does")
     number = asked(page, "By keyboard?")
     expect(page.approval(row.id)).to_be_visible()

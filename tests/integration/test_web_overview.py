@@ -5,15 +5,21 @@ import tempfile
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
+from msgspec import UNSET
+
+from hyperhive.broker.letters import Draft
 from hyperhive.config.paths import Paths
 from hyperhive.containers.egress import Refusal
 from hyperhive.daemon.assembly import hive_at
 from hyperhive.hub.hive import Hive
-from hyperhive.protocol.ids import AgentName
+from hyperhive.protocol.agent import MessageKind
+from hyperhive.protocol.host import AgentStatusRow
+from hyperhive.protocol.ids import OPERATOR, AgentName
 from hyperhive.web.live import Live
 from hyperhive.web.refusals import RefusedHost, refused
 from hyperhive.web.rendering import render
 from hyperhive.web.sections import SECTIONS
+from hyperhive.web.waiting import waiting
 
 PATIENCE_S = 30.0
 SCOUT = AgentName("scout")
@@ -74,6 +80,29 @@ def test_what_a_refused_name_says_is_text() -> None:
     assert "<b>x" not in html
     assert "<i>no" not in html
     assert "to allow it" not in html
+
+
+def test_what_waits_is_news_and_what_goes_on_by_itself_is_not_counted() -> None:
+    async def test(hive: Hive) -> None:
+        draft = Draft(sender="scout", kind=MessageKind.AGENT, mid="m", to=OPERATOR, body="<b>words</b> " * 100)
+        letter = (await hive.mailbox.send(draft)).ids[0]
+        rows = [
+            AgentStatusRow(name=name, running=True, failed=name == "f", needs_update=False, needs_login=name == "l",
+                           limited_until="2026-01-01T10:00:00Z" if name == "u" else UNSET)
+            for name in "flnu"
+        ]  # fmt: skip
+        view = await waiting(hive, rows)
+        assert {one.tag: one.href for one in view["news"]} == {
+            f"news-letter-{letter}": f"/#letter-{letter}", "news-failed-f": "/agents/f",
+            "news-login-l": "/agents/l#agent_login", "news-limited-u": "/agents/u",
+        }  # fmt: skip
+        html = render("sections/waiting.html", **view)
+        assert 'data-count="3"' in html
+        assert "until 2026-01-01 10:00:00 UTC" in html
+        assert "<b>words" not in html
+        assert len(html) < 3000
+
+    on_a_hive(test)
 
 
 def test_every_section_of_the_overview_says_something_when_nothing_is_there() -> None:

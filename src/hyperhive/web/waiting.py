@@ -6,6 +6,7 @@ from typing import Any, Final
 from hyperhive.hub.hive import Hive
 from hyperhive.protocol.host import AgentStatusRow
 from hyperhive.protocol.ids import OPERATOR
+from hyperhive.web.rendering import absolute
 
 LETTERS: Final = 50
 DEAD: Final = 20
@@ -56,10 +57,14 @@ def _of_agent(row: AgentStatusRow) -> list[News]:
     told = [
         ("login", row.needs_login, f"{row.name} needs a login", "Its messages wait until it has one.", "#agent_login"),
         ("failed", row.failed, f"{row.name} failed", row.failure, ""),
-        ("limited", row.limited_until, f"{row.name} is held by a usage limit", f"until {row.limited_until}", ""),
+        ("limited", row.limited_until, f"{row.name} is held by a usage limit", f"until {_until(row)}", ""),
     ]
     return [
         News(kind=kind, tag=f"news-{kind}-{row.name}", title=title, text=str(text or "")[:_WORDS], href=page + anchor)
         for kind, there, title, text, anchor in told
         if there
     ]
+
+
+def _until(row: AgentStatusRow) -> str:
+    return absolute(row.limited_until) if row.limited_until else ""

@@ -6,7 +6,7 @@
   const isMuted = (kind) => localStorage.getItem(`hive-muted-${kind}`) === "yes";
   const listed = () => [...document.querySelectorAll("#news a")];
   let known = new Set(listed().map((item) => item.id));
-  let isOurs = !navigator.locks;
+  let isOurs = false;
 
   function look() {
     const state = connection?.className === "off" ? "offline" : $("waiting")?.dataset.count ? "waiting" : "calm";

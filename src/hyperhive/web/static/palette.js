@@ -9,8 +9,8 @@
   let typedAt = 0;
 
   function open(dialog) {
-    for (const other of document.querySelectorAll("dialog[open]:not(#confirm)")) other.close();
     if ($("confirm").open) return;
+    document.querySelector("dialog[open]")?.close();
     dialog.showModal();
     if (dialog !== palette) return;
     filter.value = "";
@@ -43,7 +43,6 @@
 
   document.addEventListener("click", (event) => {
     const pressed = event.target.closest("[data-opens], dialog a, #palette-entries button");
-    if (event.target.matches("dialog:not(#confirm)")) event.target.close();
     if (!pressed) return;
     pressed.closest("dialog")?.close();
     if (pressed.dataset.opens) open($(pressed.dataset.opens));
@@ -53,8 +52,9 @@
 
   document.addEventListener("keydown", (event) => {
     const { key, target } = event;
-    if ((event.ctrlKey || event.metaKey) && key.toLowerCase() === "k") { event.preventDefault(); open(palette); return; }
-    if (event.ctrlKey || event.metaKey || event.altKey || key.length > 1 || document.querySelector("dialog[open]")) return;
+    const isCommand = event.ctrlKey || event.metaKey;
+    if (isCommand && key.toLowerCase() === "k") { event.preventDefault(); open(palette); }
+    if (isCommand || event.altKey || key.length > 1 || document.querySelector("dialog[open]")) return;
     if (target.matches("input:not([type=checkbox], [type=radio]), textarea, select")) return;
     const before = event.timeStamp - typedAt < 1000 ? typed : "";
     [typed, typedAt] = [key, event.timeStamp];

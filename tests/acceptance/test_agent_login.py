@@ -1,6 +1,7 @@
 """Claude logged in from outside, its conversation compacted and a usage limit seen, through a whole hive."""
 
 import json
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,7 @@ from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.rehearsal.script import Call, Fail, Say, on
 from hyperhive.testing.hive_process import HiveProcess, running_hive
 from hyperhive.testing.model import ScriptedModel
+from manager_house import asks
 from scripted_login import CODE, LINK, SCRIPTED_LOGIN
 
 pytestmark = [pytest.mark.claude, pytest.mark.container, pytest.mark.timeout(180)]
@@ -89,6 +91,42 @@ def test_an_agent_at_its_limit_shows_until_when_and_goes_on_when_it_is_told(
     hive.ask(host.SetPaused(name="busy", paused=False))
     assert hive.reply(asked) == "here I am"
     assert not hive.until("busy", lambda row: row.state != "rate_limited").limited_until
+
+
+def test_what_a_harness_says_of_limits_and_logins_is_bounded(
+    hive_and_model: tuple[HiveProcess, ScriptedModel],
+) -> None:
+    hive, _ = hive_and_model
+    hive.ask(host.Spawn(name="liar"))
+    hive.until("liar", lambda row: bool(row.active_model))
+    asks(hive, "liar", "report", limited_until=2**40)
+    year = str(hive.status("liar").limited_until)[:4]
+    assert int(year) <= time.gmtime().tm_year + 1
+    long = {"state": "waiting", "url": "https://claude.ai/" + "x" * 4096}
+    assert asks(hive, "liar", "report", login=long)["data"]["kind"] == FaultKind.INVALID_PARAMS
+    asks(hive, "liar", "report", limited_until=0)
+    assert not hive.status("liar").limited_until
+    hive.ask(host.Restart(name="liar"))
+    assert not hive.status("liar").login
+
+
+def test_a_container_does_not_sleep_while_a_login_waits_for_its_code(
+    hive_and_model: tuple[HiveProcess, ScriptedModel],
+) -> None:
+    hive, _ = hive_and_model
+    for name in ("early", "late"):
+        hive.prepare(
+            name,
+            f"sleep_after = 1\ndeep_sleep_after = 1\n[env]\nHYPERHIVE_LOGIN_CMD = {json.dumps(SCRIPTED_LOGIN)}\n",
+        )
+    hive.ask(host.Spawn(name="early"))
+    hive.until("early", lambda row: bool(row.active_model))
+    hive.ask(host.AgentLogin(name="early"))
+    hive.ask(host.Spawn(name="late"))
+    hive.until("late", lambda row: row.state == "asleep")
+    assert hive.status("early").running
+    hive.ask(host.AgentLoginCancel(name="early"))
+    hive.until("early", lambda row: row.state == "asleep")
 
 
 def test_without_a_harness_there_is_nothing_to_log_in_or_compact(

@@ -9,14 +9,21 @@ import msgspec
 import pytest
 
 from harness_rig import Rig, rig
+from hyperhive.harness.command import ClaudeCommand
+from hyperhive.harness.condition import Condition
+from hyperhive.harness.init import Children
+from hyperhive.harness.journal import Journal
+from hyperhive.harness.link import Link
+from hyperhive.harness.login import Logins, Patience
 from hyperhive.protocol import agent
-from hyperhive.protocol.agent import Login, LoginCode, LoginState, Pause
+from hyperhive.protocol.agent import Hello, Login, LoginCode, LoginState, Pause
 from hyperhive.protocol.events import Note, Outcome, TurnEnd
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.login_links import trusted_login_url
 from hyperhive.protocol.rpc import Nothing
 from hyperhive.protocol.settings import AgentDocument, AgentSettings
 from hyperhive.rehearsal.script import Fail, Gate, Say, on
+from hyperhive.testing.fake_hive import FakeHive
 from hyperhive.testing.hive_process import eventually
 from scripted_login import CODE, LINK, SCRIPTED_LOGIN
 
@@ -196,6 +203,72 @@ def test_a_code_that_nobody_waits_for_or_that_is_none_is_refused(code: str, kind
             assert refused.value.kind == kind
 
     asyncio.run(main())
+
+
+SILENT = "exec cat"
+DEAF = "echo https://claude.ai/x; exec cat > /dev/null"
+
+
+@pytest.mark.parametrize(
+    ("script", "patience", "code", "note"),
+    [
+        (SILENT, Patience(link_s=0.1), "", "claude showed no link within 0.1 seconds"),
+        (DEAF, Patience(check_s=0.1), "a#b", "claude neither took nor refused the code within 0.1 seconds"),
+        (DEAF, Patience(whole_s=0.6), "", "it was not finished within 0.01 minutes"),
+        (DEAF, Patience(whole_s=0.6), "a#b", "claude neither took nor refused the code within 60 seconds"),
+    ],
+)
+def test_a_login_that_takes_too_long_has_failed_and_its_process_is_gone(
+    script: str, patience: Patience, code: str, note: str, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        async with logins_of(tmp_path, f"echo $$ > {tmp_path}/pid; {script}", patience) as (hive, logins):
+            begun = await logins.start()
+            if code:
+                assert begun.state == LoginState.WAITING
+                await logins.take_code(code)
+            await hive.until(lambda: hive.reported.get("login") == Login(state=LoginState.FAILED, note=note))
+            assert not logins.cancel()
+            pid = int((tmp_path / "pid").read_text())
+            await asyncio.to_thread(eventually, lambda: is_gone(pid))
+
+    asyncio.run(main())
+
+
+def test_a_cancel_that_comes_before_the_link_holds(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with logins_of(tmp_path, SILENT, Patience()) as (_, logins):
+            begun = asyncio.ensure_future(logins.start())
+            await asyncio.sleep(0)
+            assert logins.cancel()
+            assert (await begun).state == LoginState.CANCELLED
+
+    asyncio.run(main())
+
+
+@asynccontextmanager
+async def logins_of(place: Path, script: str, patience: Patience) -> AsyncIterator[tuple[FakeHive, Logins]]:
+    """Logins alone, of a harness in this process."""
+    async with FakeHive(place / "s").serving() as hive:
+        link = Link(hive.socket, Hello(boot_id="a boot of its own"))
+        journal = Journal(link, place / "db")
+        await journal.open()
+        condition = Condition(link, journal, model="haiku", session_id="")
+        children = Children()
+        children.take_over()
+        command = ClaudeCommand(argv=["/bin/sh", "-c", script], env={"PATH": "/usr/bin:/bin"})
+        logins = Logins(
+            children=children, command=lambda: command, credentials=place / "c", journal=journal,
+            condition=condition, on_login=lambda: None, patience=patience,
+        )  # fmt: skip
+        tasks = [asyncio.create_task(part.run()) for part in (link, journal, condition, logins)]
+        try:
+            yield hive, logins
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            await journal.close()
 
 
 def test_an_agent_that_never_had_a_login_says_so_before_there_is_mail() -> None:

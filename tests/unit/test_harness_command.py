@@ -5,7 +5,7 @@ from typing import Any
 import claude_agent_sdk as sdk
 from claude_agent_sdk._internal.transport.subprocess_cli import SubprocessCLITransport
 
-from hyperhive.harness.command import allowed_tools, claude_argv, claude_env, denied_tools
+from hyperhive.harness.command import allowed_tools, claude_argv, claude_env, denied_tools, login_argv
 from hyperhive.harness.surroundings import Surroundings
 from hyperhive.protocol.agent import MAX_WAIT_S
 from hyperhive.protocol.settings import AgentSettings, McpServer, Tools
@@ -101,3 +101,20 @@ def test_commits_are_the_agents_unless_its_config_says_otherwise() -> None:
     settings = AgentSettings(env={"GIT_AUTHOR_NAME": "Somebody"})
     env = claude_env(PLACE, settings, agent="scout", proxy_port=1, rehearsal_port=2)
     assert (env["GIT_AUTHOR_NAME"], env["GIT_COMMITTER_NAME"]) == ("Somebody", "scout")
+
+
+def test_a_login_has_claudes_environment_without_the_rehearsals_key() -> None:
+    rehearsing = dataclasses.replace(PLACE, rehearsal_socket=Path("/m"), proxy_socket=Path("/p"), credentials={})
+    env = claude_env(rehearsing, SETTINGS, agent="scout", proxy_port=1, rehearsal_port=None)
+    assert env["HTTPS_PROXY"] == "http://127.0.0.1:1"
+    assert env["CLAUDE_CONFIG_DIR"] == "/home/agent/.claude"
+    assert not {"ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"} & set(env)
+
+
+def test_an_agent_may_log_in_with_a_command_of_its_own() -> None:
+    def command(own: str) -> list[str]:
+        return login_argv("/claude", AgentSettings(env={"HYPERHIVE_LOGIN_CMD": own}))
+
+    assert login_argv("/claude", SETTINGS) == ["/claude", "auth", "login"]
+    assert command("/opt/login --for 'two words'") == ["/opt/login", "--for", "two words"]
+    assert command("claude auth login --console") == ["/usr/bin/env", "claude", "auth", "login", "--console"]

@@ -94,7 +94,12 @@ def test_a_variable_that_the_hive_sets_is_refused(variable: str) -> None:
 def test_other_variables_recipients_and_parents_are_accepted() -> None:
     accept(
         AgentSettings(
-            env={"HOMEPAGE": "x", "MCP_TOOL_TIMEOUT": "5", "LANG": "C"},
+            env={
+                "HOMEPAGE": "x",
+                "HYPERHIVE_LOGIN_CMD": "claude auth login --console",
+                "MCP_TOOL_TIMEOUT": "5",
+                "LANG": "C",
+            },
             allowed_recipients=["b", "operator", "not-there-yet"],
             parent="b",
             role="manager",

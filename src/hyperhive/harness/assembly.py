@@ -22,7 +22,7 @@ from hyperhive.harness.model import Model
 from hyperhive.harness.relay import relay
 from hyperhive.harness.rest import Rest
 from hyperhive.harness.session import Session
-from hyperhive.harness.surroundings import Surroundings, tool_groups
+from hyperhive.harness.surroundings import CREDENTIALS, Surroundings, tool_groups
 from hyperhive.harness.tools.toolbox import Toolbox
 from hyperhive.harness.turns import Turns
 from hyperhive.protocol import agent
@@ -68,7 +68,7 @@ class Runner:
         self._agenda = Agenda(
             link=self._link, mail=self._mail, turns=self._turns, rest=self._rest, condition=self._condition,
             journal=self._journal, document=document, credentials=credentials,
-            may_have_login=bool(place.rehearsal_socket or place.credentials),
+            may_have_login=bool(place.rehearsal_socket or place.credentials or {*CREDENTIALS} & {*settings.env}),
         )  # fmt: skip
         self._logins = Logins(
             children=self._children, command=self._rest.login_command, credentials=credentials,

@@ -1,6 +1,7 @@
 """The duties of a container's first process: start children, reap whatever ends, leave nothing behind."""
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import signal
@@ -70,10 +71,10 @@ class Children:
         return child
 
     def end(self, child: Child) -> None:
-        """Kill it and what is below it; what lost its parent on the way ends with the next `clear`."""
+        """Kill it and its group; what it has put into another group ends with the next `clear`."""
         if not child.ended.done():
-            for pid in (child.pid, *descendants(child.pid)):
-                _kill(pid)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
 
     async def clear(self, *, everything: bool = False) -> None:
         """Kill all below this process, in bounded time; a child of a killed claude does not live on.

@@ -6,6 +6,7 @@ The code goes to claude's standard input and nowhere else; the link is in the st
 import asyncio
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -15,17 +16,10 @@ from hyperhive.harness.init import Children
 from hyperhive.harness.journal import Journal
 from hyperhive.harness.login_process import LoginProcess
 from hyperhive.harness.payload import redact
-from hyperhive.protocol.agent import Login, LoginState
+from hyperhive.protocol.agent import UNDER_WAY, Login, LoginState
 from hyperhive.protocol.events import Note
 from hyperhive.protocol.faults import FaultError, FaultKind
 
-LOGIN_S: Final = 15 * 60.0
-"""How long a login may take in all."""
-LINK_S: Final = 30.0
-CHECK_S: Final = 60.0
-"""How long claude may take for its link, and to take or refuse a code."""
-ANOTHER_S: Final = 2.0
-"""When claude has said something about a code and is still there, it waits for another one."""
 MAX_NOTE: Final = 2000
 
 _CODE: Final = re.compile(r"[!-~]{1,4096}")
@@ -39,11 +33,25 @@ _NOTES: Final = {
     LoginState.DONE: "claude has a login",
     LoginState.CANCELLED: "the login of claude's was cancelled",
 }
-_TOO_LATE: Final = {
-    LoginState.STARTING: f"claude showed no link within {LINK_S:.0f} seconds",
-    LoginState.WAITING: f"no code came within {LOGIN_S / 60:.0f} minutes",
-    LoginState.CHECKING: f"claude neither took nor refused the code within {CHECK_S:.0f} seconds",
-}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """Seconds that the steps of a login may take."""
+
+    whole_s: float = 15 * 60.0
+    link_s: float = 30.0
+    check_s: float = 60.0
+    another_s: float = 2.0
+    """When claude has said something about a code and is still there after this, it waits for another one."""
+
+    def lost(self, state: str) -> str:
+        """Why a login that stayed in this state for too long has failed."""
+        if state == LoginState.STARTING:
+            return f"claude showed no link within {self.link_s:g} seconds"
+        if state == LoginState.CHECKING:
+            return f"claude neither took nor refused the code within {self.check_s:g} seconds"
+        return f"it was not finished within {self.whole_s / 60:g} minutes"
 
 
 class Logins:
@@ -58,6 +66,7 @@ class Logins:
         journal: Journal,
         condition: Condition,
         on_login: Callable[[], None],
+        patience: Patience = Patience(),
     ) -> None:
         self._children = children
         self._command = command
@@ -65,6 +74,7 @@ class Logins:
         self._journal = journal
         self._condition = condition
         self._on_login = on_login
+        self._patience = patience
         self._now = Login(state="")
         self._process: LoginProcess | None = None
         self._limit: asyncio.Timeout | None = None
@@ -77,7 +87,7 @@ class Logins:
 
     @property
     def is_under_way(self) -> bool:
-        return self._now.state in (LoginState.STARTING, LoginState.WAITING, LoginState.CHECKING)
+        return self._now.state in UNDER_WAY
 
     async def run(self) -> None:
         """Ends only when cancelled, and a login under way with it."""
@@ -119,7 +129,7 @@ class Logins:
     # one login
 
     async def _carry_out(self) -> None:
-        before = self._stored()
+        before = await asyncio.to_thread(self._stored)
         try:
             self._process = await LoginProcess.start(self._children, self._command(), self._listen)
         except (OSError, ValueError) as error:
@@ -141,18 +151,18 @@ class Logins:
 
     async def _outcome(self, process: LoginProcess, before: tuple[int, int, int] | None) -> str:
         """Why it failed; empty when claude has a login now."""
-        self._ends_at = asyncio.get_running_loop().time() + LOGIN_S
+        self._ends_at = asyncio.get_running_loop().time() + self._patience.whole_s
         if self._cancelled:
             return "cancelled"
         try:
-            async with asyncio.timeout(LINK_S) as self._limit:
+            async with asyncio.timeout(self._patience.link_s) as self._limit:
                 self._listen()  # it may have been quick
                 status = await process.over()
         except TimeoutError:
-            return _TOO_LATE[LoginState(self._now.state)]
+            return self._patience.lost(self._now.state)
         finally:
             self._limit = None
-        if status == 0 and self._stored() != before:
+        if status == 0 and await asyncio.to_thread(self._stored) != before:
             return ""
         if status == 0:
             return "claude ended as after a login, but has stored none"
@@ -168,7 +178,7 @@ class Logins:
             if link is not None:
                 self._step(LoginState.WAITING, url=link[0])
         elif self._now.state == LoginState.CHECKING:
-            asyncio.get_running_loop().call_later(ANOTHER_S, self._wait_for_another, self._stepped)
+            asyncio.get_running_loop().call_later(self._patience.another_s, self._wait_for_another, self._stepped)
 
     def _wait_for_another(self, then: asyncio.Event) -> None:
         """Unless the code was taken or refused meanwhile."""
@@ -179,8 +189,8 @@ class Logins:
         self._now = Login(state=state, url=url, note=note)
         self._condition.login(self._now)
         if self._limit is not None and not self._limit.expired():
-            step_s = CHECK_S if state is LoginState.CHECKING else LOGIN_S
-            self._limit.reschedule(min(self._ends_at, asyncio.get_running_loop().time() + step_s))
+            checked_by = asyncio.get_running_loop().time() + self._patience.check_s
+            self._limit.reschedule(min(self._ends_at, checked_by) if state is LoginState.CHECKING else self._ends_at)
         self._tell(state, note)
         stepped, self._stepped = self._stepped, asyncio.Event()
         stepped.set()

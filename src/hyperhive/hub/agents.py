@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from hyperhive.broker.roster import AgentRow, Wanted
-from hyperhive.protocol.agent import Login
+from hyperhive.protocol.agent import UNDER_WAY, Login
 from hyperhive.protocol.events import Rest, TurnState
 from hyperhive.protocol.ids import MANAGER, AgentName
 from hyperhive.protocol.rpc import Peer
@@ -86,6 +86,11 @@ class Agent:
     @property
     def needs_login(self) -> bool:
         return self.row.needs_login
+
+    @property
+    def logs_in(self) -> bool:
+        """Whether a login of claude's is under way in its container."""
+        return self.login is not None and self.login.state in UNDER_WAY
 
     @property
     def running(self) -> bool:

@@ -214,6 +214,10 @@ class LoginState(StrEnum):
     CANCELLED = "cancelled"
 
 
+UNDER_WAY: Final = frozenset({LoginState.STARTING, LoginState.WAITING, LoginState.CHECKING})
+"""The states of a login that has not come to its end."""
+
+
 class Login(Struct, frozen=True, kw_only=True):
     """The latest login in the agent's container. What claude said is from inside: data, never to be followed."""
 

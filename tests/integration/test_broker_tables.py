@@ -9,7 +9,7 @@ from hand_clock import HandClock
 from hyperhive.broker.approvals import Approvals, ApprovalStatus
 from hyperhive.broker.database import Database
 from hyperhive.broker.roster import Roster, Wanted
-from hyperhive.broker.turns import TurnRow, Turns
+from hyperhive.broker.turns import BURST, TurnRow, Turns
 from hyperhive.protocol.faults import FaultError, FaultKind
 
 
@@ -122,5 +122,27 @@ def test_a_turn_is_kept_once(tmp_path: Path) -> None:
         await turns.add(turn)
         kept = await database.read(lambda rows: rows.execute("SELECT turn, ended_at, cost_usd FROM turns").fetchall())
         assert kept == [("t1", 5, 0.25)]
+
+    play(tmp_path, scene)
+
+
+def test_no_agent_fills_the_disk_with_turns_and_old_ones_go(tmp_path: Path) -> None:
+    async def scene(database: Database, clock: HandClock) -> None:
+        turns = Turns(database, clock)
+
+        def turn(number: int, agent: str = "scout") -> TurnRow:
+            return TurnRow(
+                agent=agent, incarnation=1, turn=f"t{number}", outcome="ok", started_at=1, ended_at=clock.now() - 1
+            )
+
+        await asyncio.gather(*(turns.add(turn(number)) for number in range(BURST + 10)))
+        await turns.add(turn(0, "still"))
+        assert (await turns.summary(None, clock.now() - 60)).turns == BURST + 1
+        clock.advance(100)
+        await turns.add(turn(BURST + 10))
+        summary = await turns.summary(None, clock.now() - 60)
+        assert summary.turns == 1
+        assert await turns.vacuum(clock.now() - 60) == BURST + 1
+        assert (await turns.summary(None, 0.0)).turns == 1
 
     play(tmp_path, scene)

@@ -24,6 +24,7 @@ NAMES = {
     "deployments": ("of", "get", "forget"),
     "turns": (
         "latest", "spent", "totals", "parts", "duration", "by_outcome", "by_cause", "by_model", "by_agent",
+        "vacuum",
     ),
 }  # fmt: skip
 OF_OPEN_ROWS_ALONE = (

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from hyperhive.broker.bucket import Buckets
 from hyperhive.broker.clock import Clock, SystemClock
 from hyperhive.broker.database import Connection, Database
 from hyperhive.broker.inbox import rfc3339
@@ -17,6 +18,10 @@ MOST_USD: Final = 1000.0
 """What one turn is counted with at most: the harness says what it cost, from inside the container."""
 WINDOWS: Final[Mapping[str, tuple[float, int]]] = {"24h": (86400, 24), "7d": (7 * 86400, 28), "30d": (30 * 86400, 30)}
 """Times up to now that statistics are asked for: seconds, and into how many parts they are divided."""
+PER_S: Final = 0.5
+BURST: Final = 5000
+"""Turns of one agent that are kept: a harness that was cut off from the hive for long tells of many at once."""
+_VACUUM_CHUNK: Final = 500
 _LIMIT: Final = 20
 """Rows of each table."""
 _LONGEST: Final = 200
@@ -113,11 +118,17 @@ class Turns:
         self._database = database
         self._clock = clock or SystemClock()
         self._summing = asyncio.Lock()  #: many turns take long, and the readers are few: the others are for the rest
+        self._pace = Buckets(PER_S, BURST)
         self._added = 0
         self._spent: tuple[int, float, dict[str, float]] = (-1, 0.0, {})  #: after so many were added: since when, what
 
     async def add(self, turn: TurnRow) -> None:
-        """Harmless when it is there already. Numbers and names are cut to what a turn can have."""
+        """Harmless when it is there already. Numbers and names are cut to what a turn can have.
+
+        An agent's rows last much longer than its events: more of them than it can have had turns are left out.
+        """
+        if self._pace.take((turn.agent, turn.incarnation), self._clock.monotonic()):
+            return
         values = {name: _bounded(value) for name, value in asdict(turn).items()}
         try:
             await self._database.write(lambda connection: connection.execute(_SQL["add"], values).rowcount)
@@ -162,6 +173,15 @@ class Turns:
         }  # fmt: skip
         async with self._summing:
             return await self._database.read(lambda connection: _summary(connection, values))
+
+    async def vacuum(self, before: float) -> int:
+        """Delete those that ended before that time (Unix seconds), in small steps; how many went."""
+        values, deleted = {"before": before, "chunk": _VACUUM_CHUNK}, 0
+        while count := await self._database.write(
+            lambda connection: connection.execute(_SQL["vacuum"], values).rowcount
+        ):
+            deleted += count
+        return deleted
 
     async def _read(self, query: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
         return await self._database.read(lambda connection: _SQL.rows(connection, query, values))

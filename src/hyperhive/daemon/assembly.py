@@ -251,7 +251,7 @@ async def _timers(asking: Asking) -> AsyncIterator[None]:
 @contextlib.asynccontextmanager
 async def _upkeep(store: _Store, hive: Hive) -> AsyncIterator[None]:
     background = Background()
-    background.begin(sweep(store.mailbox, store.chronicle.events, hive.shape.work, hive.queue.jobs))
+    background.begin(sweep(store.mailbox, store.chronicle.events, hive.shape.work, hive.queue.jobs, hive.turns))
     background.begin(persist("delivering notices", store.notices.run))
     background.begin(once("making git agree with the database", hive.shape.settle))
     try:

@@ -1,4 +1,4 @@
-"""What is swept now and then: handled mail, old events, ended jobs."""
+"""What is swept now and then: handled mail, old events, ended jobs, turns of long ago."""
 
 import asyncio
 import time
@@ -10,17 +10,19 @@ import structlog
 from hyperhive.broker.events import EventLog
 from hyperhive.broker.jobs import Jobs
 from hyperhive.broker.mailbox import Mailbox
+from hyperhive.broker.turns import Turns
 from hyperhive.hub.work import Work
 
 MAIL_DAYS: Final = 30
 JOB_DAYS: Final = 90
+TURN_DAYS: Final = 400
 AGAIN_S: Final = 5.0
 EVERY_S: Final = 3600.0
 
 log = structlog.get_logger(__name__)
 
 
-async def sweep(mailbox: Mailbox, events: EventLog, work: Work, jobs: Jobs) -> None:
+async def sweep(mailbox: Mailbox, events: EventLog, work: Work, jobs: Jobs, turns: Turns) -> None:
     """Once an hour, until cancelled. A sweep that fails is logged and tried again an hour later."""
     while True:
         await asyncio.sleep(EVERY_S)
@@ -30,6 +32,7 @@ async def sweep(mailbox: Mailbox, events: EventLog, work: Work, jobs: Jobs) -> N
             old = time.time() - JOB_DAYS * 86400
             for settled in (jobs, work.questions, work.reminders):
                 await settled.vacuum(old)
+            await turns.vacuum(time.time() - TURN_DAYS * 86400)
             log.info("swept", messages=removed)
         except Exception:  # the boundary of a task that nobody waits for; an hour later is soon enough
             log.exception("cannot sweep")

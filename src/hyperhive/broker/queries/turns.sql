@@ -57,3 +57,8 @@ SELECT agent AS name, count(*) AS turns, total(min(max(cost_usd, 0), :most_usd))
   FROM turns INDEXED BY turns_ended
  WHERE ended_at >= :since AND ended_at < :until AND (:agent IS NULL OR agent = :agent)
  GROUP BY name ORDER BY cost_usd DESC, turns DESC, name LIMIT :limit;
+
+-- name: vacuum
+DELETE FROM turns WHERE id IN (
+  SELECT id FROM turns INDEXED BY turns_ended WHERE ended_at < :before LIMIT :chunk
+);

@@ -96,6 +96,13 @@ def test_turns_are_added_up_and_labels_stay_few_whatever_harnesses_say() -> None
         database.close()
         hive.start()
         families = scraped(hive)
+        assert scraped(hive)["hive_turns"] == families["hive_turns"]
+        with sqlite3.connect(hive.paths.database) as database:
+            database.execute(TURN, ("scout", "late", "ok", 103, 10, 0.25))
+        database.close()
+        later = scraped(hive)
+    late = {name: value(later, name, agent="scout", outcome="ok") for name in ("hive_turns", "hive_turn_seconds")}
+    assert late == {"hive_turns": 5, "hive_turn_seconds": 13}
     good = {"agent": "scout", "outcome": "ok"}
     assert value(families, "hive_turns", **good) == 4
     assert value(families, "hive_turn_seconds", **good) == 10

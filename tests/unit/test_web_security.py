@@ -14,12 +14,12 @@ OURS = {"host": "127.0.0.1:7000", "origin": "http://127.0.0.1:7000", "content-ty
 EVIL = "http://evil.example"
 
 
-def status(method: str, headers: dict[str, str] | list[tuple[str, str]], scheme: str = "http") -> int:
+def status(method: str, headers: dict[str, str] | list[tuple[str, str]], scheme: str = "http", path: str = "/") -> int:
     """Of the refusal; 200 when there is none."""
     pairs = [*headers.items()] if isinstance(headers, dict) else headers
     raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in pairs]
     try:
-        check(method, scheme, Headers(raw=raw), SETTINGS)
+        check(method, scheme, Headers(raw=raw), SETTINGS, path)
     except RefusedError as refusal:
         return refusal.status
     return 200
@@ -161,3 +161,43 @@ def test_a_flood_of_addresses_takes_no_more_memory() -> None:
     for number in range(3 * MOST):
         attempts.failed(f"address {number}")
     assert len(attempts) == MOST
+
+
+JSON = {"host": "127.0.0.1:7000", "content-type": "application/json", "content-length": "2"}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        JSON,
+        {"host": "127.0.0.1"},  # nothing to read
+        {"host": "127.0.0.1", "content-length": "0", "content-type": "text/plain"},
+        {**JSON, "content-type": "Application/JSON; charset=utf-8"},
+        {**JSON, "origin": EVIL, "sec-fetch-site": "cross-site"},  # it has no token, which is the next door's business
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("method", ["POST", "DELETE", "PUT"])
+def test_the_api_reads_json_from_wherever_it_comes(method: str, headers: dict[str, str]) -> None:
+    assert status(method, headers, path="/api/v1/agents") == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "refusal"),
+    [
+        ({**JSON, "host": "evil.example"}, 421),
+        ({**JSON, "content-type": FORM}, 415),
+        ({**JSON, "content-type": "text/plain"}, 415),
+        ({"host": "127.0.0.1", "transfer-encoding": "chunked"}, 415),
+        ({**JSON, "content-length": str(MAX_BODY + 1)}, 413),
+        ({**JSON, "content-length": "-1"}, 413),
+    ],
+    ids=str,
+)
+def test_the_api_refuses_other_names_and_what_is_no_json(headers: dict[str, str], refusal: int) -> None:
+    assert status("POST", headers, path="/api/v1/agents") == refusal
+
+
+@pytest.mark.parametrize("path", ["/api", "/apix/v1", "/", "//api/v1/agents", "/agents"])
+def test_only_the_api_is_asked_without_an_origin(path: str) -> None:
+    assert status("POST", JSON, path=path) == 403

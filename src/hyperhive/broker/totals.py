@@ -1,7 +1,8 @@
 """Numbers of the whole hive, added up by the database when somebody asks."""
 
 import asyncio
-from dataclasses import dataclass
+import functools
+from dataclasses import dataclass, fields, replace
 from typing import Final
 
 from hyperhive.broker.database import Connection, Database
@@ -27,6 +28,9 @@ class TurnSum:
     tool_calls: float
 
 
+_AMOUNTS: Final = tuple(field for field in fields(TurnSum) if field.name not in ("agent", "outcome"))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sums:
     """All of one moment."""
@@ -38,21 +42,42 @@ class Sums:
 
 
 class Totals:
-    """Reads tables of others and changes nothing."""
+    """Reads tables of others and changes nothing. Turns stay as they are once they have ended, so that what was added
+    up before is not read again: asking costs what happened since."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._summing = asyncio.Lock()  #: it takes long where many turns are kept: one reader is enough for it
+        self._summing = asyncio.Lock()  #: the first time takes long where many turns are kept: one reader is enough
+        self._turns: dict[tuple[str, str], TurnSum] = {}
+        self._last = 0  #: the id of the newest turn in them
 
     async def now(self) -> Sums:
         async with self._summing:
-            return await self._database.read(_sums)
+            sums, last = await self._database.read(functools.partial(_sums, self._last))
+            for row in sums.turns:
+                before = self._turns.get((row.agent, row.outcome))
+                self._turns[row.agent, row.outcome] = _added(before, row) if before else row
+            self._last = last
+            return replace(sums, turns=[*self._turns.values()])
 
 
-def _sums(connection: Connection) -> Sums:
+def _sums(after: int, connection: Connection) -> tuple[Sums, int]:
+    """The turns behind that one alone, and the newest of them."""
+    last = _count(connection, "last_turn")
+    turns = _SQL.rows(connection, "turns", {"after": after, "last": last, "most_usd": MOST_USD})
     return Sums(
         jobs=dict(connection.execute(_SQL["jobs"]).fetchall()),
-        pending_approvals=connection.execute(_SQL["pending_approvals"]).fetchone()[0],
-        open_questions=connection.execute(_SQL["open_questions"]).fetchone()[0],
-        turns=[TurnSum(**row) for row in _SQL.rows(connection, "turns", {"most_usd": MOST_USD})],
-    )
+        pending_approvals=_count(connection, "pending_approvals"),
+        open_questions=_count(connection, "open_questions"),
+        turns=[TurnSum(**row) for row in turns],
+    ), last  # fmt: skip
+
+
+def _count(connection: Connection, query: str) -> int:
+    count: int = connection.execute(_SQL[query]).fetchone()[0]
+    return count
+
+
+def _added(one: TurnSum, other: TurnSum) -> TurnSum:
+    amounts = {field.name: getattr(one, field.name) + getattr(other, field.name) for field in _AMOUNTS}
+    return replace(one, **amounts)

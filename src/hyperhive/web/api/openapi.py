@@ -27,6 +27,7 @@ _REFUSALS: Final = {
     408: "The request took too long to arrive",
     409: "Possible, but not as things are now",
     413: "Too large",
+    414: "The address is too long",
     415: "The body is not JSON",
     421: "The hive is not called by a name that it knows",
     429: "Too fast, or too much of it waits; `message` says how long to wait",

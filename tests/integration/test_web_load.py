@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gzip
 import resource
 import select
 import socket
@@ -101,6 +102,17 @@ def test_a_thousand_connections_keep_nobody_out(hive: HiveProcess, operator: Vis
         eventually(lambda: descriptors(hive) <= before + 5)
         hive.send("operator", "is it still live?")
         until(stream, b"is it still live?")
+
+
+def test_pages_are_packed_for_who_takes_it_and_streams_never_are(operator: Visitor) -> None:
+    plain, packed = operator.get("/"), operator.get("/", Accept_Encoding="gzip")
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["content-encoding"] == "gzip"
+    assert b"</html>" in gzip.decompress(packed.body)
+    with operator.connect() as stream:
+        lines = ["GET /live HTTP/1.1", f"Host: {operator.host}", f"Cookie: {operator.cookie}", "Accept-Encoding: gzip"]
+        stream.sendall("\r\n".join([*lines, "", ""]).encode())
+        until(stream, b"data: ")
 
 
 # pages that do not read

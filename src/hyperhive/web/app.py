@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
@@ -33,7 +34,12 @@ def create_app(hive: Hive, doors: Doors, settings: WebSettings) -> Starlette:
     app = Starlette(
         lifespan=life,
         routes=[Route(row.path, sessions.handler(row), methods=[*row.methods]) for row in ROUTES],
-        middleware=[Middleware(Guard, settings=settings)],
+        middleware=[
+            Middleware(Guard, settings=settings),
+            Middleware(
+                GZipMiddleware, minimum_size=1000, compresslevel=4
+            ),  # no page holds a secret to be guessed by size
+        ],
         exception_handlers={HTTPException: _unknown},
     )
     app.router.redirect_slashes = False

@@ -144,6 +144,9 @@ class Terminal:
     def scroll_to(self, top: int) -> None:
         self.page.evaluate("(top) => { document.getElementById('terminal-scroll').scrollTop = top; }", top)
 
+    def height(self) -> int:
+        return int(self.page.evaluate("document.getElementById('terminal-scroll').clientHeight"))
+
     def below(self) -> int:
         """Pixels under what is in view."""
         script = "(() => { const e = document.getElementById('terminal-scroll');"
@@ -293,9 +296,18 @@ def test_the_end_stays_in_view_unless_one_reads_above_it(house: House) -> None:
     expect(page.row("note 104.")).to_be_in_viewport()
     expect(page.newer()).to_be_hidden()
     page.page.evaluate("document.getElementById('terminal-scroll').scrollTop -= 40")
+    page.page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    assert page.below() == 40, "a small step up is not taken back"
     page.notes(105, 105)
     expect(page.row("note 105.")).to_be_in_viewport()
     assert page.below() < 2
+    height = page.height()
+    page.page.set_viewport_size({"width": 1300, "height": 600})
+    page.page.wait_for_function(
+        "(before) => document.getElementById('terminal-scroll').clientHeight < before", arg=height
+    )
+    page.page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    assert page.below() < 2, "as when a keyboard comes up on the screen"
     page.page.evaluate("hiveTerminal.clear()")
     expect(page.rows()).to_have_count(0)
     expect(page.page.locator("#terminal-empty")).to_be_visible()

@@ -11,7 +11,7 @@
   let after = Number($("terminal-log").dataset.after);
   let isCut = false; // rows are missing at the end: they are fetched when it is gone to
   let missed = 0;
-  let top = 0;
+  let [top, isHeld] = [0, true]; // where it stood when it was looked last, and whether the end was in view
   let work = Promise.resolve();
 
   const shown = () => $("terminal-rows").getElementsByClassName("t-event");
@@ -21,9 +21,13 @@
 
   function settle(wasAtEnd, count) {
     if (wasAtEnd) place.scrollTop = place.scrollHeight;
-    missed = wasAtEnd ? 0 : missed + count;
+    look(wasAtEnd ? 0 : missed + count);
+  }
+
+  function look(count) {
+    [top, isHeld, missed] = [place.scrollTop, isAtEnd(), count];
     $("terminal-missed").textContent = missed || "";
-    jump.hidden = wasAtEnd || !(missed || isCut);
+    jump.hidden = isHeld || !(missed || isCut);
   }
 
   function olderFrom(id) {
@@ -74,12 +78,13 @@
     await fetched(`?before=${button.value}`, "#terminal-more");
     while (shown().length > MOST) { isCut = true; [...shown()].at(-1).remove(); }
     place.scrollTop = place.scrollHeight - below;
+    look(missed);
   }
 
   place.addEventListener("scroll", () => {
     if (place.scrollTop < Math.min(top, 200) && shown().length) then(older);
-    else if (isAtEnd()) { if (isCut) then(() => takes.reset(Infinity)); else settle(true, 0); }
-    top = place.scrollTop;
+    else if (isCut && isAtEnd()) then(() => takes.reset(Infinity));
+    look(isAtEnd() ? 0 : missed);
   });
   place.addEventListener("click", (event) => {
     if (event.target.closest("#terminal-more button")) then(older);
@@ -99,4 +104,5 @@
     },
   };
   settle(true, 0);
+  new ResizeObserver(() => { if (isHeld) settle(true, 0); }).observe(place);
 }

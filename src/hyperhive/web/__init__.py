@@ -1,1 +1,1 @@
-"""The operator's pages in the browser. Asks the hub and nothing beside it; nobody else knows Starlette."""
+"""The operator's pages in the browser. Asks the hub, and what answers host.sock; nobody else knows Starlette."""

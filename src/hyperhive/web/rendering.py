@@ -16,6 +16,7 @@ from markupsafe import Markup
 from msgspec import UNSET
 
 from hyperhive.web import assets
+from hyperhive.web.helper_words import helper_words
 
 TEMPLATES: Final = Path(__file__).with_name("templates")
 _UNITS: Final = ((86400 * 365, "y"), (86400 * 30, "mo"), (86400, "d"), (3600, "h"), (60, "min"))
@@ -153,7 +154,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_finalize,
     )
-    for own in (age, absolute, stamp, size, tokens, usd, seconds, clip, markdown, trusted, line_kind):
+    for own in (age, absolute, stamp, size, tokens, usd, seconds, clip, markdown, trusted, line_kind, helper_words):
         environment.filters[own.__name__] = own
     environment.globals["asset"] = assets.url
     environment.tests["given"] = lambda value: bool(value) and value is not UNSET

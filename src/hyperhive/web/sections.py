@@ -17,7 +17,6 @@ from hyperhive.protocol import host
 from hyperhive.protocol.events import TurnState
 from hyperhive.protocol.faults import FaultError
 from hyperhive.protocol.ids import EVERYONE, MANAGER, OPERATOR
-from hyperhive.web.helper_words import helper_words
 from hyperhive.web.refusals import refused
 from hyperhive.web.rendering import render
 from hyperhive.web.waiting import waiting as what_waits
@@ -187,7 +186,7 @@ async def inbox(hive: Hive) -> View:
 
 
 async def flow(hive: Hive) -> View:
-    return {"messages": [(row, helper_words(row)) for row in (await hive.mailbox.flow(FLOW))[::-1]]}
+    return {"messages": (await hive.mailbox.flow(FLOW))[::-1]}
 
 
 async def dead(hive: Hive) -> View:

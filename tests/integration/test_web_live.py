@@ -17,6 +17,7 @@ from hyperhive.hub.hive import Hive
 from hyperhive.protocol.agent import MessageKind
 from hyperhive.protocol.ids import OPERATOR
 from hyperhive.web import sections
+from hyperhive.web.agent_page import sections_of
 from hyperhive.web.live import Board, Live, merged
 from hyperhive.web.sections import SECTIONS, AgentSection, Section, Subject, View
 
@@ -227,8 +228,8 @@ def test_streams_end_with_the_hive() -> None:
 
 
 def test_every_subject_is_shown_somewhere() -> None:
-    shown = {subject for each in SECTIONS for subject in each.about}
-    assert shown | {Subject.TURNS, Subject.DEPLOYMENTS} == set(Subject)
+    shown = [*SECTIONS, *sections_of("scout")]
+    assert {subject for each in shown for subject in each.about} == set(Subject)
 
 
 # the boards of agents

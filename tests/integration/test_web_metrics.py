@@ -110,9 +110,8 @@ def test_turns_are_added_up_and_labels_stay_few_whatever_harnesses_say() -> None
     assert value(families, "hive_turn_tool_calls", **good) == 20
     tokens = [value(families, "hive_turn_tokens", **good, kind=kind) for kind in ("input", "output", "cache_read")]
     assert tokens == [40, 80, 120]
-    assert value(families, "hive_turns", agent="", outcome="ok") == 200
     assert value(families, "hive_turns", agent="scout", outcome="other") == 200
     assert value(families, "hive_turn_cost_usd", agent="scout", outcome="failed") == 1000
     assert value(families, "hive_turn_tokens", agent="scout", outcome="failed", kind="input") == 10
-    assert {sample.labels["agent"] for sample in families["hive_turns"].samples} == {"scout", ""}
+    assert {sample.labels["agent"] for sample in families["hive_turns"].samples} == {"scout"}
     assert {sample.labels["outcome"] for sample in families["hive_turns"].samples} <= {*Outcome, "other"}

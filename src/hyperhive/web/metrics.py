@@ -25,11 +25,10 @@ from hyperhive.protocol.events import Outcome, Rest, TurnState
 from hyperhive.protocol.ids import OPERATOR
 from hyperhive.web.route import hive_of
 
-GONE: Final = ""
-"""The label of all agents that are no more, together: names come and go, and the series of each would stay."""
 OTHER: Final = "other"
 """For a word from a container that is none of ours."""
 _STATES: Final = ("failed", "needs_login", "paused", *Phase, *Rest, *TurnState)
+_OUTCOMES: Final = frozenset(Outcome)
 _TOKENS: Final[Mapping[str, Callable[[TurnSum], float]]] = {
     "input": lambda sum: sum.input_tokens,
     "output": lambda sum: sum.output_tokens,
@@ -96,7 +95,8 @@ def _agents(hive: Hive) -> Iterator[Metric]:
 
 
 def _turns(hive: Hive, sums: Sums) -> Iterator[Metric]:
-    """How many, how long and at what price, as the agents' harnesses say."""
+    """How many, how long and at what price, as the agents' harnesses say. An agent's numbers go when it does: names
+    come and go, and the series of each would stay."""
     labels = ["agent", "outcome"]
     turns = CounterMetricFamily("hive_turns", "Turns that have ended", labels=labels)
     seconds = CounterMetricFamily("hive_turn_seconds", "What they took", labels=labels)
@@ -116,9 +116,9 @@ def _turns(hive: Hive, sums: Sums) -> Iterator[Metric]:
 def _grouped(hive: Hive, sums: Sums) -> dict[tuple[str, str], list[TurnSum]]:
     found: dict[tuple[str, str], list[TurnSum]] = {}
     for row in sums.turns:
-        agent = row.agent if row.agent in hive.fleet else GONE
-        outcome = row.outcome if row.outcome in set(Outcome) else OTHER
-        found.setdefault((agent, outcome), []).append(row)
+        if row.agent in hive.fleet:
+            outcome = row.outcome if row.outcome in _OUTCOMES else OTHER
+            found.setdefault((row.agent, outcome), []).append(row)
     return found
 
 

@@ -275,9 +275,14 @@ def test_nothing_that_an_agent_writes_becomes_markup(house: House) -> None:
 def test_a_link_of_an_agents_opens_in_a_new_tab_and_leaves_nothing_behind(house: House) -> None:
     page = opened(house, "writer")
     page.does(text("see [the docs](https://example.org/x)"))
-    link = page.row("the docs").get_by_role("link")
-    expect(link).to_have_attribute("target", "_blank")
-    expect(link).to_have_attribute("rel", "noopener noreferrer nofollow")
+    page.does(
+        TurnStart(turn="t", sender="a", body="it is at https://example.org/a?b=1&c='2.\nnot javascript:alert(1)")
+    )
+    named, bare = page.row("the docs").get_by_role("link"), page.row("it is at").get_by_role("link")
+    expect(bare).to_have_attribute("href", "https://example.org/a?b=1&c=")
+    for link in (named, bare):
+        expect(link).to_have_attribute("target", "_blank")
+        expect(link).to_have_attribute("rel", "noopener noreferrer nofollow")
     page.close()
 
 

@@ -21,7 +21,8 @@ INSERT INTO approvals (agent, kind, requested_at, status, resolved_at, note)
 VALUES ('scout', 'spawn', 90, 'approved', 95, NULL), ('guard', 'spawn', 96, 'denied', 97, 'no'),
        ('guard', 'spawn', 98, 'pending', NULL, NULL);
 INSERT INTO events (agent, incarnation, seq, ts, kind, payload)
-VALUES ('scout', 2, 1, 400, 'note', '{"kind":"note","text":"hello"}'), ('scout', 2, 2, 401, 'stream', '{}');
+VALUES ('scout', 2, 1, 400, 'note', '{"kind":"note","text":"hello"}'), ('scout', 2, 2, 401, 'stream', '{}'),
+       ('scout', 2, 3, 402, 'stream', CAST('{"kind":"stream","value":{"type":"stream_event","event":{}}}' AS BLOB));
 """
 
 
@@ -55,8 +56,9 @@ def test_the_events_of_an_earlier_hive_are_the_history_of_their_agent(tmp_path: 
     async def scene(house: House) -> None:
         log = await EventLog.open(house.database, house.clock)
         assert [event.id for event in await log.before(2**62, "scout")] == [2, 1]
-        assert await log.append("scout", 2, [EventRecord(seq=3, ts=402, kind="note", payload=Raw(b"{}"))]) == 3
-        assert [event.id for event in await log.before(2**62, "scout")] == [3, 2, 1]
+        assert await log.append("scout", 2, [EventRecord(seq=4, ts=403, kind="note", payload=Raw(b"{}"))]) == 4
+        assert [event.id for event in await log.before(2**62, "scout")] == [4, 2, 1]
+        assert [event.id for event in await log.after(0, "scout")] == [1, 2, 3, 4]
 
     leave_an_earlier_hive(tmp_path)
     play(tmp_path, scene)

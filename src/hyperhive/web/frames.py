@@ -1,6 +1,8 @@
 """What goes to the terminals in the browsers: the HTML of events, and the server-sent events that carry it."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 from msgspec import Struct
 
@@ -10,8 +12,9 @@ from hyperhive.terminal.rows import rows
 from hyperhive.terminal.writing import Writing
 from hyperhive.web.rendering import render, seen
 
-_LAST_MOMENT = 253_402_300_799.0
+_LAST_MOMENT: Final = 253_402_300_799.0
 """The last second that a date can be written for: an agent's clock is its own."""
+_LINK: Final = re.compile(r"https?://[^\s<>\"'`]{1,2000}")
 
 
 class Drawn(Struct, frozen=True):
@@ -51,11 +54,22 @@ def draw(event: HiveEvent) -> Drawn | None:
     if not shown:
         return None
     when = min(max(event.ts, 0.0), _LAST_MOMENT)
-    return Drawn(event.id, render("terminal/event.html", id=event.id, when=when, rows=shown))
+    return Drawn(event.id, render("terminal/event.html", id=event.id, when=when, rows=shown, links=links))
 
 
 def draw_all(events: Iterable[HiveEvent]) -> list[Drawn]:
     return [drawn for event in events if (drawn := draw(event)) is not None]
+
+
+def links(text: str) -> Iterator[tuple[str, bool]]:
+    """The text in parts; those that are a link's address are said to be."""
+    at = 0
+    for found in _LINK.finditer(text):
+        address = found[0].rstrip(".,;:!?)]}*_")
+        yield text[at : found.start()], False
+        yield address, True
+        at = found.start() + len(address)
+    yield text[at:], False
 
 
 def written(events: Iterable[HiveEvent], before: Writing) -> Writing:

@@ -13,7 +13,8 @@ while read -r code; do
     case "$code" in
     "{code}") printf '{{"claudeAiOauth":{{}}}}' > "$CLAUDE_CONFIG_DIR/.credentials.json"
               echo "Login successful."; exit 0 ;;
-    *"#"*) echo "Couldn't log in: the server does not know $code, see https://claude.ai/help?for=you" >&2; exit 1 ;;
+    *"#"*) echo "Couldn't log in: nobody knows $code or ${{code%%#*}}, see https://claude.ai/help?for=you" >&2
+           exit 1 ;;
     *) echo "That doesn't look like the full code. Copy all of it, including the # in the middle." >&2 ;;
     esac
 done

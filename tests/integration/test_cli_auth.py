@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from hyperhive.cli import main
@@ -98,3 +99,12 @@ def test_as_json_each_step_is_a_line(hive: FakeHive, log_in: LogIn, capsys: pyte
     assert log_in("--json", typed="a#b\n") == 0
     out, _ = capsys.readouterr()
     assert [json.loads(line)["login"]["state"] for line in out.splitlines()] == ["waiting", "done"]
+
+
+def test_the_list_says_until_when_a_limit_holds(hive: FakeHive, capsys: pytest.CaptureFixture[str]) -> None:
+    row = agent_row("alpha")
+    hive.agents["alpha"] = msgspec.structs.replace(row, state="rate_limited", limited_until="2026-03-01T14:00:00Z")
+    assert main.run(main.make_app(), ["list"]) == 0
+    out, _ = capsys.readouterr()
+    assert "rate_limited" in out
+    assert "until 2026-03-01T14:00:00Z" in out

@@ -138,7 +138,7 @@ def test_a_refused_code_leaves_the_agent_waiting_and_says_why_without_the_code()
             await begin(r)
             refused = await give(r, "another#code")
             assert refused.state == LoginState.FAILED
-            assert refused.note == "Couldn't log in: the server does not know [the code], see https://claude.ai/…"
+            assert refused.note == "Couldn't log in: nobody knows [the code] or [the code], see https://claude.ai/…"
             assert r.hive.reported["needs_login"]
             assert r.hive.state_of(message) == "queued"
             await r.hive.until(lambda: [n for n in r.hive.events(Note) if "the login of claude's failed" in n.text])

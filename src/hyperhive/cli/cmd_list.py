@@ -38,4 +38,5 @@ def _state_of_flags(row: host.AgentStatusRow) -> str:
 
 
 def _doing(row: host.AgentStatusRow) -> str:
-    return row.failure or row.status_text or row.description or ""
+    limit = f"a usage limit holds it until {row.limited_until}" if row.limited_until else ""
+    return row.failure or limit or row.status_text or row.description or ""

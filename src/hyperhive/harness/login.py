@@ -21,6 +21,8 @@ from hyperhive.protocol.events import Note
 from hyperhive.protocol.faults import FaultError, FaultKind
 
 MAX_NOTE: Final = 2000
+SECRET_FROM: Final = 6
+"""Characters of a code, or of its half, from which on it is blanked in what claude says."""
 
 _CODE: Final = re.compile(r"[!-~]{1,4096}")
 _LINK: Final = re.compile(r"https://[!-~]{1,4088}+(?=[^!-~])")
@@ -141,13 +143,13 @@ class Logins:
             self._process.end()
             self._process = None
             self._code = ""
-        if self._cancelled:
-            self._step(LoginState.CANCELLED)
-        elif note:
-            self._step(LoginState.FAILED, note=note)
-        else:
+        if not note:
             self._step(LoginState.DONE)
             self._on_login()
+        elif self._cancelled:
+            self._step(LoginState.CANCELLED)
+        else:
+            self._step(LoginState.FAILED, note=note)
 
     async def _outcome(self, process: LoginProcess, before: tuple[int, int, int] | None) -> str:
         """Why it failed; empty when claude has a login now."""
@@ -209,8 +211,8 @@ class Logins:
     def _words(self, process: LoginProcess, complained_before: int = 0, said_before: int = 0) -> str:
         """What claude said, for a person: without the code, keys, and what addresses carry."""
         text = process.complained.text[complained_before:].strip() or process.said.text[said_before:]
-        if self._code:
-            text = text.replace(self._code, "[the code]")
+        for part in (self._code, *self._code.split("#")):
+            text = text.replace(part, "[the code]") if len(part) >= SECRET_FROM else text
         text = _ADDRESS.sub(r"\1/…", _ESCAPES.sub("", text)).strip()
         return redact(text.encode()).decode(errors="replace")[-MAX_NOTE:]
 

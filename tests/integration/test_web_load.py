@@ -6,24 +6,21 @@ import gzip
 import resource
 import select
 import socket
-import ssl
-import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-import needs
 from hyperhive.protocol import host
 from hyperhive.testing.hive_process import HiveProcess, eventually, running_hive
 from hyperhive.web.connection import MAX_CONNECTIONS
 from hyperhive.web.serving import serving
 from hyperhive.web.settings import WebSettings
-from web_visitor import FORM, Visitor, everything
+from web_visitor import FORM, Visitor
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -181,46 +178,3 @@ def test_a_browser_that_takes_nothing_any_more_is_cut_off_by_the_kernel() -> Non
             writer.transport.abort()
 
     asyncio.run(run())
-
-
-# TLS
-
-
-def test_handshakes_that_never_end_count_as_connections(tmp_path: Path) -> None:
-    cert, key = certificate(tmp_path)
-
-    async def hello(_request: Request) -> Response:
-        return PlainTextResponse("hello")
-
-    def ask(port: int, context: ssl.SSLContext) -> bytes:
-        with (
-            socket.create_connection(("127.0.0.1", port), 20) as plain,
-            context.wrap_socket(plain, server_hostname="127.0.0.1") as tls,
-        ):
-            tls.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
-            return everything(tls)
-
-    def press(port: int, context: ssl.SSLContext) -> None:
-        with crowd(lambda: socket.create_connection(("127.0.0.1", port), 20), b"\x16\x03\x01") as there:
-            assert b"hello" in ask(port, context)
-            assert ended_of(there) >= CROWD - MAX_CONNECTIONS
-        assert b"hello" in ask(port, context)
-
-    async def run() -> None:
-        context = await asyncio.to_thread(ssl.create_default_context, cafile=str(cert))
-        app = Starlette(routes=[Route("/", hello)])
-        async with serving(app, WebSettings(port=0, tls_cert=cert, tls_key=key)) as port:
-            await asyncio.to_thread(press, port, context)
-
-    asyncio.run(run())
-
-
-def certificate(folder: Path) -> tuple[Path, Path]:
-    needs.program("openssl", "apt-get install openssl")
-    key, cert = folder / "key.pem", folder / "cert.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext",
-         "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)],
-        check=True, capture_output=True, timeout=60,
-    )  # fmt: skip
-    return cert, key

@@ -163,12 +163,27 @@ def test_with_a_certificate_it_speaks_tls_and_nothing_else(tmp_path: Path) -> No
 
 def test_a_certificate_that_cannot_be_used_is_refused_in_words(tmp_path: Path) -> None:
     (tmp_path / "bad.pem").write_text("nothing")
+    cert, key = certificate(tmp_path)
+    lock = [
+        "openssl",
+        "rsa",
+        "-aes128",
+        "-passout",
+        "pass:secret",
+        "-in",
+        str(key),
+        "-out",
+        str(tmp_path / "locked.pem"),
+    ]
+    subprocess.run(lock, check=True, capture_output=True, timeout=60)
+    with (tmp_path / "locked.pem").open("a") as file:
+        file.write(cert.read_text())
 
     async def run(cert: Path) -> None:
         async with serving(app(), WebSettings(port=0, tls_cert=cert, tls_key=cert)):
             raise AssertionError("it listens")
 
-    for name in ("bad.pem", "missing.pem"):
+    for name in ("bad.pem", "missing.pem", "locked.pem"):
         with pytest.raises(FaultError, match=name) as fault:
             asyncio.run(run(tmp_path / name))
         assert fault.value.kind is FaultKind.BAD_CONFIG

@@ -44,6 +44,7 @@ class HiveProcess:
         self.manager = False  #: whether it makes a manager when it starts
         self.dashboard = False  #: whether it has one: the verb login_link answers where
         self.dashboard_port = 0  #: 0: another free one with every start
+        self.dashboard_arguments: tuple[str, ...] = ()  #: more of `hive serve`'s, as --tls-cert
         self.rehearsing = True  #: False: as with real credentials; then no agent of it may be given a turn
         self.paths.rehearsal.mkdir(parents=True)
 
@@ -70,6 +71,7 @@ class HiveProcess:
         if not self.manager:
             argv += ["--no-manager"]
         argv += ["--dashboard", f"127.0.0.1:{self.dashboard_port}"] if self.dashboard else ["--no-dashboard"]
+        argv += self.dashboard_arguments
         if self.rehearsing:
             argv += ["--rehearsal", str(self.paths.rehearsal)]
         with self.log.open("ab") as log:

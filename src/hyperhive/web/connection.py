@@ -1,8 +1,6 @@
 """A browser's connection: how many there may be, and how long one may take to ask for something."""
 
 import asyncio
-import contextlib
-import ssl
 from typing import Any, ClassVar, Final
 
 import h11
@@ -22,19 +20,12 @@ log = structlog.get_logger(__name__)
 class Connection(H11Protocol):
     """One that does not ask in time is closed. When there are too many, the one that has been about to ask for longest
     makes room, so that silent ones keep nobody out; when all are being answered, the newest is closed at once.
-
-    With `tls` it begins with a handshake, which counts as asking.
     """
 
     _complained_at: ClassVar = -COMPLAINT_S
 
-    def __init__(self, *args: Any, tls: ssl.SSLContext | None = None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._tls = tls
-        self._is_lost = False
-        self._is_open = tls is None  #: what we write goes to the browser and to nobody who listens in between
-        self._securing: asyncio.Task[None] | None = None
-        self._early: list[bytes] = []  #: what came deciphered before that
         self._deadline: asyncio.TimerHandle | None = None
         self._asking_since = self.loop.time()
 
@@ -43,14 +34,8 @@ class Connection(H11Protocol):
         if len(self.connections) > MAX_CONNECTIONS and self._make_room() is self:
             return
         self._expect_request()
-        if self._tls is not None:
-            transport.pause_reading()  # what comes is for the handshake
-            self._securing = self.loop.create_task(self._secure(transport, self._tls))
 
     def data_received(self, data: bytes) -> None:
-        if not self._is_open:
-            self._early.append(data)
-            return
         super().data_received(data)
         if self._is_answering():
             self._forget()
@@ -58,25 +43,8 @@ class Connection(H11Protocol):
             self._expect_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._is_lost = True
         self._forget()
         super().connection_lost(exc)
-
-    async def _secure(self, transport: asyncio.Transport, context: ssl.SSLContext) -> None:
-        secured = None
-        with contextlib.suppress(OSError, ssl.SSLError):  # it speaks no TLS, too slowly, or no more
-            secured = await self.loop.start_tls(
-                transport, self, context, server_side=True, ssl_handshake_timeout=HEADERS_S
-            )
-        if secured is None or self._is_lost:
-            transport.abort()
-            self.connection_lost(None)  # nobody else tells us
-            return
-        super().connection_made(secured)
-        self._is_open = True
-        if self._early:
-            self.data_received(b"".join(self._early))
-            self._early.clear()
 
     def _make_room(self) -> "Connection":
         """Closes one, this one if need be."""

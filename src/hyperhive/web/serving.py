@@ -98,31 +98,22 @@ class _Server(uvicorn.Server):
 
 
 def _config(app: Starlette, settings: WebSettings) -> uvicorn.Config:
-    """Reads the certificate. A handshake begins when the connection was counted: the server knows nothing of it."""
-    connection = functools.partial(Connection, tls=_tls(settings))
+    """Reads the certificate."""
     config = uvicorn.Config(
-        app, http=connection,  # type: ignore[arg-type]  # whatever makes one
-        ws="none", lifespan="off", log_config=None, log_level="critical", access_log=False, server_header=False,
-        proxy_headers=False, backlog=BACKLOG, timeout_graceful_shutdown=DRAIN_S,
-        h11_max_incomplete_event_size=MAX_HEADERS,
+        app, http=Connection, ws="none", lifespan="off", log_config=None, log_level="critical", access_log=False,
+        server_header=False, proxy_headers=False, backlog=BACKLOG, timeout_graceful_shutdown=DRAIN_S,
+        h11_max_incomplete_event_size=MAX_HEADERS, ssl_certfile=settings.tls_cert, ssl_keyfile=settings.tls_key,
+        ssl_keyfile_password="",
     )  # fmt: skip
-    config.load()
-    return config
-
-
-def _tls(settings: WebSettings) -> ssl.SSLContext | None:
-    if settings.tls_cert is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key, password="")  # a locked key asks nobody
+        config.load()
     except (OSError, ssl.SSLError) as error:
         raise FaultError(
             FaultKind.BAD_CONFIG,
             f"cannot open the dashboard with the certificate {settings.tls_cert} and the key {settings.tls_key}: "
             f"{error}; both are PEM files that the daemon's user may read, the key without a password",
         ) from error
-    return context
+    return config
 
 
 def _listen(settings: WebSettings, user_timeout_ms: int) -> socket.socket | None:

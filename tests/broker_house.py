@@ -18,6 +18,7 @@ from hyperhive.broker.notices import Notices
 from hyperhive.broker.questions import Questions
 from hyperhive.broker.reminders import Reminders
 from hyperhive.broker.roster import Roster
+from hyperhive.broker.schedules import Schedules
 from hyperhive.protocol.host import InboxRow
 
 
@@ -32,6 +33,7 @@ class Broker:
         self.decisions = Decisions(database, self.jobs, self.notices, clock)
         self.questions = Questions(database, self.notices, clock)
         self.reminders = Reminders(database, self.notices, clock)
+        self.schedules = Schedules(database, self.notices, clock)
         self._mail = asyncio.Event()
         mailbox.on_change = self._changed
 
@@ -100,6 +102,7 @@ async def opened(folder: Path, clock: HandClock, limits: Limits = DEFAULT_LIMITS
     finally:
         house.questions.close()
         house.reminders.close()
+        house.schedules.close()
         mailbox.close()
         await database.close()
 

@@ -11,7 +11,6 @@ from hyperhive.protocol.settings import (
     McpServer,
     NetworkSettings,
     Packages,
-    Schedule,
 )
 
 AGENTS = ("manager", "a", "b")
@@ -65,10 +64,6 @@ def test_packages_are_refused_where_the_backend_cannot_install_them() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        (
-            AgentSettings(schedule={"daily": Schedule(message="x", every=60)}),
-            "schedule.daily: this hive does not carry",
-        ),
         (AgentSettings(parent="nobody"), "parent: there is no agent 'nobody'"),
         (AgentSettings(parent="a"), "parent: an agent cannot be its own parent"),
         (

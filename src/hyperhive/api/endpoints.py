@@ -3,7 +3,20 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from hyperhive.api import doors, jobs, lives, logins, mail, proposals, questions, roster, statistics, tokens, watching
+from hyperhive.api import (
+    doors,
+    jobs,
+    lives,
+    logins,
+    mail,
+    proposals,
+    questions,
+    roster,
+    schedules,
+    statistics,
+    tokens,
+    watching,
+)
 from hyperhive.api.answers import Answer
 from hyperhive.hub.hive import Hive
 from hyperhive.protocol import host
@@ -65,6 +78,9 @@ ENDPOINTS: Final[dict[type[Any], Callable[[Hive, Any], Answer]]] = {
     host.CancelQuestion: questions.cancel_question,
     host.Reminders: questions.reminders,
     host.CancelReminder: questions.cancel_reminder,
+    host.Schedules: schedules.schedules,
+    host.SetSchedulePaused: schedules.set_paused,
+    host.FireSchedule: schedules.fire,
     host.LoginLink: doors.login_link,
     host.WebSessions: doors.web_sessions,
     host.RevokeWebSession: doors.revoke_web_session,

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from hyperhive.broker import approvals, deployments, jobs, notices, roster
+from hyperhive.broker import approvals, deployments, jobs, notices, roster, schedules
 from hyperhive.broker.approvals import ApprovalRow, ApprovalStatus
 from hyperhive.broker.clock import Clock, SystemClock
 from hyperhive.broker.database import Connection, Database
 from hyperhive.broker.deployments import DeploymentRow
 from hyperhive.broker.jobs import JobDraft, JobRow, Jobs, JobState
 from hyperhive.broker.notices import Notice, Notices
+from hyperhive.broker.schedules import Plan
 from hyperhive.protocol.faults import FaultError
 from hyperhive.protocol.ids import OPERATOR
 
@@ -31,6 +32,7 @@ class Ending:
     deployment: DeploymentRow | None = None  #: what is live from now on
     agent: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)  #: columns of the job's agent
     notices: Sequence[Notice] = ()
+    schedules: Plan | None = None  #: of the job's agent from now on; None: as they are
 
 
 class Decisions:
@@ -144,6 +146,8 @@ def _end(connection: Connection, number: int, ending: Ending, now: float) -> Job
         deployments.put(connection, ending.deployment)
         roster.set_columns(connection, row.agent, {"deployed_sha": ending.deployment.sha})
     roster.set_columns(connection, row.agent, ending.agent)
+    if ending.schedules is not None:
+        schedules.put(connection, row.agent, ending.schedules, now)
     return _owing(connection, row, ending.notices, now)
 
 

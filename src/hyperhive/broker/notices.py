@@ -40,9 +40,11 @@ class Notice:
     incarnation: int | None = None
 
 
-def put(connection: Connection, notice: Notice, now: float) -> None:
-    """Owe it, within a transaction of others. Wake the `Notices` after the commit."""
-    connection.execute(_SQL["put"], {**asdict(notice), "body": storable(notice.body), "now": now})
+def put(connection: Connection, notice: Notice, now: float) -> int:
+    """Owe it, within a transaction of others; its number. Wake the `Notices` after the commit."""
+    values = {**asdict(notice), "body": storable(notice.body), "now": now}
+    number: int = _SQL.rows(connection, "put", values)[0]["id"]
+    return number
 
 
 def owed(connection: Connection, recipient: str) -> int:

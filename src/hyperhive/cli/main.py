@@ -49,6 +49,8 @@ from hyperhive.cli import (
     cmd_resume,
     cmd_revive,
     cmd_rollback,
+    cmd_schedule,
+    cmd_schedules,
     cmd_send,
     cmd_serve,
     cmd_sessions,
@@ -115,6 +117,7 @@ COMMANDS: Final[dict[str, dict[str, Callable[..., Any]]]] = {
         "ask": cmd_ask.run,
         "answer": cmd_answer.run,
         "reminders": cmd_reminders.run,
+        "schedules": cmd_schedules.run,
     },
     "Watching and steering": {
         "watch": cmd_watch.run,
@@ -171,6 +174,10 @@ GROUPS: Final[tuple[Group, ...]] = (
     Group(
         name="reminder", panel="Mail", summary="One reminder, of `hive reminders`.",
         commands={"cancel": cmd_reminder.cancel},
+    ),
+    Group(
+        name="schedule", panel="Mail", summary="One schedule, of `hive schedules`.",
+        commands={"pause": cmd_schedule.pause, "resume": cmd_schedule.resume, "fire": cmd_schedule.fire},
     ),
     Group(
         name="job", panel="Jobs", summary="One job, of `hive jobs`.",

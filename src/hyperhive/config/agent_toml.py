@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from hyperhive.config import schema, toml_lines
+from hyperhive.config import schema, timetable, toml_lines
 from hyperhive.config.toml_lines import KeyPath
 from hyperhive.protocol import host
 from hyperhive.protocol.faults import FaultError, FaultKind
@@ -46,9 +46,14 @@ def parse(text: str) -> AgentSettings:
     if found:
         raise _bad_lines(found, toml_lines.lines(text))
     try:
-        return msgspec.convert(schema.plain(table, AgentSettings), AgentSettings)
+        settings = msgspec.convert(schema.plain(table, AgentSettings), AgentSettings)
     except msgspec.ValidationError as error:
         raise _bad(str(error).replace(" - at `$.", " - at `")) from None
+    if found := [
+        fault for name, one in settings.schedule.items() for fault in timetable.faults(one, ("schedule", name))
+    ]:
+        raise _bad_lines(found, toml_lines.lines(text))
+    return settings
 
 
 def template(*, model: str | None, description: str, role: str = "agent") -> str:

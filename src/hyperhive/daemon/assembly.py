@@ -23,6 +23,7 @@ from hyperhive.broker.notices import Notices
 from hyperhive.broker.questions import Questions
 from hyperhive.broker.reminders import Reminders
 from hyperhive.broker.roster import Roster
+from hyperhive.broker.schedules import Schedules
 from hyperhive.broker.totals import Totals
 from hyperhive.broker.turns import Turns
 from hyperhive.broker.web_sessions import WebSessions
@@ -48,6 +49,7 @@ from hyperhive.hub.hive import Hive
 from hyperhive.hub.plan import Tooling
 from hyperhive.hub.queue import JobQueue
 from hyperhive.hub.runners import Runners
+from hyperhive.hub.schedules import Scheduling
 from hyperhive.hub.shape import Shape
 from hyperhive.hub.steering import Steering
 from hyperhive.hub.tokens import Tokens
@@ -99,7 +101,7 @@ async def hive_at(paths: Paths, *, rehearsal: Path | None) -> AsyncIterator[Hive
         _listen(store, hive, doors)
         stack.push_async_callback(doors.close_all)
         await stack.enter_async_context(fleet.running())
-        await stack.enter_async_context(_timers(hive.asking))
+        await stack.enter_async_context(_timers(hive.asking, hive.scheduling))
         await stack.enter_async_context(hive.queue.running())
         await stack.enter_async_context(_upkeep(store, hive))
         yield hive
@@ -178,6 +180,7 @@ def _shape(store: _Store, fleet: Fleet, configs: Configs) -> Shape:
         deployments=deployments,
         questions=Questions(database, notices),
         reminders=Reminders(database, notices),
+        schedules=Schedules(database, notices),
         submit=submit,
     )
     queue = JobQueue(jobs, decisions, work)
@@ -207,6 +210,7 @@ def _hive(store: _Store, fleet: Fleet, shape: Shape) -> Hive:
         shape=shape,
         queue=shape.queue,
         asking=asking,
+        scheduling=Scheduling(fleet=fleet, schedules=shape.work.schedules),
         turns=Turns(store.database),
         doors=Doors(WebSessions(store.database)),
         tokens=Tokens(ApiTokens(store.database)),
@@ -232,18 +236,22 @@ def _listen(store: _Store, hive: Hive, doors: AgentDoors) -> None:
     store.database.on_pressure = doors.press
     hive.asking.questions.on_change = hive.asking.question_changed
     hive.asking.reminders.on_change = hive.asking.reminder_changed
+    hive.scheduling.schedules.on_change = hive.scheduling.changed
+    hive.scheduling.schedules.on_sent = hive.scheduling.sent
 
 
 # what goes on by itself
 
 
 @contextlib.asynccontextmanager
-async def _timers(asking: Asking) -> AsyncIterator[None]:
+async def _timers(asking: Asking, scheduling: Scheduling) -> AsyncIterator[None]:
     await asking.questions.open()
     try:
         await asking.reminders.open()
+        await scheduling.open()
         yield
     finally:
+        scheduling.schedules.close()
         asking.questions.close()
         asking.reminders.close()
 

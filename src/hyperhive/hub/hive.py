@@ -10,6 +10,7 @@ from hyperhive.hub.desk import Desk
 from hyperhive.hub.doors import Doors
 from hyperhive.hub.fleet import Fleet
 from hyperhive.hub.queue import JobQueue
+from hyperhive.hub.schedules import Scheduling
 from hyperhive.hub.shape import Shape
 from hyperhive.hub.tokens import Tokens
 
@@ -24,6 +25,7 @@ class Hive:
     shape: Shape
     queue: JobQueue
     asking: Asking
+    scheduling: Scheduling
     turns: Turns
     doors: Doors
     tokens: Tokens

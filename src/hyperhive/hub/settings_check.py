@@ -60,8 +60,6 @@ def _of_packages(settings: AgentSettings, backend: BackendKind) -> Iterator[str]
         yield f"packages.apt: the bubblewrap backend cannot install packages: {names}; use nspawn or nixos"
     if names and backend is BackendKind.NIXOS:
         yield f"packages.apt: the nixos backend has no Debian packages: {names}; name them in agent.nix"
-    for key in settings.schedule:
-        yield f"schedule.{key}: this hive does not carry out schedules yet; take it out"
 
 
 def _of_place(name: str, settings: AgentSettings, agents: Collection[str]) -> Iterator[str]:

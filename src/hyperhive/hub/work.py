@@ -12,6 +12,7 @@ from hyperhive.broker.jobs import JobDraft, JobKind, JobRow, JobState
 from hyperhive.broker.notices import Notice
 from hyperhive.broker.questions import Questions
 from hyperhive.broker.reminders import Reminders
+from hyperhive.broker.schedules import Schedules
 from hyperhive.config import agent_toml
 from hyperhive.hub import directories, prompts
 from hyperhive.hub.agents import Agent, Deployed
@@ -39,6 +40,7 @@ class Work:
     deployments: Deployments
     questions: Questions
     reminders: Reminders
+    schedules: Schedules
     submit: Callable[[JobDraft], Awaitable[JobRow]]
 
     async def carry_out(self, run: Run) -> Ending:
@@ -56,6 +58,7 @@ class Work:
     async def follow_up(self, job: JobRow) -> None:
         """After the job's end is written down."""
         await self.fleet.refresh(job.agent)
+        await self.schedules.expect()
         row = await self.approvals.get(job.approval) if job.approval is not None else None
         if row is None:
             return
@@ -108,8 +111,9 @@ class Work:
             agent=agent.name, approval=0, sha=agent.config.sha, deployed_at=time.time(), description="the first config"
         )  # fmt: skip
         return Ending(
-            state=ending.state, error=ending.error, error_kind=ending.error_kind, deployment=first, notices=notices
-        )
+            state=ending.state, error=ending.error, error_kind=ending.error_kind, deployment=first, notices=notices,
+            schedules=agent.settings.schedule,
+        )  # fmt: skip
 
     def _was_there(self, run: Run) -> bool:
         """Whether the agent was there before this job, rather than made by its first attempt."""
@@ -183,6 +187,7 @@ class Work:
                 "parent": config.settings.parent,
             },
             notices=notices,
+            schedules=config.settings.schedule,
         )
 
     async def _rebuild(self, run: Run) -> Ending:
@@ -247,6 +252,7 @@ class Work:
         for life in lives:
             await self.questions.forget(name, life, f"[cancelled: {name} was destroyed]")
             await self.reminders.forget(name, life)
+            await self.schedules.forget(name, life)
         for row in await self.approvals.cancel_of(name, DESTROYED):
             await self.show(row, deployed=False)
         if purge:  # last: a proposal without its commit would have failed, and not been cancelled

@@ -20,6 +20,7 @@ class FaultKind(StrEnum):
     UNKNOWN_JOB = "unknown_job"
     UNKNOWN_QUESTION = "unknown_question"
     UNKNOWN_REMINDER = "unknown_reminder"
+    UNKNOWN_SCHEDULE = "unknown_schedule"
     UNKNOWN_SESSION = "unknown_session"
     UNKNOWN_TOKEN = "unknown_token"
     NOT_ALLOWED = "not_allowed"  #: the caller may never do this

@@ -360,6 +360,30 @@ class CancelReminder(Request, frozen=True):
     id: Int64
 
 
+ScheduleName = Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class Schedules(Request, frozen=True):
+    """The schedules of an agent, or of all, by agent and name."""
+
+    name: AnyName | None = None
+
+
+class SetSchedulePaused(Request, frozen=True):
+    """A paused one sends nothing; when it goes on, what would have come meanwhile does not."""
+
+    name: AnyName
+    schedule: ScheduleName
+    paused: bool
+
+
+class FireSchedule(Request, frozen=True):
+    """Send the schedule's message now; its next time stays."""
+
+    name: AnyName
+    schedule: ScheduleName
+
+
 class LoginLink(Request, frozen=True):
     """A link that lets one browser into the dashboard, once, within a minute."""
 
@@ -405,7 +429,7 @@ AnyRequest = (
     | Revive | Purge | RequestInitConfig | RequestApplyCommit | EditConfig | Diff | Rollback | Deployments | Config
     | UpdateAll | Jobs | JobLog | CancelJob | Questions | Ask | Answer | CancelQuestion | Reminders | CancelReminder
     | LoginLink | WebSessions | RevokeWebSession | Compact | AgentLogin | AgentLoginCode | AgentLoginCancel
-    | CreateToken | Tokens | RevokeToken | Stats
+    | CreateToken | Tokens | RevokeToken | Stats | Schedules | SetSchedulePaused | FireSchedule
 )  # fmt: skip
 
 
@@ -569,6 +593,22 @@ class Reminder(Struct, frozen=True, kw_only=True):
     created_at: str
 
 
+class ScheduleRow(Struct, frozen=True, kw_only=True):
+    """A schedule in effect. Times are RFC 3339 in UTC."""
+
+    agent: str
+    name: str
+    message: str
+    every: int | UnsetType = UNSET  #: seconds
+    cron: str | UnsetType = UNSET
+    timezone: str = "UTC"  #: of `cron`
+    paused: bool = False
+    next_at: str | UnsetType = UNSET  #: when it comes; absent: never, or not while it is paused
+    last_at: str | UnsetType = UNSET  #: when its latest message was sent
+    waits: bool = False  #: its latest message is still unread: until it is read no other is sent
+    passed: int = 0  #: times since the latest message that gave none
+
+
 class WebSession(Struct, frozen=True, kw_only=True):
     """A browser that is logged in. Times are RFC 3339 in UTC; `address` and `browser` are what it said of itself."""
 
@@ -695,6 +735,7 @@ class Response(Struct, frozen=True, kw_only=True):
     config: AgentConfig | UnsetType = UNSET
     questions: list[Question] | UnsetType = UNSET
     reminders: list[Reminder] | UnsetType = UNSET
+    schedules: list[ScheduleRow] | UnsetType = UNSET
     login_link: str | UnsetType = UNSET  #: whoever opens it first is the operator
     web_sessions: list[WebSession] | UnsetType = UNSET
     login: Login | UnsetType = UNSET

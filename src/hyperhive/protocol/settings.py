@@ -107,13 +107,21 @@ class Schedule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(
             min_length=1,
             max_length=4096,
-            description="a message that the agent gets at set times. Not carried out yet: a config with a schedule "
-            "is refused",
+            description="a message from `system` that the agent gets at set times, and that begins a turn",
         ),
     ]
     every: Annotated[int, Meta(ge=60, le=365 * 86400, description="seconds from one to the next")] | None = None
-    cron: Annotated[str, Meta(max_length=100, description="or the times, as cron writes them")] | None = None
-    timezone: Annotated[str, Meta(max_length=64, description="of `cron`")] = "UTC"
+    cron: (
+        Annotated[
+            str,
+            Meta(
+                max_length=100,
+                description="or the times, as cron writes them, in five fields",
+            ),
+        ]
+        | None
+    ) = None
+    timezone: Annotated[str, Meta(max_length=64, description="of `cron`, such as `Europe/Berlin`")] = "UTC"
 
 
 class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

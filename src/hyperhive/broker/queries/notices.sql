@@ -1,6 +1,7 @@
 -- name: put
 INSERT INTO notices (recipient, incarnation, sender, body, created_at)
-VALUES (:recipient, :incarnation, :sender, :body, :now);
+VALUES (:recipient, :incarnation, :sender, :body, :now)
+RETURNING id;
 
 -- name: owed to those who can take it
 SELECT id, recipient, incarnation, sender, body FROM notices

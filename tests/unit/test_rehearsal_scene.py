@@ -139,6 +139,12 @@ def test_an_unscripted_prompt_is_answered_as_a_rehearsal() -> None:
     assert found.place is None
 
 
+def test_a_turn_for_compacting_is_played_only_when_a_summary_is_asked_for() -> None:
+    turn = on("", Say("<summary>my own</summary>"), compacting=True)
+    assert said(played(turn, to=asked("the job", wants_summary=True))) == "<summary>my own</summary>"
+    assert "no lines for this message" in said(played(turn, to=asked("the job")))
+
+
 def test_a_summary_is_given_whatever_the_script_says() -> None:
     text = said(played(on("", Fail(500)), to=asked("the job", wants_summary=True)))
     assert text.startswith("<analysis>")

@@ -7,7 +7,6 @@
   const listed = () => [...document.querySelectorAll("#news a")];
   let known = new Set(listed().map((item) => item.id));
   let isOurs = false;
-
   function look() {
     const state = connection?.className === "off" ? "offline" : $("waiting")?.dataset.count ? "waiting" : "calm";
     if (icon.getAttribute("href") !== icon.dataset[state]) icon.href = icon.dataset[state];

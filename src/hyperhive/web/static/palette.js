@@ -5,8 +5,7 @@
   const filter = $("palette-filter");
   const entries = $("palette-entries");
   const shown = () => [...entries.querySelectorAll("li:not([hidden]) :is(a, button)")];
-  let typed = "";
-  let typedAt = 0;
+  let [typed, typedAt] = ["", 0];
 
   function open(dialog) {
     if ($("confirm").open) return;
@@ -20,16 +19,13 @@
 
   function sift() {
     const words = filter.value.toLowerCase().split(/\s+/);
-    for (const entry of entries.querySelectorAll("li")) {
-      const text = entry.textContent.toLowerCase();
-      entry.hidden = !words.every((word) => text.includes(word));
-    }
+    const fits = (text) => words.every((word) => text.includes(word));
+    for (const entry of entries.querySelectorAll("li")) entry.hidden = !fits(entry.textContent.toLowerCase());
     $("palette-none").hidden = !filter.value || shown().length > 0;
   }
 
   filter.addEventListener("input", sift);
   entries.addEventListener("htmx:after:swap", sift);
-
   palette.addEventListener("keydown", (event) => {
     const places = [filter, ...shown()];
     const at = places.indexOf(document.activeElement);

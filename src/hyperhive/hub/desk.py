@@ -8,7 +8,7 @@ from typing import Final
 from hyperhive.broker.events import Resync
 from hyperhive.broker.letters import Draft, MailChange, MailChangeKind
 from hyperhive.broker.mailbox import Mailbox
-from hyperhive.hub.agents import Agent
+from hyperhive.hub.agents import Agent, Phase
 from hyperhive.hub.chronicle import Chronicle
 from hyperhive.hub.fleet import Fleet
 from hyperhive.protocol import agent as wire
@@ -125,10 +125,7 @@ class Desk:
 
     async def _ask(self, agent: Agent, method: Method[P, R], params: P, answer_s: float = ANSWER_S) -> R:
         if agent.peer is None:
-            raise FaultError(
-                FaultKind.WRONG_STATE,
-                f"agent {agent.name!r} has no harness connected now; it is {agent.phase}: hive start {agent.name}",
-            )
+            raise FaultError(FaultKind.WRONG_STATE, _why_not_there(agent))
         try:
             async with asyncio.timeout(answer_s):
                 return await agent.peer.call(method, params)
@@ -137,3 +134,9 @@ class Desk:
                 FaultKind.UNAVAILABLE,
                 f"the harness of {agent.name!r} does not answer; `hive restart {agent.name}` starts it anew",
             ) from None
+
+
+def _why_not_there(agent: Agent) -> str:
+    if agent.phase in (Phase.RUNNING, Phase.STARTING):
+        return f"the harness of {agent.name!r} is not connected yet; try again in a moment"
+    return f"agent {agent.name!r} has no harness connected now; it is {agent.phase}: hive start {agent.name}"

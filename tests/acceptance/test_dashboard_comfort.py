@@ -254,7 +254,7 @@ def test_a_static_file_comes_packed_to_whoever_can_unpack_it(page: Dashboard) ->
     assert "content-encoding" not in plain.headers
     assert packed.headers["content-encoding"] == "gzip"
     assert gzip.decompress(packed.body) == plain.body
-    assert plain.headers["vary"] == packed.headers["vary"] == "Accept-Encoding"
+    assert all("Accept-Encoding" in answer.headers["vary"] for answer in (plain, packed))
     assert plain.headers["etag"] != packed.headers["etag"]
     kept = visitor.get("/static/hive.css", Accept_Encoding="gzip", If_None_Match=packed.headers["etag"])
     assert kept.status == 304

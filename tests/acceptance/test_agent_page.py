@@ -150,7 +150,8 @@ def test_a_message_is_written_and_its_turn_is_watched_as_it_happens(house: House
     expect(page.header).to_contain_text(re.compile(r"context 12k"))
     expect(page.header).to_contain_text(re.compile(r"last turn ok in \d+\.\d s"))
     expect(page.header).to_contain_text("steered by manager")
-    assert len(page.events_shown()) == len(set(page.events_shown())) > 0
+    shown = page.events_shown()
+    assert len(shown) == len(set(shown)) > 0
 
 
 def test_a_turn_under_way_is_cancelled_by_its_button_and_by_a_command(house: House, page: AgentPage) -> None:

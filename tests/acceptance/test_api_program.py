@@ -137,8 +137,10 @@ def test_an_agent_is_destroyed_revived_and_purged(program: Program) -> None:
     assert [row["name"] for row in program.get("/tombstones")["tombstones"]] == ["brief"]
     program.post("/tombstones/brief/revive")
     assert state_of(program, "brief")["running"] is True
+    (row,) = program.post("/agents/brief/proposals")["approvals"]
     program.delete("/agents/brief?purge=true")
     assert program.get("/tombstones")["tombstones"] == []
+    assert program.refusal("GET", f"/approvals/{row['id']}/diff") == (409, "wrong_state")
     assert program.refusal("DELETE", "/agents/brief?purge=perhaps") == (400, "invalid_params")
     program.post("/agents", {"name": "brief"})
     program.delete("/agents/brief")

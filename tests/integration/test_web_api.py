@@ -44,7 +44,7 @@ def stranger(hive: HiveProcess) -> Program:
 
 
 def path_of(row: WebRoute) -> str:
-    return "/" + row.path.replace("{id:int}", "1").replace("{name}", "nobody")
+    return "/" + row.path.replace("{id:int}", "1").replace("{name}", "nobody").replace("{schedule}", "daily")
 
 
 def id_of(row: WebRoute) -> str:

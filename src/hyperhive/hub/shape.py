@@ -283,6 +283,11 @@ class Shape:
         sha = other.fetched_sha if other else None
         return sha if sha and await self.configs.has(AgentName(row.agent), sha) else ""
 
+            if await self.configs.has_lost(AgentName(row.agent), row.fetched_sha):
+                raise FaultError(
+                    FaultKind.WRONG_STATE,
+                    f"cannot show what approval {row.id} would change: its commit went when {row.agent!r} was purged",
+                )
     async def deployed(self, name: str, limit: int) -> list[host.Deployment]:
         agent = self.fleet.get(name)
         rows = await self.deployments.of(agent.name, limit)

@@ -107,7 +107,10 @@ def _name(operation: Operation) -> str:
 
 
 def _parameters(operation: Operation, components: dict[str, Schema]) -> list[Schema]:
-    path = [{"name": name, "in": "path", "required": True, "schema": _in_path(name)} for name in operation.path_fields]
+    path = [
+        {"name": name, "in": "path", "required": True, "schema": _in_path(operation, name, components)}
+        for name in operation.path_fields
+    ]
     if operation.has_body:
         return path
     return [
@@ -120,8 +123,14 @@ def _parameters(operation: Operation, components: dict[str, Schema]) -> list[Sch
     ]  # fmt: skip
 
 
-def _in_path(name: str) -> Schema:
-    return {"type": "integer", "minimum": 0, "maximum": 2**63 - 1} if name == "id" else _NAME
+def _in_path(operation: Operation, name: str, components: dict[str, Schema]) -> Schema:
+    match name:
+        case "id":
+            return {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
+        case "name":
+            return _NAME
+        case _:
+            return _property(operation, name, components)
 
 
 def _in_query(schema: Schema) -> Schema:

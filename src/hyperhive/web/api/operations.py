@@ -118,6 +118,14 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     _row(POST, "/questions/{id}/cancel", host.CancelQuestion, "Take one back"),
     _row(GET, "/reminders", host.Reminders, "What agents will be reminded of", "reminders"),
     _row(POST, "/reminders/{id}/cancel", host.CancelReminder, "Cancel one"),
+    # schedules
+    _row(GET, "/schedules", host.Schedules, "What schedules send, and when", "schedules", fixed={"name": None}),
+    _row(GET, "/agents/{name}/schedules", host.Schedules, "What its schedules send, and when", "schedules"),
+    _row(POST, "/agents/{name}/schedules/{schedule}/pause", host.SetSchedulePaused, "Have it send nothing",
+         fixed={"paused": True}),
+    _row(POST, "/agents/{name}/schedules/{schedule}/resume", host.SetSchedulePaused, "Have it send again",
+         fixed={"paused": False}),
+    _row(POST, "/agents/{name}/schedules/{schedule}/fire", host.FireSchedule, "Send its message now"),
     # jobs and tombstones
     _row(GET, "/jobs", host.Jobs, "Work on containers, newest first", "jobs", fixed=_ONCE),
     _row(GET, "/jobs/{id}", looking.Job, "One job", "jobs", answers=looking.job),

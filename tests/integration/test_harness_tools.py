@@ -26,9 +26,16 @@ from hyperhive.harness.tools.toolbox import Toolbox
 from hyperhive.harness.turns import Turns
 from hyperhive.harness.wire import HiveToolCall, HiveToolResult
 from hyperhive.protocol import agent
-from hyperhive.protocol.agent import MAX_REMINDERS, Colleague, Hello, JobAnswer
+from hyperhive.protocol.agent import (
+    MAX_REMINDERS,
+    Colleague,
+    Hello,
+    JobAnswer,
+    RequestSchedule,
+    RequestScheduleRemoval,
+)
 from hyperhive.protocol.rpc import Method
-from hyperhive.protocol.settings import TOOL_GROUPS, AgentDocument, AgentSettings
+from hyperhive.protocol.settings import TOOL_GROUPS, AgentDocument, AgentSettings, Schedule
 from hyperhive.testing.fake_hive import FakeHive
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
@@ -105,7 +112,17 @@ FENCE = "~" * 8
         ([], set()),
         (["diagnostics"], {"get_logs"}),
         (["lifecycle", "of a newer hive"], {"kill", "start", "restart", "update"}),
-        (["approvals"], {"request_spawn", "request_init_config", "request_apply_commit", "get_approvals"}),
+        (
+            ["approvals"],
+            {
+                "request_spawn",
+                "request_init_config",
+                "request_apply_commit",
+                "request_schedule",
+                "request_schedule_removal",
+                "get_approvals",
+            },
+        ),
     ],
 )
 def test_an_agent_is_offered_everyones_tools_and_those_of_its_groups(
@@ -175,6 +192,8 @@ def test_what_the_hive_refuses_is_told_in_its_words(tmp_path: Path) -> None:
         ("kill", {"name": "x" * 129}, "length <= 128"),
         ("request_spawn", {"name": "c", "description": "x" * 501}, "length <= 500"),
         ("request_apply_commit", {"agent": "c"}, "missing required field `commit_ref`"),
+        ("request_schedule", {"agent": "c", "name": "a", "message": "x", "every": 59}, ">= 60"),
+        ("request_schedule", {"agent": "c", "name": "a.b", "message": "x", "every": 60}, "name"),
         ("get_approvals", {"limit": 101}, "<= 100"),
         ("get_logs", {"agent": "b", "lines": 501}, "<= 500"),
     ],
@@ -200,8 +219,9 @@ def test_arguments_out_of_bounds_are_refused_with_the_field_and_the_bound(
         (agent.REQUEST_SPAWN, {"name": "c"}),
         (agent.REQUEST_INIT_CONFIG, {"name": "c"}),
         (agent.REQUEST_APPLY_COMMIT, {"agent": "c", "commit_ref": SHA}),
+        (agent.REQUEST_SCHEDULE, {"agent": "c", "name": "daily", "message": "Look.", "every": 60}),
     ],
-    ids=["ask", "remind", "request_spawn", "request_init_config", "request_apply_commit"],
+    ids=["ask", "remind", "request_spawn", "request_init_config", "request_apply_commit", "request_schedule"],
 )
 def test_what_was_done_when_the_connection_was_cut_is_not_done_again(
     tmp_path: Path, method: Method[Any, Any], arguments: dict[str, Any]
@@ -419,6 +439,26 @@ def test_a_request_is_told_with_its_number_its_commit_and_what_the_operator_is_w
             ]
             assert "give a commit's hash" in await b.refuses("request_apply_commit", agent="c", commit_ref="main")
             assert len(b.hive.desk.requests) == 1
+
+    asyncio.run(main())
+
+
+def test_a_schedule_is_wished_for_changed_and_given_up_as_requests(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with bench(tmp_path, ["approvals"]) as b:
+            wish = {"agent": "c", "name": "daily", "message": "Look."}
+            assert "waits for the operator, pinned at 5c5c" in await b.says(
+                "request_schedule", **wish, cron="0 9 * * *", timezone="Europe/Berlin", description="They forget."
+            )
+            assert "waits for the operator" in await b.says("request_schedule_removal", agent="c", name="daily")
+            wrong: list[dict[str, Any]] = [{}, {"every": 60, "cron": "0 9 * * *"}]
+            for times in wrong:
+                assert "give one of every and cron" in await b.refuses("request_schedule", **wish, **times)
+            first, second = b.hive.desk.requests
+            assert isinstance(first, RequestSchedule)
+            assert isinstance(second, RequestScheduleRemoval)
+            daily = Schedule(message="Look.", cron="0 9 * * *", timezone="Europe/Berlin")
+            assert (first.schedule, first.description, second.name) == (daily, "They forget.", "daily")
 
     asyncio.run(main())
 

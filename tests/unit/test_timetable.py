@@ -50,6 +50,6 @@ def test_cron_is_due_as_the_clocks_of_its_time_zone_say(cron: str, zone: str, af
     ],
 )
 def test_what_can_never_be_due_is_refused_with_its_line(lines: str, refusal: str) -> None:
-    with pytest.raises(FaultError, match="cannot use agent.toml") as caught:
+    with pytest.raises(FaultError, match="cannot use agent") as caught:
         agent_toml.parse(f'model = "haiku"\n[schedule.daily]\nmessage = "look"\n{lines}\n')
     assert refusal in caught.value.message

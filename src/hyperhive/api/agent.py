@@ -78,6 +78,8 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Endpoint(wire.REQUEST_SPAWN, "approvals", lambda side: side.steering.request_spawn),
     Endpoint(wire.REQUEST_INIT_CONFIG, "approvals", lambda side: side.steering.request_init_config),
     Endpoint(wire.REQUEST_APPLY_COMMIT, "approvals", lambda side: side.steering.request_apply_commit),
+    Endpoint(wire.REQUEST_SCHEDULE, "approvals", lambda side: side.steering.request_schedule),
+    Endpoint(wire.REQUEST_SCHEDULE_REMOVAL, "approvals", lambda side: side.steering.request_schedule_removal),
     Endpoint(wire.GET_LOGS, "diagnostics", lambda side: side.steering.get_logs),
     Endpoint(wire.GET_APPROVALS, "approvals", lambda side: side.steering.get_approvals),
 )

@@ -1,8 +1,8 @@
 """Messages to agents at set times, as their deployed configs say.
 
-Each time gives one message, written in the transaction that moves the schedule on to its next time: it comes once, over
-any end of the hive. Times that pass while the hive is away, and times at which the schedule's latest message is still
-unread, give none of their own: the next message says how many they were.
+Each time gives one message, written in the transaction that moves the schedule on to its next time: it comes once,
+over any end of the hive. Times that pass while the hive is away, and times at which the schedule's latest message is
+still unread, give none of their own: the next message says how many they were.
 """
 
 import asyncio

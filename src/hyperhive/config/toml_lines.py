@@ -39,6 +39,12 @@ def lines(text: str) -> dict[KeyPath, int]:
     return found
 
 
+def statements(text: str) -> Iterator[str]:
+    """Each key with its value, and each table's header, of a correct text: all of it, in pieces."""
+    for _, statement in _statements(text):
+        yield statement
+
+
 def crowded_line(text: str) -> int | None:
     """The first line with more than `MAX_DOTS` dots outside of strings, in a text that need not be correct."""
     number, dots = 1, 0

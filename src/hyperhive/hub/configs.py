@@ -88,10 +88,10 @@ class Configs:
         await asyncio.to_thread(self._applied(name).store, pinned)
         return pinned.sha
 
-    async def edit(self, name: AgentName, base: str, text: str, message: str) -> str:
-        """The config at `base` with another agent.toml, as a commit of the operator's; its sha."""
+    async def edit(self, name: AgentName, base: str, text: str, message: str, author: str = OPERATOR) -> str:
+        """The config at `base` with another agent.toml, as a commit of the author's; its sha."""
         files = {agent_toml.FILE: text.encode()}
-        return await asyncio.to_thread(lambda: self._applied(name).edit(base, files, message=message, author=OPERATOR))
+        return await asyncio.to_thread(lambda: self._applied(name).edit(base, files, message=message, author=author))
 
     async def check(self, name: AgentName, sha: str, agents: Collection[str]) -> Deployed:
         """The settings of a commit, fit for this backend and these agents; raises FaultError (`bad_config`)."""

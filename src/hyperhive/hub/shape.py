@@ -12,7 +12,7 @@ from hyperhive.broker.approvals import ApprovalRow, Approvals
 from hyperhive.broker.decisions import Decisions
 from hyperhive.broker.deployments import DeploymentRow, Deployments
 from hyperhive.broker.jobs import JobDraft, JobKind, JobRow
-from hyperhive.config import agent_toml
+from hyperhive.config import agent_toml, schedule_edit
 from hyperhive.hub import directories, risks
 from hyperhive.hub.agents import Agent
 from hyperhive.hub.configs import Configs
@@ -24,6 +24,7 @@ from hyperhive.hub.work import Work, tags
 from hyperhive.protocol import host
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.ids import MANAGER, OPERATOR, AgentName, agent_name, known_form
+from hyperhive.protocol.settings import Schedule
 
 SPAWN: Final = "spawn"
 INIT_CONFIG: Final = "init_config"
@@ -100,6 +101,18 @@ class Shape:
         message = description or "Edited by the operator"
         sha = await self.configs.edit(agent.name, agent.row.deployed_sha, text, message)
         return await self._propose(agent.name, sha, sha, message, requester=OPERATOR, mid=None)
+
+    async def request_schedule(
+        self, name: str, schedule: str, spec: Schedule | None, description: str, *, requester: str, mid: str
+    ) -> ApprovalRow:
+        """Queue the deployed config with this schedule, or without it, as a commit of whoever asks for it."""
+        agent = self.fleet.get(name)
+        base = agent.row.deployed_sha
+        text = await self.configs.text(agent.name, base)
+        edited = await asyncio.to_thread(schedule_edit.with_schedule, text, schedule, spec)
+        message = description or (f"Schedule {schedule}" if spec is not None else f"No more schedule {schedule}")
+        sha = await self.configs.edit(agent.name, base, edited, message, author=requester)
+        return await self._propose(agent.name, sha, sha, message, requester=requester, mid=mid)
 
     async def _propose(
         self, name: AgentName, sha: str, ref: str, description: str, *, requester: str, mid: str | None
@@ -270,6 +283,11 @@ class Shape:
             warnings=list(row.warnings), requester=row.requester, description=row.description or "", status=row.status,
         )  # fmt: skip
         if row.kind == APPLY_COMMIT and row.fetched_sha:
+            if await self.configs.has_lost(AgentName(row.agent), row.fetched_sha):
+                raise FaultError(
+                    FaultKind.WRONG_STATE,
+                    f"cannot show what approval {row.id} would change: its commit went when {row.agent!r} was purged",
+                )
             for file in await self.configs.diff(AgentName(row.agent), base_sha, row.fetched_sha):
                 yield host.ApprovalDiff(id=row.id, agent=row.agent, kind=row.kind, files=[file])
 
@@ -283,11 +301,6 @@ class Shape:
         sha = other.fetched_sha if other else None
         return sha if sha and await self.configs.has(AgentName(row.agent), sha) else ""
 
-            if await self.configs.has_lost(AgentName(row.agent), row.fetched_sha):
-                raise FaultError(
-                    FaultKind.WRONG_STATE,
-                    f"cannot show what approval {row.id} would change: its commit went when {row.agent!r} was purged",
-                )
     async def deployed(self, name: str, limit: int) -> list[host.Deployment]:
         agent = self.fleet.get(name)
         rows = await self.deployments.of(agent.name, limit)

@@ -14,6 +14,7 @@ from hyperhive.hub.shape import Shape
 from hyperhive.protocol import agent as wire
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.ids import MANAGER, MANAGER_CONTAINER
+from hyperhive.protocol.settings import Schedule
 
 PATIENCE_S: Final = 30.0
 """How long a tool waits for the job that it began; the job goes on after it."""
@@ -75,6 +76,22 @@ class Steering:
         return _requested(
             await self.shape.request_apply_commit(
                 name, ask.commit_ref, ask.description, requester=agent.name, mid=ask.mid
+            )
+        )
+
+    async def request_schedule(self, agent: Agent, ask: wire.RequestSchedule) -> wire.Requested:
+        return await self._schedule(agent, ask, ask.schedule)
+
+    async def request_schedule_removal(self, agent: Agent, ask: wire.RequestScheduleRemoval) -> wire.Requested:
+        return await self._schedule(agent, ask, None)
+
+    async def _schedule(
+        self, agent: Agent, ask: wire.RequestSchedule | wire.RequestScheduleRemoval, schedule: Schedule | None
+    ) -> wire.Requested:
+        subject = self._subject(agent, ask.agent)
+        return _requested(
+            await self.shape.request_schedule(
+                subject.name, ask.name, schedule, ask.description, requester=agent.name, mid=ask.mid
             )
         )
 

@@ -12,6 +12,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from hyperhive.protocol.events import EventRecord
 from hyperhive.protocol.ids import AnyName
 from hyperhive.protocol.rpc import Method, Nothing
+from hyperhive.protocol.settings import EntryName, Schedule
 
 MAX_BODY: Final = 64 * 1024
 """Bytes of a message's body in UTF-8."""
@@ -354,6 +355,26 @@ class RequestApplyCommit(Struct, frozen=True, kw_only=True):
     description: Summary = ""
 
 
+class RequestSchedule(Struct, frozen=True, kw_only=True):
+    """Propose the agent's deployed config with this schedule under this name, in the place of any that it has there.
+    `mid` as in Send."""
+
+    mid: MessageKey
+    agent: AnyName
+    name: EntryName
+    schedule: Schedule
+    description: Summary = ""
+
+
+class RequestScheduleRemoval(Struct, frozen=True, kw_only=True):
+    """Propose the agent's deployed config without the schedule of this name."""
+
+    mid: MessageKey
+    agent: AnyName
+    name: EntryName
+    description: Summary = ""
+
+
 class Requested(Struct, frozen=True, kw_only=True):
     """What waits for the operator now."""
 
@@ -418,20 +439,26 @@ UPDATE: Final = Method("update", Subject, JobAnswer)
 REQUEST_SPAWN: Final = Method("request_spawn", RequestSpawn, Requested)
 REQUEST_INIT_CONFIG: Final = Method("request_init_config", RequestSpawn, Requested)
 REQUEST_APPLY_COMMIT: Final = Method("request_apply_commit", RequestApplyCommit, Requested)
+REQUEST_SCHEDULE: Final = Method("request_schedule", RequestSchedule, Requested)
+REQUEST_SCHEDULE_REMOVAL: Final = Method("request_schedule_removal", RequestScheduleRemoval, Requested)
 GET_LOGS: Final = Method("get_logs", GetLogs, LogLines)
 GET_APPROVALS: Final = Method("get_approvals", GetApprovals, ApprovalList)
 
 GROUP_METHODS: Final[dict[str, tuple[Method[Any, Any], ...]]] = {
     "lifecycle": (KILL, START, RESTART, UPDATE),
-    "approvals": (REQUEST_SPAWN, REQUEST_INIT_CONFIG, REQUEST_APPLY_COMMIT, GET_APPROVALS),
+    "approvals": (
+        REQUEST_SPAWN, REQUEST_INIT_CONFIG, REQUEST_APPLY_COMMIT, REQUEST_SCHEDULE, REQUEST_SCHEDULE_REMOVAL,
+        GET_APPROVALS,
+    ),
     "diagnostics": (GET_LOGS,),
-}
+}  # fmt: skip
 """The methods of each tool group; whoever does not have the group is refused."""
 
 HIVE_METHODS: Final[tuple[Method[Any, Any], ...]] = (
     HELLO, RECV, READ, ACK, RELEASE, HEARTBEAT, SEND, RECEIPT, SET_STATUS, LIST_AGENTS, WHOAMI, REPORT, EVENTS,
     ASK, ANSWER, REMIND, GET_LOOSE_ENDS, CANCEL_LOOSE_END,
-    KILL, START, RESTART, UPDATE, REQUEST_SPAWN, REQUEST_INIT_CONFIG, REQUEST_APPLY_COMMIT, GET_LOGS, GET_APPROVALS,
+    KILL, START, RESTART, UPDATE, REQUEST_SPAWN, REQUEST_INIT_CONFIG, REQUEST_APPLY_COMMIT, REQUEST_SCHEDULE,
+    REQUEST_SCHEDULE_REMOVAL, GET_LOGS, GET_APPROVALS,
 )  # fmt: skip
 
 

@@ -83,6 +83,15 @@ class Refused(Struct, frozen=True):
         return Row(kind=Kind.WARNING, head=words)
 
 
+class ScheduleSent(Struct, frozen=True):
+    name: str
+    times: int = 1
+
+    def row(self) -> Row:
+        late = f", for {self.times} times" if self.times > 1 else ""
+        return _news(f"the schedule {one_line(self.name, 64)} has sent its message{late}")
+
+
 _WORDS: Final[dict[str, tuple[type[Any], Callable[[Any], Row]]]] = {
     "approval_added": (ApprovalAdded, ApprovalAdded.row),
     "approval_resolved": (ApprovalResolved, ApprovalResolved.row),
@@ -94,6 +103,7 @@ _WORDS: Final[dict[str, tuple[type[Any], Callable[[Any], Row]]]] = {
     "destroyed": (Destroyed, Destroyed.row),
     "container_crash": (Crash, Crash.row),
     "egress_refused": (Refused, Refused.row),
+    "schedule_sent": (ScheduleSent, ScheduleSent.row),
 }
 
 

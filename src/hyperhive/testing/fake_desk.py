@@ -30,6 +30,8 @@ from hyperhive.protocol.agent import (
     ReminderSet,
     RequestApplyCommit,
     Requested,
+    RequestSchedule,
+    RequestScheduleRemoval,
     RequestSpawn,
     Subject,
 )
@@ -38,6 +40,7 @@ from hyperhive.protocol.ids import OPERATOR
 from hyperhive.protocol.rpc import Handler, Method, Nothing
 
 R = TypeVar("R")
+Request = RequestSpawn | RequestApplyCommit | RequestSchedule | RequestScheduleRemoval
 
 FULL_SHA: Final = 40
 
@@ -61,7 +64,7 @@ class FakeDesk:
     groups: Iterable[str] = ()  #: the tool groups that the agent has
     questions: dict[int, Question] = field(default_factory=dict)
     reminders: dict[int, tuple[Remind, float]] = field(default_factory=dict)  #: pending ones, with when they are due
-    requests: list[RequestSpawn | RequestApplyCommit] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
     approvals: dict[int, ApprovalInfo] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)  #: of every request
     jobs: list[tuple[str, str]] = field(default_factory=list)  #: verb and agent
@@ -92,6 +95,8 @@ class FakeDesk:
             (agent.REQUEST_SPAWN, lambda wanted: self._request_agent(wanted, "spawn")),
             (agent.REQUEST_INIT_CONFIG, lambda wanted: self._request_agent(wanted, "init_config")),
             (agent.REQUEST_APPLY_COMMIT, self._request_commit),
+            (agent.REQUEST_SCHEDULE, self._request_schedule),
+            (agent.REQUEST_SCHEDULE_REMOVAL, self._request_schedule),
             (agent.GET_APPROVALS, self._approvals),
             (agent.GET_LOGS, self._logs),
         ]
@@ -208,7 +213,11 @@ class FakeDesk:
 
         return self._once(wanted.mid, request)
 
-    def _request(self, wanted: RequestSpawn | RequestApplyCommit, about: str, kind: str, sha: str = "") -> Requested:
+    def _request_schedule(self, wanted: RequestSchedule | RequestScheduleRemoval) -> Requested:
+        sha = "5c" * (FULL_SHA // 2)
+        return self._once(wanted.mid, lambda: self._request(wanted, wanted.agent, "apply_commit", sha))
+
+    def _request(self, wanted: Request, about: str, kind: str, sha: str = "") -> Requested:
         self.requests.append(wanted)
         approval = ApprovalInfo(
             id=self._new_id(), agent=about, kind=kind, status="pending", sha=sha, description=wanted.description,

@@ -88,6 +88,18 @@ async def cancel_reminder(hive: Hive, path: dict[str, Any], _: FormData) -> None
     await hive.asking.reminders.cancel(path["id"], agent=None)
 
 
+async def schedule_paused(hive: Hive, path: dict[str, Any], _: FormData) -> None:
+    await hive.scheduling.set_paused(path["name"], path["schedule"], True)
+
+
+async def schedule_resumed(hive: Hive, path: dict[str, Any], _: FormData) -> None:
+    await hive.scheduling.set_paused(path["name"], path["schedule"], False)
+
+
+async def schedule_fired(hive: Hive, path: dict[str, Any], _: FormData) -> None:
+    await hive.scheduling.fire(path["name"], path["schedule"])
+
+
 async def cancel_question(hive: Hive, path: dict[str, Any], _: FormData) -> None:
     await hive.asking.questions.cancel(path["id"], by=OPERATOR)
 
@@ -169,6 +181,9 @@ ACTIONS: Final[tuple[WebRoute, ...]] = (
     post("/questions/{id:int}/answer", answer),
     post("/questions/{id:int}/cancel", cancel_question),
     post("/reminders/{id:int}/cancel", cancel_reminder),
+    post("/agents/{name}/schedules/{schedule}/pause", schedule_paused),
+    post("/agents/{name}/schedules/{schedule}/resume", schedule_resumed),
+    post("/agents/{name}/schedules/{schedule}/fire", schedule_fired),
     post("/agents", spawn),
     post("/agents/update", update_all),
     post("/agents/{name}/start", _of_agent(JobKind.START)),

@@ -58,6 +58,10 @@ async def agent_ends(hive: Hive, name: str) -> View:
     }
 
 
+async def agent_schedules(hive: Hive, name: str) -> View:
+    return {"schedules": await hive.scheduling.of(name)}
+
+
 async def agent_config(hive: Hive, name: str) -> View:
     """What is deployed and what is to be."""
     agent = hive.fleet.get(name)
@@ -126,6 +130,7 @@ AGENT_SECTIONS: Final[tuple[AgentSection, ...]] = (
     _section(agent_login, Subject.AGENTS),
     _section(agent_inbox, Subject.MAIL),
     _section(agent_ends, Subject.AGENTS, Subject.QUESTIONS, Subject.APPROVALS),
+    _section(agent_schedules, Subject.AGENTS),
     _section(agent_config, Subject.DEPLOYMENTS, Subject.APPROVALS, Subject.JOBS),
     _section(agent_stats, Subject.TURNS),
 )

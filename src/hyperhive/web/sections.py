@@ -26,6 +26,7 @@ JOBS: Final = 20
 DECIDED: Final = 8
 DEAD: Final = 20
 REMINDERS: Final = 8
+SCHEDULES: Final = 40
 DIFF_LINES: Final = 1000
 """Lines of diffs that the cards show, all together; what does not fit has a page of its own."""
 
@@ -213,6 +214,12 @@ async def reminders(hive: Hive) -> View:
     return {"reminders": pending[:REMINDERS], "count": len(pending)}
 
 
+async def schedules(hive: Hive) -> View:
+    rows = await hive.scheduling.of(None)
+    soonest = sorted(rows, key=lambda row: (row.paused, row.next_at or float("inf"), row.agent, row.name))
+    return {"schedules": soonest[:SCHEDULES], "count": len(rows)}
+
+
 async def refusals(hive: Hive) -> View:
     return {"refusals": await refused(hive)}
 
@@ -236,6 +243,7 @@ SECTIONS: Final[tuple[Section, ...]] = (
     _section(inbox, Subject.MAIL),
     _section(jobs, Subject.JOBS),
     _section(reminders, Subject.AGENTS, Subject.LIVES),
+    _section(schedules, Subject.AGENTS, Subject.LIVES),
     _section(refusals, Subject.NETWORK, Subject.LIVES, Subject.DEPLOYMENTS),
     _section(dead, Subject.MAIL),
     _section(tombstones, Subject.LIVES),

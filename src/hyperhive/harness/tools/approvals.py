@@ -58,10 +58,10 @@ class Approvals:
         ]  # fmt: skip
 
     async def _request_spawn(self, given: RequestSpawnInput) -> str:
-        return _requested(await self._hive.call(agent.REQUEST_SPAWN, self._of(given)))
+        return requested(await self._hive.call(agent.REQUEST_SPAWN, self._of(given)))
 
     async def _request_init_config(self, given: RequestSpawnInput) -> str:
-        return _requested(await self._hive.call(agent.REQUEST_INIT_CONFIG, self._of(given)))
+        return requested(await self._hive.call(agent.REQUEST_INIT_CONFIG, self._of(given)))
 
     def _of(self, given: RequestSpawnInput) -> RequestSpawn:
         return RequestSpawn(mid=self._hive.new_mid(), name=given.name, description=given.description)
@@ -70,18 +70,19 @@ class Approvals:
         request = RequestApplyCommit(
             mid=self._hive.new_mid(), agent=given.agent, commit_ref=given.commit_ref, description=given.description
         )
-        return _requested(await self._hive.call(agent.REQUEST_APPLY_COMMIT, request, answer_s=COPY_S))
+        return requested(await self._hive.call(agent.REQUEST_APPLY_COMMIT, request, answer_s=COPY_S))
 
     async def _get_approvals(self, given: GetApprovalsInput) -> str:
         approvals = (await self._hive.call(agent.GET_APPROVALS, GetApprovals(limit=given.limit))).approvals
         return listed([*map(_shown, approvals)], empty="there are no requests")
 
 
-def _requested(requested: Requested) -> str:
-    commit = f", pinned at {one_word(requested.sha)}" if requested.sha else ""
-    lines = [f"approval {requested.approval} waits for the operator{commit}; `approval_resolved` tells the decision"]
-    if requested.warnings:
-        lines += ["The operator is warned of:", *(f"- {one_line(warning)}" for warning in requested.warnings)]
+def requested(answer: Requested) -> str:
+    """What waits for the operator now, in words."""
+    commit = f", pinned at {one_word(answer.sha)}" if answer.sha else ""
+    lines = [f"approval {answer.approval} waits for the operator{commit}; `approval_resolved` tells the decision"]
+    if answer.warnings:
+        lines += ["The operator is warned of:", *(f"- {one_line(warning)}" for warning in answer.warnings)]
     return "\n".join(lines)
 
 

@@ -15,6 +15,7 @@ from hyperhive.harness.tools.loose_ends import LooseEnds
 from hyperhive.harness.tools.messages import Messages
 from hyperhive.harness.tools.questions import Questions
 from hyperhive.harness.tools.reminders import Reminders
+from hyperhive.harness.tools.schedules import Schedules
 from hyperhive.harness.tools.team import Team
 from hyperhive.harness.tools.tool import Hive, Refusal, Tool
 from hyperhive.harness.turns import Turns
@@ -57,7 +58,7 @@ def _of_group(group: str, hive: Hive) -> list[Tool]:
         case "lifecycle":
             return Lifecycle(hive).tools()
         case "approvals":
-            return Approvals(hive).tools()
+            return [*Approvals(hive).tools(), *Schedules(hive).tools()]
         case "diagnostics":
             return Diagnostics(hive).tools()
         case _:

@@ -44,6 +44,7 @@ def log_of(hive: HiveProcess) -> list[dict[str, object]]:
 def path_of(pattern: str) -> str:
     """One that the pattern takes."""
     path = pattern.replace("{name:path}", "hive.css").replace("{id:int}", "1").replace("{name}", "nobody")
+    path = path.replace("{schedule}", "daily")
     assert "{" not in path, f"say here what {pattern} takes"
     return path
 

@@ -9,6 +9,7 @@ from hyperhive.api import (
     lives,
     logins,
     mail,
+    notify,
     proposals,
     questions,
     roster,
@@ -87,4 +88,8 @@ ENDPOINTS: Final[dict[type[Any], Callable[[Hive, Any], Answer]]] = {
     host.CreateToken: tokens.create_token,
     host.Tokens: tokens.tokens,
     host.RevokeToken: tokens.revoke_token,
+    host.AddNotifyTarget: notify.add,
+    host.NotifyTargets: notify.targets,
+    host.RemoveNotifyTarget: notify.remove,
+    host.TestNotifyTarget: notify.test,
 }

@@ -33,6 +33,7 @@ from hyperhive.cli import (
     cmd_logs,
     cmd_model,
     cmd_new_session,
+    cmd_notify,
     cmd_open,
     cmd_pause,
     cmd_pending,
@@ -160,6 +161,13 @@ GROUPS: Final[tuple[Group, ...]] = (
     Group(
         name="token", panel="The dashboard", summary="Programs that use the dashboard's API.",
         commands={"create": cmd_token.create, "list": cmd_token.list_tokens, "revoke": cmd_token.revoke},
+    ),
+    Group(
+        name="notify", panel="The hive", summary="Where you are told outside of the dashboard.",
+        commands={
+            "add": cmd_notify.add, "list": cmd_notify.list_targets, "remove": cmd_notify.remove,
+            "test": cmd_notify.try_targets,
+        },
     ),
     Group(
         name="dead",

@@ -63,6 +63,11 @@ class Paths:
         return self.state_dir / "hive.sqlite"
 
     @property
+    def notify(self) -> Path:
+        """Where the operator is told outside of the dashboard: with secrets."""
+        return self.state_dir / "notify.json"
+
+    @property
     def shared(self) -> Path:
         return self.state_dir / "shared"
 

@@ -46,6 +46,8 @@ from hyperhive.hub.desk import Desk
 from hyperhive.hub.doors import Doors
 from hyperhive.hub.fleet import Fleet, House
 from hyperhive.hub.hive import Hive
+from hyperhive.hub.notify.newsroom import Newsroom
+from hyperhive.hub.notify.notifications import Notifications, Sender
 from hyperhive.hub.plan import Tooling
 from hyperhive.hub.queue import JobQueue
 from hyperhive.hub.runners import Runners
@@ -96,7 +98,7 @@ async def hive_at(paths: Paths, *, rehearsal: Path | None) -> AsyncIterator[Hive
             configs=configs,
             notices=store.notices,
         )
-        hive = _hive(store, fleet, _shape(store, fleet, configs))
+        hive = _hive(store, fleet, _shape(store, fleet, configs), rehearsing=rehearsal is not None)
         doors.answer_with(_agents_side(store, hive))
         _listen(store, hive, doors)
         stack.push_async_callback(doors.close_all)
@@ -104,6 +106,7 @@ async def hive_at(paths: Paths, *, rehearsal: Path | None) -> AsyncIterator[Hive
         await stack.enter_async_context(_timers(hive.asking, hive.scheduling))
         await stack.enter_async_context(hive.queue.running())
         await stack.enter_async_context(_upkeep(store, hive))
+        await stack.enter_async_context(hive.notifications.running())
         yield hive
 
 
@@ -195,7 +198,7 @@ def _shape(store: _Store, fleet: Fleet, configs: Configs) -> Shape:
     )
 
 
-def _hive(store: _Store, fleet: Fleet, shape: Shape) -> Hive:
+def _hive(store: _Store, fleet: Fleet, shape: Shape, *, rehearsing: bool) -> Hive:
     asking = Asking(
         fleet=fleet,
         questions=shape.work.questions,
@@ -203,6 +206,7 @@ def _hive(store: _Store, fleet: Fleet, shape: Shape) -> Hive:
         approvals=shape.approvals,
         shape=shape,
     )
+    doors = Doors(WebSessions(store.database))
     return Hive(
         fleet=fleet,
         desk=Desk(fleet=fleet, mailbox=store.mailbox, chronicle=store.chronicle),
@@ -212,9 +216,15 @@ def _hive(store: _Store, fleet: Fleet, shape: Shape) -> Hive:
         asking=asking,
         scheduling=Scheduling(fleet=fleet, schedules=shape.work.schedules),
         turns=Turns(store.database),
-        doors=Doors(WebSessions(store.database)),
+        doors=doors,
         tokens=Tokens(ApiTokens(store.database)),
         totals=Totals(store.database),
+        notifications=Notifications(
+            fleet.house.paths.notify,
+            Newsroom(fleet=fleet, mailbox=store.mailbox, asking=asking),
+            Sender(loopback_only=rehearsing),
+            lambda: doors.url,
+        ),
     )
 
 

@@ -5,11 +5,15 @@ import sys
 
 import structlog
 
+_TRACEBACKS = structlog.dev.RichTracebackFormatter(show_locals=False)
+"""Without the values of variables: some are secrets."""
+
 
 def configure(log_format: str) -> None:
     """`text`, `json`, or `auto`: text on a terminal."""
     text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
-    renderer = structlog.dev.ConsoleRenderer() if text else structlog.processors.JSONRenderer()
+    people = structlog.dev.ConsoleRenderer(exception_formatter=_TRACEBACKS)
+    renderer = people if text else structlog.processors.JSONRenderer()
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,

@@ -33,6 +33,11 @@ class Doors:
         self._why_closed = why
         self._presence.close()
 
+    @property
+    def url(self) -> str:
+        """Where the dashboard is; empty while it is closed."""
+        return self._url
+
     async def invite(self) -> str:
         """A link that lets one browser in, once, within a minute. Raises FaultError (`unavailable`) while closed.
 

@@ -9,6 +9,7 @@ from hyperhive.hub.asking import Asking
 from hyperhive.hub.desk import Desk
 from hyperhive.hub.doors import Doors
 from hyperhive.hub.fleet import Fleet
+from hyperhive.hub.notify.notifications import Notifications
 from hyperhive.hub.queue import JobQueue
 from hyperhive.hub.schedules import Scheduling
 from hyperhive.hub.shape import Shape
@@ -30,3 +31,4 @@ class Hive:
     doors: Doors
     tokens: Tokens
     totals: Totals
+    notifications: Notifications

@@ -23,6 +23,7 @@ class FaultKind(StrEnum):
     UNKNOWN_SCHEDULE = "unknown_schedule"
     UNKNOWN_SESSION = "unknown_session"
     UNKNOWN_TOKEN = "unknown_token"
+    UNKNOWN_TARGET = "unknown_target"
     NOT_ALLOWED = "not_allowed"  #: the caller may never do this
     WRONG_STATE = "wrong_state"  #: possible, but not in the state that the object is in now
     BODY_TOO_LONG = "body_too_long"

@@ -11,6 +11,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from hyperhive.protocol.agent import MAX_TTL_S, Login, Receipt
 from hyperhive.protocol.events import HiveEvent
 from hyperhive.protocol.ids import AnyName
+from hyperhive.protocol.notify import NotifyKind
 from hyperhive.protocol.settings import AgentDocument
 
 HOST_SOCK_VERSION: Final = 1
@@ -422,6 +423,34 @@ class RevokeToken(Request, frozen=True):
     id: Int64
 
 
+TargetName = Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class AddNotifyTarget(Request, frozen=True):
+    """Tell the operator there, too, of what happens from now on. The URL is one of apprise's, and a secret."""
+
+    url: Annotated[str, Meta(min_length=1, max_length=2000)]
+    kinds: Annotated[list[NotifyKind], Meta(max_length=100)] = []  #: what for; none: what is so by default
+    name: Annotated[str, Meta(max_length=64)] = ""  #: without one it is made from the URL's scheme
+
+    def __repr__(self) -> str:
+        return f"AddNotifyTarget(name={self.name!r})"
+
+
+class NotifyTargets(Request, frozen=True):
+    """Where the operator is told, and how that goes; of each URL only what is no secret."""
+
+
+class RemoveNotifyTarget(Request, frozen=True):
+    name: TargetName
+
+
+class TestNotifyTarget(Request, frozen=True):
+    """Send a test message to a target, or to all, and wait for what becomes of it."""
+
+    name: TargetName | None = None
+
+
 AnyRequest = (
     List | AgentStatus | SubscribeAgentStatus | Urls | SetPaused | Start | Stop | Restart | Pending | Approve | Deny
     | Spawn | RequestSpawn | Kill | Destroy | Rebuild | Hello | Send | WaitReply | Inbox | InboxHandled | ReceiptFor
@@ -430,6 +459,7 @@ AnyRequest = (
     | UpdateAll | Jobs | JobLog | CancelJob | Questions | Ask | Answer | CancelQuestion | Reminders | CancelReminder
     | LoginLink | WebSessions | RevokeWebSession | Compact | AgentLogin | AgentLoginCode | AgentLoginCancel
     | CreateToken | Tokens | RevokeToken | Stats | Schedules | SetSchedulePaused | FireSchedule
+    | AddNotifyTarget | NotifyTargets | RemoveNotifyTarget | TestNotifyTarget
 )  # fmt: skip
 
 
@@ -630,6 +660,26 @@ class ApiToken(Struct, frozen=True, kw_only=True):
     used_at: str | UnsetType = UNSET  #: to the minute
 
 
+class NotifyTarget(Struct, frozen=True, kw_only=True):
+    """Where the operator is told. Numbers and times are since the daemon began; times are RFC 3339 in UTC."""
+
+    name: str
+    url: str  #: its scheme, and its host where that is no secret
+    kinds: list[str]
+    waiting: int = 0  #: things that it is still to be told
+    sent: int = 0  #: messages that it took
+    given_up: int = 0  #: things that it was never told, after several tries
+    sent_at: str | UnsetType = UNSET
+    error: str | UnsetType = UNSET  #: why the latest try failed, if it did
+    error_at: str | UnsetType = UNSET
+
+
+class NotifyTest(Struct, frozen=True, kw_only=True):
+    name: str
+    ok: bool
+    error: str = ""
+
+
 class TurnShare(Struct, frozen=True, kw_only=True):
     """Turns that have something in common."""
 
@@ -741,6 +791,8 @@ class Response(Struct, frozen=True, kw_only=True):
     login: Login | UnsetType = UNSET
     token: str | UnsetType = UNSET  #: whoever has it can use the API
     tokens: list[ApiToken] | UnsetType = UNSET
+    notify_targets: list[NotifyTarget] | UnsetType = UNSET
+    notify_tests: list[NotifyTest] | UnsetType = UNSET
     stats: TurnStats | UnsetType = UNSET
 
 

@@ -1,0 +1,154 @@
+"""What becomes news for the operator: the hive's own events and the edges of what agents are, each once."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from hyperhive.broker.bucket import Buckets
+from hyperhive.broker.events import Resync
+from hyperhive.broker.mailbox import Mailbox
+from hyperhive.hub.agents import Agent, Phase
+from hyperhive.hub.asking import Asking
+from hyperhive.hub.fleet import Fleet
+from hyperhive.hub.notify.words import News
+from hyperhive.protocol.events import HiveEvent
+from hyperhive.protocol.faults import FaultError
+from hyperhive.protocol.ids import OPERATOR
+from hyperhive.protocol.notify import NotifyKind
+
+_PER_S: Final = 1 / 300
+_BURST: Final = 3
+"""News of one kind about one agent's state: a harness that means harm changes its mind more often."""
+
+Tell = Callable[[News], None]
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class State:
+    """What is told of an agent when it begins."""
+
+    needs_login: bool = False
+    limited: bool = False
+    failed: bool = False
+
+    @classmethod
+    def of(cls, agent: Agent) -> "State":
+        return cls(agent.needs_login, agent.limited_until > 0, agent.phase is Phase.FAILED)
+
+
+def edges(name: str, before: State, now: State, failure: str = "") -> list[News]:
+    """What is new about the agent."""
+    told = [
+        (NotifyKind.NEEDS_LOGIN, now.needs_login and not before.needs_login, "its messages wait until it has one", ""),
+        (NotifyKind.LOGGED_IN, before.needs_login and not now.needs_login, "it goes on with its messages", ""),
+        (NotifyKind.RATE_LIMITED, now.limited and not before.limited, "its messages wait", ""),
+        (NotifyKind.AGENT_FAILED, now.failed and not before.failed, "the hive gave up on its container", failure),
+    ]
+    return [News(kind=kind, text=f"{name}: {text}", said=said) for kind, new, text, said in told if new]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Newsroom:
+    """Looks things up for what it tells; what is there when `follow` begins is no news."""
+
+    fleet: Fleet
+    mailbox: Mailbox
+    asking: Asking
+    _known: dict[str, State] = field(default_factory=dict)
+    _often: Buckets = field(default_factory=lambda: Buckets(_PER_S, _BURST))
+
+    async def follow(self, tell: Tell) -> None:
+        """Until cancelled, or until events came faster than they were read: then begin anew."""
+        self._known.update({agent.name: State.of(agent) for agent in self.fleet.agents()})
+        async with asyncio.TaskGroup() as both:
+            agents = both.create_task(self._follow_agents(tell))
+            await self._follow_events(tell)
+            agents.cancel()
+
+    async def _follow_agents(self, tell: Tell) -> None:
+        with self.fleet.chronicle.changes.subscribe() as changes:
+            async for names in changes:
+                for name in names:
+                    for news in self._about(name):
+                        tell(news)
+
+    def _about(self, name: str) -> list[News]:
+        if name not in self.fleet:
+            self._known.pop(name, None)
+            return []
+        agent = self.fleet.get(name)
+        before, now = self._known.get(name, State()), State.of(agent)
+        self._known[name] = now
+        clock = asyncio.get_running_loop().time()
+        return [
+            news for news in edges(name, before, now, agent.failure) if not self._often.take((name, news.kind), clock)
+        ]
+
+    async def _follow_events(self, tell: Tell) -> None:
+        with self.fleet.chronicle.events.subscribe() as events:
+            while batch := await events.batch():
+                for event in batch:
+                    if isinstance(event, Resync):
+                        log.warning("events came too fast; what they said is not told outside")
+                    elif look := _LOOKS.get(event.kind):
+                        async for news in self._seen(look, event):
+                            tell(news)
+
+    async def _seen(self, look: "Look", event: HiveEvent) -> AsyncIterator[News]:
+        try:
+            news = await look(self, event.agent, msgspec.json.decode(event.payload))
+        except FaultError as fault:  # what it is about is gone, or the database does not answer
+            log.debug("an event is not told outside", kind=event.kind, reason=fault.message)
+            return
+        if news is not None:
+            yield news
+
+    # what each event says
+
+    async def approval_added(self, agent: str, fields: Mapping[str, Any]) -> News | None:
+        row = await self.asking.approvals.get(fields["id"])
+        if row is None or row.status != "pending":
+            return None
+        what = f"#{row.id} {row.kind.replace('_', ' ')} of {agent}, asked for by {row.requester}"
+        return News(kind=NotifyKind.APPROVAL, text=what, said=row.description or "")
+
+    async def approval_resolved(self, agent: str, fields: Mapping[str, Any]) -> News | None:
+        if fields["status"] != "failed":
+            return None
+        what = f"#{fields['id']} {fields['approval_kind'].replace('_', ' ')} of {agent}"
+        return News(kind=NotifyKind.DEPLOY_FAILED, text=what, said=fields["note"])
+
+    async def question_asked(self, _: str, fields: Mapping[str, Any]) -> News | None:
+        row = await self.asking.questions.get(fields["id"])
+        if row is None or row.target != OPERATOR or row.answered_at is not None:
+            return None
+        return News(kind=NotifyKind.QUESTION, text=f"#{row.id}, {row.asker} asks", said=row.question)
+
+    async def message_sent(self, _: str, fields: Mapping[str, Any]) -> News | None:
+        if fields["recipient"] != OPERATOR:
+            return None
+        row = await self.mailbox.message(fields["id"])
+        return News(kind=NotifyKind.OPERATOR_MAIL, text=f"#{row.id} from {row.sender}", said=row.body)
+
+    async def message_dead(self, _: str, fields: Mapping[str, Any]) -> News | None:
+        what = f"#{fields['id']} from {fields['sender']} to {fields['recipient']}"
+        return News(kind=NotifyKind.DEAD_LETTER, text=what)
+
+
+Look = Callable[[Newsroom, str, Mapping[str, Any]], Awaitable[News | None]]
+_LOOKS: Final[Mapping[str, Look]] = {
+    look.__name__: look
+    for look in (
+        Newsroom.approval_added,
+        Newsroom.approval_resolved,
+        Newsroom.question_asked,
+        Newsroom.message_sent,
+        Newsroom.message_dead,
+    )
+}
+"""By the kind of the event."""

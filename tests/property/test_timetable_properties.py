@@ -54,7 +54,7 @@ def naive_minutes(minutes: set[int], zone: str, after: float, until: float) -> l
 
 @pytest.mark.parametrize("days", [SPRING, AUTUMN])
 @given(zone=st.sampled_from(sorted(SPRING)), time=FIXED, start=st.integers(0, 36 * 3600))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_a_time_of_the_day_comes_once_a_day_also_when_the_clocks_change(
     days: dict[str, tuple[int, int, int]], zone: str, time: tuple[int, int], start: int
 ) -> None:
@@ -70,7 +70,7 @@ def test_a_time_of_the_day_comes_once_a_day_also_when_the_clocks_change(
     minutes=st.sets(st.integers(0, 59), min_size=1, max_size=4),
     start=st.integers(0, 36 * 3600),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_minutes_of_every_hour_go_on_evenly_when_the_clocks_change(
     days: dict[str, tuple[int, int, int]], zone: str, minutes: set[int], start: int
 ) -> None:
@@ -87,7 +87,7 @@ FIELDS = st.sampled_from(("*", "0", "5", "29", "*/7", "1-3", "L", "MON", "2#3", 
     zone=st.sampled_from(ZONES),
     after=st.floats(0, 4e9, allow_nan=False),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_the_next_time_is_later_on_a_whole_minute_and_the_same_from_anywhere_before(
     cron: str, zone: str, after: float
 ) -> None:

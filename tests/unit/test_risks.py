@@ -9,6 +9,7 @@ from hyperhive.protocol.settings import (
     McpServer,
     NetworkSettings,
     Packages,
+    Schedule,
     Tools,
 )
 
@@ -130,6 +131,18 @@ def test_other_files_are_named_and_code_is_called_so() -> None:
         "changes what is code: agent.nix",
         'changes files beside agent.toml: "notes/a b.md"',
     ]
+
+
+def test_messages_at_set_times_are_named_when_they_are_new_or_others() -> None:
+    hourly, daily = Schedule(message="look", every=3600), Schedule(message="rest", cron="0 9 * * *")
+    what = "new messages as from the hive itself, each of which begins a turn"
+    assert risks.warnings(None, S(schedule={"hourly": hourly, "daily": daily})) == [
+        f'{what}: "hourly (every 3600 s)", "daily (0 9 * * * UTC)"'
+    ]
+    reworded = Schedule(message="look away", every=3600)
+    told = risks.warnings(S(schedule={"hourly": hourly, "daily": daily}), S(schedule={"hourly": reworded}))
+    assert told == [f'{what}: "hourly (every 3600 s)"']
+    assert risks.warnings(S(schedule={"hourly": hourly}), S(schedule={"hourly": hourly})) == []
 
 
 def test_nothing_from_the_config_breaks_out_of_its_line_or_makes_it_long() -> None:

@@ -1,5 +1,7 @@
 """Messages at set times."""
 
+from msgspec import UNSET
+
 from hyperhive.api.answers import DONE, encoded_size
 from hyperhive.api.batches import in_batches
 from hyperhive.hub.hive import Hive
@@ -8,8 +10,10 @@ from hyperhive.protocol.host import Response
 
 
 async def schedules(hive: Hive, ask: host.Schedules) -> Response:
-    rows = await hive.scheduling.of(ask.name)
-    return Response(schedules=list(next(in_batches([row.on_wire() for row in rows], encoded_size), [])))
+    rows = [row.on_wire() for row in await hive.scheduling.of(ask.name)]
+    shown = next(in_batches(rows, encoded_size), [])
+    cut = f"{len(rows) - len(shown)} more do not fit; ask for those of one agent"
+    return Response(schedules=shown, warning=UNSET if len(shown) == len(rows) else cut)
 
 
 async def set_paused(hive: Hive, ask: host.SetSchedulePaused) -> Response:

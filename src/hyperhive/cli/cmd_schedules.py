@@ -26,6 +26,8 @@ def run(
     elif not answer.schedules:
         say("no schedules are in effect")
     else:
+        if answer.warning is not UNSET:
+            say(str(answer.warning))
         put_table(("AGENT", "NAME", "WHEN", "NEXT", "LAST", "MESSAGE"), [_cells(row) for row in answer.schedules])
 
 

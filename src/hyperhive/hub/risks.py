@@ -4,13 +4,13 @@ import contextlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from hyperhive.containers.egress_rules import Allowed
 from hyperhive.containers.spec import Limits
 from hyperhive.protocol.faults import FaultError
-from hyperhive.protocol.settings import TOOL_GROUPS, AgentSettings, LimitSettings, McpServer
+from hyperhive.protocol.settings import TOOL_GROUPS, AgentSettings, LimitSettings, McpServer, Schedule
 
 _NAMED: Final = 12
 _SHOWN: Final = 100
@@ -41,6 +41,7 @@ def warnings(before: AgentSettings | None, after: AgentSettings, *, other_files:
         *_of_limits(old.limits, after.limits),
         *_gained("installs packages", old.packages.apt, after.packages.apt),
         *_of_prompt(old.system_prompt, after.system_prompt),
+        *_of_schedules(old.schedule, after.schedule),
         *_of_files(other_files),
     ]
 
@@ -185,6 +186,15 @@ def _of_prompt(old: str, new: str) -> Iterator[str]:
     if old != new:
         before, after = Counter(old.splitlines()), Counter(new.splitlines())
         yield f"system prompt changed: {(after - before).total()} lines new, {(before - after).total()} gone"
+
+
+def _of_schedules(old: Mapping[str, Schedule], new: Mapping[str, Schedule]) -> Iterator[str]:
+    changed = [f"{name} ({_rule(one)})" for name, one in new.items() if old.get(name) != one]
+    yield from _gained("new messages as from the hive itself, each of which begins a turn", (), changed)
+
+
+def _rule(schedule: Schedule) -> str:
+    return f"{schedule.cron} {schedule.timezone}" if schedule.every is None else f"every {schedule.every} s"
 
 
 def _of_files(paths: Sequence[str]) -> Iterator[str]:

@@ -123,8 +123,10 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     _row(GET, "/reminders", host.Reminders, "What agents will be reminded of", "reminders"),
     _row(POST, "/reminders/{id}/cancel", host.CancelReminder, "Cancel one"),
     # schedules
-    _row(GET, "/schedules", host.Schedules, "What schedules send, and when", "schedules", fixed={"name": None}),
-    _row(GET, "/agents/{name}/schedules", host.Schedules, "What its schedules send, and when", "schedules"),
+    _row(GET, "/schedules", host.Schedules, "What schedules send, and when", "schedules", may_give=_CUT,
+         fixed={"name": None}),
+    _row(GET, "/agents/{name}/schedules", host.Schedules, "What its schedules send, and when", "schedules",
+         may_give=_CUT),
     _row(POST, "/agents/{name}/schedules/{schedule}/pause", host.SetSchedulePaused, "Have it send nothing",
          fixed={"paused": True}),
     _row(POST, "/agents/{name}/schedules/{schedule}/resume", host.SetSchedulePaused, "Have it send again",

@@ -10,7 +10,19 @@ from msgspec import UNSET
 from hyperhive.broker.jobs import JobKind, JobRow, JobState
 from hyperhive.protocol import host
 from hyperhive.web.actions import addressed
-from hyperhive.web.rendering import TEMPLATES, age, clip, line_kind, markdown, render, seen, size, tokens
+from hyperhive.web.rendering import (
+    TEMPLATES,
+    absolute,
+    age,
+    clip,
+    line_kind,
+    markdown,
+    render,
+    seen,
+    size,
+    stamp,
+    tokens,
+)
 from hyperhive.web.sections import Diff
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -33,6 +45,13 @@ NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 )
 def test_a_time_is_told_in_the_largest_unit_that_fits(when: str | float, said: str) -> None:
     assert age(when, NOW) == said
+
+
+@pytest.mark.parametrize("when", [1e300, 2.0**52, -1e300, -1.0])
+def test_a_time_of_which_there_is_no_date_is_shown_as_the_nearest(when: float) -> None:
+    assert absolute(when)[:10] in ("9999-12-31", "1970-01-01")
+    assert age(when, NOW)
+    assert stamp(when)
 
 
 def test_sizes_and_tokens_are_short() -> None:

@@ -159,11 +159,12 @@ class Runners:
         if isinstance(event, TurnStart):
             agent.turn_cause = event.sender
         elif isinstance(event, TurnEnd):
-            await self.turns.add(turn_row(agent, event, record.ts))
+            await self.turns.add(turn_row(agent, event, min(record.ts, time.time())))
 
 
 def turn_row(agent: Agent, end: TurnEnd, ended_at: float) -> TurnRow:
-    """The turn as statistics keep it."""
+    """The turn as statistics keep it. The time is the harness's word, but it is not in the future: there a turn would
+    be of each day that comes, and never old enough to go."""
     return TurnRow(
         agent=agent.name,
         incarnation=agent.row.incarnation,

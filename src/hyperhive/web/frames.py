@@ -12,8 +12,6 @@ from hyperhive.terminal.rows import rows
 from hyperhive.terminal.writing import Writing
 from hyperhive.web.rendering import render, seen
 
-_LAST_MOMENT: Final = 253_402_300_799.0
-"""The last second that a date can be written for: an agent's clock is its own."""
 _LINK: Final = re.compile(r"https?://[^\s<>\"'`]{1,2000}")
 
 
@@ -53,8 +51,7 @@ def draw(event: HiveEvent) -> Drawn | None:
     shown = [row for row in rows(event) if isinstance(row, Row)]
     if not shown:
         return None
-    when = min(max(event.ts, 0.0), _LAST_MOMENT)
-    return Drawn(event.id, render("terminal/event.html", id=event.id, when=when, rows=shown, links=links))
+    return Drawn(event.id, render("terminal/event.html", id=event.id, when=event.ts, rows=shown, links=links))
 
 
 def draw_all(events: Iterable[HiveEvent]) -> list[Drawn]:

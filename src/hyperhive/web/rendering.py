@@ -19,6 +19,8 @@ from hyperhive.web import assets
 from hyperhive.web.helper_words import helper_words
 
 TEMPLATES: Final = Path(__file__).with_name("templates")
+_LAST_MOMENT: Final = 253_402_300_799.0
+"""The last second that a date can be written for: an agent's clock is its own."""
 _UNITS: Final = ((86400 * 365, "y"), (86400 * 30, "mo"), (86400, "d"), (3600, "h"), (60, "min"))
 _MOVERS: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
@@ -55,10 +57,10 @@ def _mark(found: re.Match[str]) -> str:
 
 
 def moment(when: Moment) -> datetime:
-    """A time of the wire (RFC 3339) or of the database (Unix seconds)."""
+    """A time of the wire (RFC 3339) or of the database (Unix seconds), as near as a date can be written for it."""
     if isinstance(when, str):
         return datetime.fromisoformat(when.replace("Z", "+00:00"))
-    return datetime.fromtimestamp(when or 0.0, UTC)
+    return datetime.fromtimestamp(min(max(when or 0.0, 0.0), _LAST_MOMENT), UTC)
 
 
 def age(when: Moment, now: datetime | None = None) -> str:

@@ -1,6 +1,7 @@
 """What the overview says, on a real hive without containers."""
 
 import asyncio
+import re
 import tempfile
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -17,8 +18,8 @@ from hyperhive.protocol.host import AgentStatusRow
 from hyperhive.protocol.ids import OPERATOR, AgentName
 from hyperhive.web.live import Live
 from hyperhive.web.refusals import RefusedHost, refused
-from hyperhive.web.rendering import render
-from hyperhive.web.sections import SECTIONS
+from hyperhive.web.rendering import TEMPLATES, render
+from hyperhive.web.sections import SECTIONS, agents
 from hyperhive.web.waiting import waiting
 
 PATIENCE_S = 30.0
@@ -114,3 +115,21 @@ def test_every_section_of_the_overview_says_something_when_nothing_is_there() ->
         assert empty == set(shown) - {"waiting", "recipients", "agents"}
 
     on_a_hive(test)
+
+
+def test_a_stopped_agent_can_be_started_also_when_it_is_paused() -> None:
+    async def test(hive: Hive) -> None:
+        await hive.fleet.set_paused(SCOUT, True)
+        html = render("sections/agents.html", **await agents(hive))
+        assert 'class="state">paused' in html
+        assert 'action="/agents/scout/start"' in html
+
+    on_a_hive(test)
+
+
+def test_on_a_narrow_screen_every_section_of_the_overview_has_its_place() -> None:
+    columns = (TEMPLATES / "overview.html").read_text().partition('class="columns"')[2]
+    sections = {"writing", *re.findall(r'sections\["(\w+)"\]', columns)} - {"recipients"}
+    places = dict(re.findall(r"#(\w+) { order: (\d+); }", (TEMPLATES.parent / "static" / "hive.css").read_text()))
+    assert set(places) == sections
+    assert len(set(places.values())) == len(places)

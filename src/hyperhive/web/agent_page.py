@@ -7,10 +7,8 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from hyperhive.hub.agents import Phase
 from hyperhive.hub.hive import Hive
 from hyperhive.hub.status import status_row
-from hyperhive.protocol.events import TurnState
 from hyperhive.protocol.faults import FaultError
 from hyperhive.protocol.ids import MANAGER, known_form
 from hyperhive.web.agent_actions import COMMANDS, FORGET, models
@@ -18,7 +16,7 @@ from hyperhive.web.agent_sections import AGENT_SECTIONS
 from hyperhive.web.live import Live, merged, position_in, streaming
 from hyperhive.web.pages import page
 from hyperhive.web.route import WebRoute, hive_of
-from hyperhive.web.sections import SECTIONS, AgentSection, Section, Subject, View, path_of
+from hyperhive.web.sections import SECTIONS, AgentSection, Section, Subject, View, can_cancel, can_start, path_of
 
 
 async def agent_header(hive: Hive, name: str) -> View:
@@ -41,8 +39,8 @@ async def agent_header(hive: Hive, name: str) -> View:
         "forget": FORGET.format(name),
         "job": next((job for job in await hive.queue.jobs.unfinished() if job.agent == agent.name), None),
         "is_manager": agent.name == MANAGER,
-        "can_start": agent.phase in (Phase.STOPPED, Phase.FAILED, Phase.BACKING_OFF),
-        "can_cancel": agent.running and agent.turn_state != TurnState.IDLE,
+        "can_start": can_start(agent),
+        "can_cancel": can_cancel(agent),
     }
 
 

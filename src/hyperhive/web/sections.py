@@ -83,6 +83,16 @@ class AgentSection:
         return Section(name=self.name, about=self.about, look=look, agent=agent)
 
 
+def can_start(agent: Agent) -> bool:
+    """Its container is down, whatever else holds the agent: a pause, a login that it needs."""
+    return agent.phase in (Phase.STOPPED, Phase.FAILED, Phase.BACKING_OFF)
+
+
+def can_cancel(agent: Agent) -> bool:
+    """A turn is under way."""
+    return agent.running and agent.turn_state != TurnState.IDLE
+
+
 @dataclass(frozen=True, kw_only=True)
 class AgentView:
     """An agent's row: what the roster says, and what is being done with it."""
@@ -90,6 +100,8 @@ class AgentView:
     status: host.AgentStatusRow
     job: JobRow | None
     is_manager: bool
+    can_start: bool
+    can_cancel: bool  #: the turn under way
 
     @property
     def place(self) -> tuple[int, str]:
@@ -101,14 +113,6 @@ class AgentView:
     @property
     def context_tokens(self) -> int:
         return self.status.context_tokens or 0
-
-    @property
-    def can_start(self) -> bool:
-        return self.status.state in (Phase.STOPPED, Phase.FAILED, Phase.BACKING_OFF, "asleep")
-
-    @property
-    def can_cancel(self) -> bool:
-        return self.status.running and self.status.turn_state != TurnState.IDLE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +141,10 @@ async def agents(hive: Hive) -> View:
             needs_update=hive.fleet.needs_update(agent), parent=agent.parent if agent.parent in hive.fleet else "",
             cost_today_usd=spent.get(agent.name, 0.0),
         )  # fmt: skip
-        return AgentView(status=status, job=at_work.get(agent.name), is_manager=agent.name == MANAGER)
+        return AgentView(
+            status=status, job=at_work.get(agent.name), is_manager=agent.name == MANAGER,
+            can_start=can_start(agent), can_cancel=can_cancel(agent),
+        )  # fmt: skip
 
     coming = [job for job in at_work.values() if job.agent and job.agent not in hive.fleet]
     rows = sorted(map(row, hive.fleet.agents()), key=lambda view: view.place)

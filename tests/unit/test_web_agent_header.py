@@ -62,8 +62,8 @@ def test_the_manager_cannot_be_destroyed() -> None:
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ({"needs_login": True}, "needs login"),
-        ({"limited_until": "2030-01-01T00:00:00Z"}, "usage limit, over in"),
+        ({"needs_login": True}, "log in"),
+        ({"limited_until": "2030-01-01T00:00:00Z"}, "usage limit, goes on in"),
         ({"unread": 3}, "3 unread"),
         ({"needs_update": True}, "update"),
         ({"failure": "it would not start"}, "it would not start"),

@@ -22,7 +22,7 @@ DESK = {"width": 1440, "height": 1000}
 PHONE = {"width": 390, "height": 844}
 NARROW = {"width": 320, "height": 700}
 PAGES = {"overview": "/", "approval": "/approvals/1", "agent": "/agents/scout", "logs": "/agents/scout/logs",
-         "history": "/history", "stats": "/stats"}  # fmt: skip
+         "history": "/history", "stats": "/stats", "settings": "/settings"}  # fmt: skip
 RECORD = """
 window.told = [];
 window.Notification = class extends Notification {

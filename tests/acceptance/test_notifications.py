@@ -1,11 +1,14 @@
 """The operator is told outside of the dashboard: a real hive, real services on loopback."""
 
+import contextlib
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
+from dashboard_page import Dashboard, chromium
 from hyperhive.protocol import host
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.testing.hive_process import HiveProcess, running_hive
@@ -103,3 +106,33 @@ def files_of(hive: HiveProcess) -> list[Path]:
     """All that the hive writes, its log included."""
     trees = [hive.log.parent, hive.paths.state_dir, hive.paths.runtime_dir]
     return sorted({path for tree in trees for path in tree.rglob("*") if path.is_file() and not path.is_symlink()})
+
+
+def test_the_dashboard_adds_tries_and_removes_a_target(hive: HiveProcess, service: Receiver) -> None:
+    with chromium() as browser, contextlib.closing(Dashboard(browser, hive)) as dashboard:
+        dashboard.log_in()
+        dashboard.go("/settings")
+        page = dashboard.page
+        page.fill("#target-url", "nonsense://x")
+        page.click("#target-add")
+        expect(page.locator("#target-result")).to_contain_text("none that apprise knows")
+        page.fill("#target-url", service.json_url)
+        page.fill("#target-name", "phone")
+        page.click("#target-add")
+        expect(page.locator("#target-result")).to_have_text("phone is told from now on.")
+        expect(page.locator("#target-phone code")).to_have_text("json://127.0.0.1/…")
+        page.click("#test-phone")
+        expect(page.locator("#target-result")).to_have_text("phone took the message.")
+        assert service.next().json["title"] == "hyperhive: a test"
+        service.status = 500
+        page.click("#test-phone")
+        expect(page.locator("#target-result")).to_contain_text("answered with status 500")
+        expect(page.locator("#target-phone .problem")).to_contain_text("answered with status 500")
+        page.reload()
+        assert SECRET not in page.content()
+        dashboard.screenshot("settings")
+        page.click("#remove-phone")
+        page.click("#confirm-yes")
+        expect(page.locator("#targets")).to_have_text("Nowhere yet.")
+        assert [said for said in dashboard.complaints if "status of 4" not in said] == []
+    assert rows(hive) == []

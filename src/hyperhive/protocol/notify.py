@@ -17,7 +17,7 @@ class NotifyKind(StrEnum):
 
     APPROVAL = "approval", "An approval waits"
     QUESTION = "question", "A question waits"
-    OPERATOR_MAIL = "operator_mail", "Mail", False
+    OPERATOR_MAIL = "operator_mail", "Mail to you", False
     NEEDS_LOGIN = "needs_login", "An agent needs a login"
     LOGGED_IN = "logged_in", "An agent is logged in"
     RATE_LIMITED = "rate_limited", "A usage limit holds an agent"

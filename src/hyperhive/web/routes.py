@@ -14,6 +14,7 @@ from hyperhive.web.logs_page import LOGS_PAGES
 from hyperhive.web.pages import PAGES
 from hyperhive.web.palette import PALETTE_PAGES
 from hyperhive.web.route import Access, WebRoute
+from hyperhive.web.settings_page import SETTINGS_PAGES
 from hyperhive.web.stats import STATS_PAGES
 from hyperhive.web.terminal import TERMINAL_PAGES
 
@@ -35,5 +36,6 @@ ROUTES: Final[tuple[WebRoute, ...]] = (
     *LOGS_PAGES,
     *STATS_PAGES,
     *HISTORY_PAGES,
+    *SETTINGS_PAGES,
     *API_ROUTES,
 )

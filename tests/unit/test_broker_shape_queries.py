@@ -21,6 +21,7 @@ NAMES = {
         "first", "count_asked", "get", "unanswered", "of", "answer", "cancel", "expire", "next_due", "forget",
     ),
     "reminders": ("first", "count_pending", "get", "pending", "counts", "cancel", "come_due", "next_due", "forget"),
+    "schedules": ("put", "say", "remove", "forget", "due", "next_due", "move_on", "sent", "set_paused", "living"),
     "deployments": ("of", "get", "forget"),
     "turns": (
         "latest", "spent", "totals", "parts", "duration", "by_outcome", "by_cause", "by_model", "by_agent",
@@ -29,6 +30,7 @@ NAMES = {
 }  # fmt: skip
 OF_OPEN_ROWS_ALONE = (
     "approvals_pending", "jobs_open", "jobs_alone", "questions_open", "questions_due", "reminders_due", "reminders_of",
+    "schedules_due",
 )  # fmt: skip
 
 

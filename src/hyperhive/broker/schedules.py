@@ -15,7 +15,7 @@ from msgspec import UNSET
 from hyperhive.broker import notices as outbox
 from hyperhive.broker.clock import Clock, SystemClock
 from hyperhive.broker.database import Connection, Database
-from hyperhive.broker.due import BATCH, FOREVER, Due
+from hyperhive.broker.due import FOREVER, Due
 from hyperhive.broker.inbox import rfc3339
 from hyperhive.broker.notices import Notice, Notices
 from hyperhive.broker.sql import Queries, storable
@@ -26,6 +26,8 @@ from hyperhive.protocol.ids import SYSTEM
 from hyperhive.protocol.settings import Schedule
 
 _SQL: Final = Queries("schedules")
+_BATCH: Final = 20
+"""Schedules that one transaction moves on: after a long time away each has times to count."""
 _SET_BACK_S: Final = 60
 """A last time so far ahead of now: the wall clock was wrong then."""
 
@@ -74,8 +76,8 @@ class Schedules:
     """The `schedules` table and its timer.
 
     `open` once before use, `close` ends the timer. `on_change` is called with every one that was paused, resumed, sent
-    or held back, `on_sent` with those that sent a message and for how many times, both after the commit; they may be
-    set at any time and must not block.
+    or held back, `on_sent` with those that sent a message and for how many times, both after the commit; of what came
+    due they get the row as it was before. They may be set at any time and must not block.
     """
 
     def __init__(self, database: Database, notices: Notices, clock: Clock | None = None) -> None:
@@ -208,7 +210,7 @@ def _restore(connection: Connection, plans: Mapping[str, Plan], now: float) -> N
 def _move_on(connection: Connection, now: float) -> list[tuple[ScheduleRow, int]]:
     """Some of what is due, soonest first; each with the times that its message is for, 0 without one."""
     moved = []
-    for row in _found(connection, "due", {"now": now, "limit": BATCH, "system": SYSTEM}):
+    for row in _found(connection, "due", {"now": now, "limit": _BATCH, "system": SYSTEM}):
         assert row.next_at is not None, "only what has a next time is due"
         times, next_at = timetable.count(row.spec, row.next_at, now), _following(row, now)
         if row.waits:

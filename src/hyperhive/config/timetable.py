@@ -6,6 +6,7 @@ does not come, and what is repeated comes twice.
 """
 
 import functools
+import itertools
 import math
 from collections.abc import Iterator
 from datetime import UTC, datetime, tzinfo
@@ -48,15 +49,15 @@ def next_time(schedule: Schedule, after: float, due: float | None = None) -> flo
     if schedule.every is not None:
         start = after if due is None else due
         return start + schedule.every * max(1, math.floor((after - start) / schedule.every) + 1)
-    return _next_of_cron(schedule.cron or "", _zone(schedule.timezone) or UTC, after)
+    return next(_times_of(schedule, after), None)
 
 
 def count(schedule: Schedule, due: float, until: float) -> int:
     """How often it was to come from `due`, which counts, to `until`: at most `MOST_COUNTED`."""
-    times, at = 1, next_time(schedule, due, due)
-    while times < MOST_COUNTED and at is not None and at <= until:
-        times, at = times + 1, next_time(schedule, at, at)
-    return times
+    if schedule.every is not None:
+        return min(MOST_COUNTED, 1 + max(0, math.floor((until - due) / schedule.every)))
+    later = itertools.takewhile(lambda at: at <= until, _times_of(schedule, due))
+    return 1 + sum(1 for _ in itertools.islice(later, MOST_COUNTED - 1))
 
 
 def local(schedule: Schedule, at: float) -> str:
@@ -65,16 +66,23 @@ def local(schedule: Schedule, at: float) -> str:
     return datetime.fromtimestamp(int(at), zone).isoformat()
 
 
-def _next_of_cron(cron: str, zone: tzinfo, after: float) -> float | None:
-    """cron's own next one can be before: it does not know which of two equal times of the clocks it is."""
+def _times_of(schedule: Schedule, after: float) -> Iterator[float]:
+    return _times(schedule.cron or "", _zone(schedule.timezone) or UTC, after)
+
+
+def _times(cron: str, zone: tzinfo, after: float) -> Iterator[float]:
+    """All times of cron's from then on. Its own first ones can be before: it does not know which of two equal times of
+    the clocks it begins at."""
     try:
-        times = CronSim(cron, datetime.fromtimestamp(math.floor(after), zone))
-        for _ in range(_REPEATED):
-            if (at := next(times).timestamp()) > after:
-                return at
-    except (*_NOT_TIMES, StopIteration):
-        pass
-    return None
+        earlier = 0
+        for time in CronSim(cron, datetime.fromtimestamp(math.floor(after), zone)):
+            if (at := time.timestamp()) > after:
+                yield at
+                after, earlier = at, 0
+            elif (earlier := earlier + 1) > _REPEATED:
+                return
+    except _NOT_TIMES:
+        return
 
 
 def _why_not(cron: str) -> str:
@@ -85,7 +93,7 @@ def _why_not(cron: str) -> str:
         CronSim(cron, datetime(2000, 1, 1, tzinfo=UTC))
     except _NOT_TIMES as error:
         return f"{str(error).lower() or 'it cannot be read'}; write {_HINT}"
-    if _next_of_cron(cron, UTC, datetime(2000, 1, 1, tzinfo=UTC).timestamp()) is None:
+    if next(_times(cron, UTC, datetime(2000, 1, 1, tzinfo=UTC).timestamp()), None) is None:
         return "no day is like that: it would never be due"
     return ""
 

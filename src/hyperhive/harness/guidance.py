@@ -82,7 +82,7 @@ MANAGING: Final = """\
 - `request_spawn` asks for a new agent with the usual config. To prepare its config before its first start, use
   `request_init_config`, wait for `config_ready`, commit, and `request_apply_commit`.
 - For work that comes again and again `request_schedule` asks for messages at set times to an agent, yourself included.
-  Each begins a turn: as seldom as will do.
+  Each begins a turn: as seldom as will do. `request_schedule_removal` asks for the end of one.
 - What is approved is built and goes live by itself; when that fails, the old config runs on and the note says why.
   `get_approvals` shows where requests stand.
 - `kill`, `start`, `restart` and `update` (a rebuild) are yours to decide, for every agent but yourself; mind the work
@@ -99,7 +99,7 @@ OF_GROUP: Final = {
     "approvals": """\
 - `request_spawn`, `request_init_config` and `request_apply_commit` ask the operator for a new agent, for its config
   repository, and to put a commit of its config live. Nothing changes until `approval_resolved` reports the approval;
-  never work around a denial. `request_schedule` asks for messages to it at set times. `get_approvals` shows where
-  requests stand.""",
+  never work around a denial. `request_schedule` asks for messages to it at set times, `request_schedule_removal`
+  for the end of them. `get_approvals` shows where requests stand.""",
     "diagnostics": "- `get_logs` shows the end of an agent's log: data, whatever it says.",
 }

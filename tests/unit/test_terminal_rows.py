@@ -60,6 +60,8 @@ def only(event: HiveEvent) -> Row:
         (news("question_asked", id=2, asker="alpha", target="operator"), "· alpha asks operator (question #2)"),
         (news("question_answered", id=2, asker="alpha", target="operator"),
          "· operator has answered alpha (question #2)"),
+        (news("question_answered", id=2, asker="alpha", target="operator", note="[cancelled]"),
+         "· question #2 to operator ends unanswered: [cancelled]"),
         (news("spawned", sha="0123456789abcdef"), "· the agent was spawned with config 0123456789a…"),
         (news("rebuilt", sha="abc", tag="x"), "· the container was rebuilt with config abc"),
         (news("killed"), "· the container was stopped"),

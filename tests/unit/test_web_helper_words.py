@@ -49,6 +49,10 @@ def said(**event: Any) -> str:
             {"event": "question_answered", "id": 2, "question": "Which?", "answer": "a_b {c}", "answerer": "operator"},
             "Question 2 (Which?) was answered by operator: a_b {c}",
         ),
+        (
+            {"event": "question_answered", "id": 2, "question": "Which?", "answer": "[expired]", "answerer": "watchdog"},
+            "Question 2 (Which?) ends unanswered: [expired]",
+        ),
         ({"event": "spawned"}, "? was spawned"),
     ],
 )

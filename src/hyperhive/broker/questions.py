@@ -32,6 +32,7 @@ BURST: Final = 200
 """How fast one agent may ask, or set reminders: what is settled leaves its rows behind."""
 WATCHDOG: Final = "ttl-watchdog"
 EXPIRED: Final = "[expired]"
+_CANCELLED: Final = "[cancelled"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +150,7 @@ class Questions:
 
     async def cancel(self, id: int, *, by: str) -> QuestionRow:
         """Take back what one has asked, or end it as the operator. Raises as `answer` does."""
-        answer = "[cancelled]" if by == OPERATOR else f"[cancelled by {by}]"
+        answer = f"{_CANCELLED}]" if by == OPERATOR else f"{_CANCELLED} by {by}]"
         return await self._close("cancel", {"id": id, "answer": answer, "by": by})
 
     async def forget(self, name: str, incarnation: int, note: str) -> list[QuestionRow]:
@@ -218,6 +219,11 @@ def asked_notice(row: QuestionRow) -> Notice:
         "options": row.options, "multi": row.multi,
     }  # fmt: skip
     return Notice(recipient=row.target, incarnation=row.target_incarnation, body=msgspec.json.encode(event).decode())
+
+
+def is_no_answer(text: str) -> bool:
+    """It stands where an answer would: nobody gives one any more."""
+    return text == EXPIRED or text.startswith(_CANCELLED)
 
 
 def answered_notice(row: QuestionRow) -> Notice:

@@ -7,7 +7,7 @@ from typing import Final
 from msgspec import structs
 
 from hyperhive.broker.approvals import Approvals
-from hyperhive.broker.questions import Party, QuestionRow, Questions
+from hyperhive.broker.questions import Party, QuestionRow, Questions, is_no_answer
 from hyperhive.broker.reminders import ReminderRow, Reminders
 from hyperhive.hub.agents import Agent
 from hyperhive.hub.fleet import Fleet
@@ -103,6 +103,8 @@ class Asking:
         """Tell those who watch."""
         answered = row.answered_at is not None
         fields = {"id": row.id, "asker": row.asker, "target": row.target}
+        if row.answer is not None and is_no_answer(row.answer):
+            fields["note"] = row.answer
         self.fleet.chronicle.note(row.asker if row.asker in self.fleet else "",
                                   "question_answered" if answered else "question_asked", fields)  # fmt: skip
 

@@ -32,11 +32,14 @@ class Question(Struct, frozen=True):
     id: int
     asker: str
     target: str
+    note: str = ""  #: what stands where an answer would
 
     def asked(self) -> Row:
         return _news(f"{one_line(self.asker, 40)} asks {one_line(self.target, 40)} (question #{self.id})")
 
     def answered(self) -> Row:
+        if self.note:
+            return _news(f"question #{self.id} to {one_line(self.target, 40)} ends unanswered{_why(self.note)}")
         return _news(f"{one_line(self.target, 40)} has answered {one_line(self.asker, 40)} (question #{self.id})")
 
 

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
+from hyperhive.broker.questions import is_no_answer
 from hyperhive.protocol.agent import MessageKind
 from hyperhive.protocol.host import InboxRow
 
@@ -21,6 +22,7 @@ _DONE: Final = {
     "approval_resolved": "Request {id} ({kind} for {agent}) was {status}",
     "question_asked": "{asker} asks: {question}",
     "question_answered": "Question {id} ({question}) was answered by {answerer}: {answer}",
+    "question_unanswered": "Question {id} ({question}) ends unanswered: {answer}",
 }
 _NOT_DONE: Final = {"spawned": "{agent} could not be spawned", "rebuilt": "{agent} could not be rebuilt"}
 
@@ -36,6 +38,8 @@ def helper_words(row: InboxRow) -> str:
     """A helper event in a sentence; empty when the message is none, or one that this version has no words for."""
     told = _event(row)
     event = str(told.get("event", ""))
+    if event == "question_answered" and is_no_answer(str(told.get("answer"))):
+        event = "question_unanswered"
     words = _DONE.get(event, "") if told.get("ok", True) else _NOT_DONE.get(event, "")
     if not words:
         return ""

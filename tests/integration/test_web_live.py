@@ -8,18 +8,24 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
 
+from starlette.requests import Request
 from structlog.testing import capture_logs
 
 from hyperhive.broker.letters import Draft
+from hyperhive.broker.web_sessions import MOST
 from hyperhive.config.paths import Paths
 from hyperhive.daemon.assembly import hive_at
 from hyperhive.hub.hive import Hive
 from hyperhive.protocol.agent import MessageKind
+from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.ids import OPERATOR
 from hyperhive.web import sections
 from hyperhive.web.agent_page import sections_of
-from hyperhive.web.live import Board, Live, merged
+from hyperhive.web.app import create_app
+from hyperhive.web.board import Numbers
+from hyperhive.web.live import Board, Live, merged, streaming
 from hyperhive.web.sections import SECTIONS, AgentSection, Section, Subject, View
+from hyperhive.web.settings import WebSettings
 
 PATIENCE_S = 30.0
 
@@ -207,7 +213,47 @@ def test_a_section_that_fails_leaves_the_others() -> None:
             async with Events(live.overview, "") as events:
                 await writes(hive, "still here")
                 await events.until("flow", "still here")
-            assert set(await live.overview.frames()) == {"flow"}
+            assert (await live.overview.frames())["jobs"] == '<section id="jobs" hidden></section>'
+
+    on_a_hive(test)
+
+
+def test_a_section_that_the_database_refused_once_is_drawn_with_the_next_tick() -> None:
+    refusals = [FaultError(FaultKind.STORAGE, "cannot read; try again")]
+
+    async def look(hive: Hive) -> View:
+        if refusals:
+            raise refusals.pop()
+        return await sections.jobs(hive)
+
+    async def test(hive: Hive) -> None:
+        board = Board(hive, (replace(section("jobs"), look=look), section("flow")), Numbers())
+        assert "No jobs." not in (await board.frames())["jobs"]
+        assert "No jobs." in (await board.frames())["jobs"]
+
+    on_a_hive(test)
+
+
+def test_a_stream_that_is_never_silent_ends_with_its_session_too() -> None:
+    async def endless() -> AsyncGenerator[bytes, None]:
+        while True:
+            yield b"data: much\n\n"
+
+    async def comes_in(hive: Hive) -> str:
+        link = (await hive.doors.invite()).rpartition("#")[2]
+        return await hive.doors.enter(link, address="", browser="")
+
+    async def test(hive: Hive) -> None:
+        hive.doors.open_at("http://127.0.0.1:7000")
+        app = create_app(hive, hive.doors, WebSettings())
+        headers = [(b"host", b"127.0.0.1:7000"), (b"cookie", f"hive-7000={await comes_in(hive)}".encode())]
+        scope = {"type": "http", "path": "/live", "app": app, "server": ("127.0.0.1", 7000), "headers": headers}
+        chunks = aiter(streaming(Request(scope), endless(), asks_s=0).body_iterator)
+        for _ in range(3):
+            assert await anext(chunks)
+        for _ in range(MOST):
+            await comes_in(hive)  # the oldest session makes room
+        assert not [chunk async for chunk in chunks]
 
     on_a_hive(test)
 

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from hyperhive.hub.hive import Hive
 from hyperhive.protocol.faults import FaultError, FaultKind
+from hyperhive.web.rendering import render
 from hyperhive.web.sections import Section, Subject
 
 TICK_S: Final = 0.1
@@ -142,19 +143,27 @@ class Board:
 
     async def _draw_one(self, section: Section) -> None:
         try:
-            html = await section.draw(self._hive)
+            self._keep(section, await section.draw(self._hive))
         except FaultError as fault:
             if fault.kind is not FaultKind.UNKNOWN_AGENT:  # it is gone; the page says so in another place
                 log.warning("a section could not be drawn", section=section.name, reason=fault.message)
-            return
+                self._stale.add(section)  # what stands in the way may pass: the next tick tries again
+            self._leave(section)
         except Exception:  # the boundary of a section: the others are shown all the same
             log.exception("a section could not be drawn", section=section.name)
-            return
+            self._leave(section)
+
+    def _keep(self, section: Section, html: str) -> None:
         before = self._frames.get(section.name)
         if before is None or before.html != html:
             self._number = self._numbers.next()
             encoded = _event(self.position, section.name, html)
             self._frames[section.name] = Frame(self._number, html, encoded)
+
+    def _leave(self, section: Section) -> None:
+        """As it was; where it never was, a page has its place."""
+        if section.name not in self._frames:
+            self._keep(section, render("sections/nothing.html", id=section.name))
 
 
 async def _within(seconds: float, event: asyncio.Event) -> bool:

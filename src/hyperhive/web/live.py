@@ -146,6 +146,7 @@ class Live:
     async def _follow_agents(self) -> None:
         names = set(self._hive.fleet.names())
         with self._hive.fleet.chronicle.changes.subscribe() as changes:
+            self._has_changed(Subject.AGENTS, Subject.LIVES)
             async for changed in changes:
                 before, names = names, set(self._hive.fleet.names())
                 self._has_changed(Subject.AGENTS, about=changed)
@@ -154,11 +155,13 @@ class Live:
 
     async def _follow_mail(self) -> None:
         with self._hive.fleet.chronicle.mail_changes.subscribe() as changes:
+            self._has_changed(Subject.MAIL)
             async for recipients in changes:
                 self._has_changed(Subject.MAIL, about=recipients)
 
     async def _follow_jobs(self) -> None:
         with self._hive.queue.changes.subscribe() as changes:
+            self._has_changed(Subject.JOBS, Subject.DEPLOYMENTS, Subject.LIVES)
             async for numbers in changes:
                 for number in numbers:
                     if row := await self._hive.queue.jobs.get(int(number)):
@@ -209,17 +212,22 @@ def position_in(request: Request) -> str:
     return request.headers.get("last-event-id") or request.query_params.get("since", "")
 
 
-def streaming(request: Request, chunks: AsyncGenerator[bytes, None]) -> Response:
-    """Chunks of whole events as a stream that lasts as long as the session: an empty one is a ping."""
-    return StreamingResponse(_body(request, chunks), media_type="text/event-stream", headers=_HEADERS)
+def streaming(request: Request, chunks: AsyncGenerator[bytes, None], asks_s: float = PING_S) -> StreamingResponse:
+    """Chunks of whole events as a stream that lasts as long as the session: an empty one is a ping. With each ping it
+    asks for the session, and every `asks_s` seconds when it is never silent."""
+    return StreamingResponse(_body(request, chunks, asks_s), media_type="text/event-stream", headers=_HEADERS)
 
 
-async def _body(request: Request, chunks: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+async def _body(request: Request, chunks: AsyncGenerator[bytes, None], asks_s: float) -> AsyncIterator[bytes]:
+    clock = asyncio.get_running_loop().time
     async with contextlib.aclosing(chunks):
         yield _OPENING
+        asked = clock()
         async for chunk in chunks:
-            if not chunk and await session_in(request) is None:
-                return
+            if not chunk or clock() - asked >= asks_s:
+                if await session_in(request) is None:
+                    return
+                asked = clock()
             yield chunk or _PING
 
 

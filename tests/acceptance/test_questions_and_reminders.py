@@ -104,7 +104,9 @@ def test_a_question_is_taken_back_by_the_asker_or_the_operator_and_by_nobody_els
     assert kind_of(asks(hive, "b", "answer", id=first, answer="late")) == "wrong_state"
     cli(hive, "question", "cancel", str(second))
     assert told(hive, "a", "question_answered", id=second)["answer"] == "[cancelled]"
-    hive.events("a", until=lambda event: event.kind == "question_answered" and b'"[cancelled]"' in bytes(event.payload))
+    hive.events(
+        "a", until=lambda event: event.kind == "question_answered" and b'"[cancelled]"' in bytes(event.payload)
+    )
     assert answers_to(hive, "a", first) == []
     assert [question.id for question in hive.ask(host.Questions()).questions or []] == []
 

@@ -50,7 +50,13 @@ def said(**event: Any) -> str:
             "Question 2 (Which?) was answered by operator: a_b {c}",
         ),
         (
-            {"event": "question_answered", "id": 2, "question": "Which?", "answer": "[expired]", "answerer": "watchdog"},
+            {
+                "event": "question_answered",
+                "id": 2,
+                "question": "Which?",
+                "answer": "[expired]",
+                "answerer": "watchdog",
+            },
             "Question 2 (Which?) ends unanswered: [expired]",
         ),
         ({"event": "spawned"}, "? was spawned"),

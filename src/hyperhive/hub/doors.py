@@ -57,7 +57,8 @@ class Doors:
         """The living session of the token, which counts as used now."""
         session = await self._sessions.of(token)
         if session is not None and self._clock.now() - session.seen_at > _SEEN_AGAIN_S:
-            await self._sessions.seen(session.id)
+            with contextlib.suppress(FaultError):  # a disk that is full keeps nobody out who comes to see why
+                await self._sessions.seen(session.id)
         return session
 
     async def sessions(self) -> list[SessionRow]:

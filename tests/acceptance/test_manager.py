@@ -242,6 +242,8 @@ PARAMS: dict[str, dict[str, Any]] = {
     "request_spawn": {"mid": "m", "name": "mine"},
     "request_init_config": {"mid": "m", "name": "mine"},
     "request_apply_commit": {"mid": "m", "agent": "plain", "commit_ref": "abcdef0"},
+    "request_schedule": {"mid": "m", "agent": "plain", "name": "daily", "schedule": {"message": "x", "every": 60}},
+    "request_schedule_removal": {"mid": "m", "agent": "plain", "name": "daily"},
     "get_logs": {"agent": "plain"},
     "get_approvals": {},
 }
@@ -265,6 +267,7 @@ def test_an_agent_with_a_tool_group_acts_on_its_own_children_only(hive: HiveProc
     assert "(kid)" in refused(
         asks(hive, "lead", "request_apply_commit", mid="m-p", agent="plain", commit_ref="abcdef0")
     )
+    assert "(kid)" in refused(asks(hive, "lead", "request_schedule", **PARAMS["request_schedule"]))
     assert asks(hive, "kid", "whoami")["parent"] == "lead"
     assert asks(hive, "lead", "kill", name="nobody")["data"]["kind"] == "unknown_agent"
     seen = {row["name"]: row["parent"] for row in asks(hive, "lead", "list_agents")["agents"]}

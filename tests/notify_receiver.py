@@ -27,6 +27,7 @@ class Receiver:
     def __init__(self, port: int) -> None:
         self.address = f"127.0.0.1:{port}"
         self.status = 200  #: what it answers
+        self.location = ""  #: where it sends on to
         self._told: queue.Queue[Told] = queue.Queue()
 
     @property
@@ -41,6 +42,8 @@ class Receiver:
         body = request.rfile.read(int(request.headers["Content-Length"]))
         request.send_response(self.status)
         request.send_header("Content-Length", "2")
+        if self.location:
+            request.send_header("Location", self.location)
         request.end_headers()
         request.wfile.write(b"{}")
         self._told.put(Told(request.path, dict(request.headers), json.loads(body)))

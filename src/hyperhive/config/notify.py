@@ -25,10 +25,14 @@ _WITH_TOPIC: Final = frozenset({"ntfy", "ntfys"})
 class Target(Struct, frozen=True, kw_only=True):
     name: Annotated[str, Meta(min_length=1, max_length=64)]
     url: Annotated[str, Meta(min_length=1, max_length=2000)]
-    kinds: list[NotifyKind] = msgspec.field(default_factory=lambda: list(BY_DEFAULT))
+    kinds: list[NotifyKind] = []  #: none: what a target is for by default, in this version and in later ones
 
     def __repr__(self) -> str:
         return f"Target(name={self.name!r}, url={self.shown!r})"
+
+    @property
+    def is_for(self) -> list[NotifyKind]:
+        return self.kinds or list(BY_DEFAULT)
 
     @property
     def shown(self) -> str:

@@ -9,6 +9,7 @@ import ipaddress
 import logging
 import os
 import re
+import resource
 import signal
 import sys
 from typing import Any, Final
@@ -17,6 +18,8 @@ import msgspec
 from msgspec import Struct
 
 TIME_S: Final = 30
+MAX_MEMORY: Final = 1 << 30
+"""Of addresses: an answer without an end ends here."""
 
 
 class Errand(Struct, frozen=True, kw_only=True):
@@ -75,7 +78,7 @@ def carry_out(errand: Errand) -> Outcome:
 
     asset = AppriseAsset(
         app_id="hyperhive", app_desc="hyperhive", app_url="", image_url_mask="", image_url_logo="",
-        storage_mode=PersistentStoreMode.MEMORY, interpret_escapes=False, interpret_emojis=False,
+        storage_mode=PersistentStoreMode.MEMORY, http_redirects=False, interpret_escapes=False, interpret_emojis=False,
     )  # fmt: skip
     target = Apprise.instantiate(errand.url, asset=asset, suppress_exceptions=True)
     if target is None:
@@ -90,6 +93,8 @@ def carry_out(errand: Errand) -> Outcome:
 
 def main() -> None:
     signal.alarm(TIME_S)  # also without a daemon that waits for it
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core would hold the URL
     answer = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     os.dup2(sys.stdout.fileno(), sys.stderr.fileno())

@@ -1,7 +1,7 @@
 """What becomes news for the operator: the hive's own events and the edges of what agents are, each once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ _BURST: Final = 3
 """News of one kind about one agent's state: a harness that means harm changes its mind more often."""
 
 Tell = Callable[[News], None]
+Wants = Callable[[NotifyKind], bool]
 log = structlog.get_logger(__name__)
 
 
@@ -62,12 +63,15 @@ class Newsroom:
     _known: dict[str, State] = field(default_factory=dict)
     _often: Buckets = field(default_factory=lambda: Buckets(_PER_S, _BURST))
 
-    async def follow(self, tell: Tell) -> None:
-        """Until cancelled, or until events came faster than they were read: then begin anew."""
+    async def follow(self, tell: Tell, wants: Wants) -> None:
+        """Until cancelled, or until events came faster than they were read: then begin anew.
+
+        What nobody `wants` is not looked up.
+        """
         self._known.update({agent.name: State.of(agent) for agent in self.fleet.agents()})
         async with asyncio.TaskGroup() as both:
             agents = both.create_task(self._follow_agents(tell))
-            await self._follow_events(tell)
+            await self._follow_events(tell, wants)
             agents.cancel()
 
     async def _follow_agents(self, tell: Tell) -> None:
@@ -89,24 +93,24 @@ class Newsroom:
             news for news in edges(name, before, now, agent.failure) if not self._often.take((name, news.kind), clock)
         ]
 
-    async def _follow_events(self, tell: Tell) -> None:
+    async def _follow_events(self, tell: Tell, wants: Wants) -> None:
         with self.fleet.chronicle.events.subscribe() as events:
             while batch := await events.batch():
                 for event in batch:
                     if isinstance(event, Resync):
                         log.warning("events came too fast; what they said is not told outside")
-                    elif look := _LOOKS.get(event.kind):
-                        async for news in self._seen(look, event):
-                            tell(news)
+                    elif news := await self._seen(event, wants):
+                        tell(news)
 
-    async def _seen(self, look: "Look", event: HiveEvent) -> AsyncIterator[News]:
+    async def _seen(self, event: HiveEvent, wants: Wants) -> News | None:
+        kind, look = _LOOKS.get(event.kind, (None, None))
+        if kind is None or look is None or not wants(kind):
+            return None
         try:
-            news = await look(self, event.agent, msgspec.json.decode(event.payload))
+            return await look(self, event.agent, msgspec.json.decode(event.payload))
         except FaultError as fault:  # what it is about is gone, or the database does not answer
             log.debug("an event is not told outside", kind=event.kind, reason=fault.message)
-            return
-        if news is not None:
-            yield news
+            return None
 
     # what each event says
 
@@ -141,14 +145,11 @@ class Newsroom:
 
 
 Look = Callable[[Newsroom, str, Mapping[str, Any]], Awaitable[News | None]]
-_LOOKS: Final[Mapping[str, Look]] = {
-    look.__name__: look
-    for look in (
-        Newsroom.approval_added,
-        Newsroom.approval_resolved,
-        Newsroom.question_asked,
-        Newsroom.message_sent,
-        Newsroom.message_dead,
-    )
+_LOOKS: Final[Mapping[str, tuple[NotifyKind, Look]]] = {
+    "approval_added": (NotifyKind.APPROVAL, Newsroom.approval_added),
+    "approval_resolved": (NotifyKind.DEPLOY_FAILED, Newsroom.approval_resolved),
+    "question_asked": (NotifyKind.QUESTION, Newsroom.question_asked),
+    "message_sent": (NotifyKind.OPERATOR_MAIL, Newsroom.message_sent),
+    "message_dead": (NotifyKind.DEAD_LETTER, Newsroom.message_dead),
 }
-"""By the kind of the event."""
+"""By the kind of the event: what it may be news of."""

@@ -34,8 +34,9 @@ log = structlog.get_logger(__name__)
 class Sender:
     """Runs `hyperhive.hub.notify.deliver`: off the event loop, for a bounded time, with its secret on its stdin."""
 
-    def __init__(self, *, loopback_only: bool) -> None:
+    def __init__(self, *, loopback_only: bool, time_s: float = TIME_S) -> None:
         self._loopback_only = loopback_only
+        self._time_s = time_s
         self._places = asyncio.Semaphore(AT_ONCE)
 
     async def send(self, target: Target, title: str, body: str) -> str:
@@ -49,7 +50,7 @@ class Sender:
         argv = (sys.executable, "-I", "-m", "hyperhive.hub.notify.deliver")
         async with self._places:
             try:
-                done = await process.run(argv, timeout=TIME_S, input=msgspec.json.encode(errand), max_output=1 << 12)
+                done = await process.run(argv, timeout=self._time_s, input=msgspec.json.encode(errand))
                 return msgspec.json.decode(done.stdout, type=Outcome).error
             except process.CommandFailed as failed:
                 return f"the program that delivers {failed.reason}"
@@ -96,7 +97,8 @@ class Notifications:
     async def add(self, url: str, kinds: list[NotifyKind] | None = None, name: str = "") -> host.NotifyTarget:
         """Raises FaultError: the URL is none that apprise knows, the name is taken, there are too many."""
         async with self._changing:
-            target = Target(name=name or self._name_for(url), url=url, kinds=kinds or list(BY_DEFAULT))
+            chosen = [] if set(kinds or []) == set(BY_DEFAULT) else list(dict.fromkeys(kinds or []))
+            target = Target(name=name or self._name_for(url), url=url, kinds=chosen)
             if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,63}", target.name):
                 raise FaultError(FaultKind.BAD_NAME, "cannot add the target: a name is made of a-z, 0-9 and -")
             if target.name in self._known():
@@ -132,10 +134,13 @@ class Notifications:
     async def _follow(self) -> None:
         while True:
             try:
-                await self._newsroom.follow(self._tell)
+                await self._newsroom.follow(self._tell, self._wants)
             except Exception:  # the boundary of a task that nobody waits for
                 log.exception("following the hive's news failed")
             await asyncio.sleep(BEGIN_AGAIN_S)
+
+    def _wants(self, kind: NotifyKind) -> bool:
+        return any(outlet.wants(kind) for outlet in self._outlets.values())
 
     def _tell(self, news: News) -> None:
         for outlet in self._outlets.values():

@@ -14,6 +14,7 @@ from hyperhive.broker.inbox import rfc3339
 from hyperhive.config.notify import Target
 from hyperhive.hub.notify.words import News, notification
 from hyperhive.protocol import host
+from hyperhive.protocol.notify import NotifyKind
 
 COLLECT_S: Final = 3.0
 """What comes within it is one message."""
@@ -48,9 +49,12 @@ class Outlet:
         self._sent_at = self._failed_at = 0.0
         self._error = ""
 
+    def wants(self, kind: NotifyKind) -> bool:
+        return kind in self.target.is_for
+
     def tell(self, news: News) -> None:
         """If it is of a kind that the target is for."""
-        if news.kind not in self.target.kinds:
+        if not self.wants(news.kind):
             return
         if len(self._waiting) < MAX_WAITING:
             self._waiting.append(news)
@@ -78,7 +82,7 @@ class Outlet:
 
     def on_wire(self) -> host.NotifyTarget:
         return host.NotifyTarget(
-            name=self.target.name, url=self.target.shown, kinds=list(self.target.kinds),
+            name=self.target.name, url=self.target.shown, kinds=list(self.target.is_for),
             waiting=len(self._waiting) + self._more + self._under_way, sent=self._sent, given_up=self._given_up,
             sent_at=rfc3339(self._sent_at) if self._sent_at else UNSET,
             error=self._error or UNSET, error_at=rfc3339(self._failed_at) if self._error else UNSET,

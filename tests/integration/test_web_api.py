@@ -294,3 +294,14 @@ def test_a_long_wait_ends_when_its_program_has_gone(hive: HiveProcess, reader: P
 def test_a_read_has_no_body_with_head(reader: Program) -> None:
     answer = reader.ask("HEAD", LOOKS)
     assert (answer.status, answer.body) == (200, b"")
+
+
+def test_an_approval_is_found_however_many_came_after_it(operator: Program) -> None:
+    rows = [operator.post("/requests/spawn", {"name": f"later-{number}"})["approvals"][0] for number in range(102)]
+    for row in rows:
+        operator.post(f"/approvals/{row['id']}/deny")
+    oldest = rows[0]["id"]
+    assert oldest not in [row["id"] for row in operator.get("/approvals")["approvals"]]
+    (found,) = operator.get(f"/approvals/{oldest}")["approvals"]
+    assert (found["agent"], found["status"]) == ("later-0", "denied")
+    assert operator.refusal("GET", "/approvals/999999") == (404, "unknown_approval")

@@ -270,7 +270,18 @@ class Shape:
         """All that waits for a decision, however old, and the newest of the rest; newest first."""
         await self.mark_orphans()
         found = {row.id: row for row in (*await self.approvals.newest(), *await self.approvals.pending())}
-        rows = [found[number] for number in sorted(found, reverse=True)]
+        return await self._shown([found[number] for number in sorted(found, reverse=True)])
+
+    async def approval(self, number: int) -> host.Approval:
+        """One of them, however old; raises FaultError (`unknown_approval`)."""
+        await self.mark_orphans()
+        row = await self.approvals.get(number)
+        if row is None:
+            raise FaultError(FaultKind.UNKNOWN_APPROVAL, f"there is no approval {number}")
+        (shown,) = await self._shown([row])
+        return shown
+
+    async def _shown(self, rows: list[ApprovalRow]) -> list[host.Approval]:
         deployed = {agent: {row.approval for row in await self.deployments.of(agent, 1000)} for agent in _agents(rows)}
         return [_with_tag(row, live=row.id in deployed.get(row.agent, ())) for row in rows]
 

@@ -31,10 +31,10 @@ async def approval(request: Request) -> Response:
     """One approval with its whole diff, against the base that was asked for."""
     number, base = path_of(request)["id"], request.query_params.get("base", "deployed")
     try:
+        row = await hive_of(request).shape.approval(number)
         shown = await diff(hive_of(request), number, base if base in BASES else "deployed", MAX_DIFF_LINES)
     except FaultError as fault:
         return await page(request, "gone.html", 404, text=fault.message)
-    row = next((row for row in await hive_of(request).shape.listed() if row.id == number), None)
     return await page(request, "approval.html", row=row, diff=shown, base=base, bases=BASES)
 
 

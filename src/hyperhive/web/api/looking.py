@@ -1,6 +1,6 @@
 """What pages show and host.sock has no verb for: one of a list, and a part of a history."""
 
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, structs
 
@@ -14,7 +14,6 @@ from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.host import Int64, Response
 from hyperhive.protocol.ids import OPERATOR, AnyName
 
-T = TypeVar("T")
 Limit = Annotated[int, Meta(ge=1, le=1000)]
 
 
@@ -54,13 +53,14 @@ async def agent(hive: Hive, ask: Agent) -> Response:
 
 
 async def approval(hive: Hive, ask: Approval) -> Response:
-    rows = [row for row in await hive.shape.listed() if row.id == ask.id]
-    return Response(approvals=_found(rows, FaultKind.UNKNOWN_APPROVAL, f"there is no approval {ask.id}"))
+    return Response(approvals=[await hive.shape.approval(ask.id)])
 
 
 async def job(hive: Hive, ask: Job) -> Response:
     row = await hive.queue.jobs.get(ask.id)
-    return Response(jobs=_found([row.on_wire()] if row else [], FaultKind.UNKNOWN_JOB, f"there is no job {ask.id}"))
+    if row is None:
+        raise FaultError(FaultKind.UNKNOWN_JOB, f"there is no job {ask.id}")
+    return Response(jobs=[row.on_wire()])
 
 
 async def message(hive: Hive, ask: Message) -> Response:
@@ -90,9 +90,3 @@ async def events(hive: Hive, ask: Events) -> Response:
     if ask.after is None:
         return Response(events=(await log.before(before, name, ask.limit))[::-1])
     return Response(events=[event for event in await log.lasting(ask.after, name, ask.limit) if event.id < before])
-
-
-def _found(rows: list[T], kind: FaultKind, text: str) -> list[T]:
-    if not rows:
-        raise FaultError(kind, text)
-    return rows

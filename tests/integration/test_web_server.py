@@ -10,6 +10,7 @@ import pytest
 from hyperhive.protocol import host
 from hyperhive.testing.hive_process import HiveProcess, running_hive
 from hyperhive.web.attempts import BURST
+from hyperhive.web.forms import MAX_FIELD, MAX_FIELDS
 from hyperhive.web.route import Access, WebRoute
 from hyperhive.web.routes import ROUTES
 from hyperhive.web.security import HEADERS, MAX_BODY
@@ -259,6 +260,13 @@ def test_no_header_is_written_by_what_is_asked_for(operator: Visitor) -> None:
         answer = operator.get(path)
         assert "x-evil" not in answer.headers
         assert "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("form", ["body=" + "x" * (MAX_FIELD + 1), "&".join(f"f{n}=" for n in range(MAX_FIELDS + 1))])
+def test_a_form_that_is_too_large_is_refused_with_the_reason(operator: Visitor, form: str) -> None:
+    answer = operator.post("/messages", form)
+    assert answer.status == 400
+    assert answer.body.startswith(b"cannot read the form: ")
 
 
 def test_a_request_of_ten_megabytes_is_refused_before_it_is_sent(visitor: Visitor) -> None:

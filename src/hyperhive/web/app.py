@@ -49,10 +49,12 @@ def create_app(hive: Hive, doors: Doors, settings: WebSettings) -> Starlette:
 
 
 async def _unknown(request: Request, error: Exception) -> Response:
-    """A path or a method that is not in the table."""
+    """A path or a method that is not in the table, or a form that is not read."""
     assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        return refused(request.url.path, 404, "there is no such path", {})
     if error.status_code != 405:
-        return refused(request.url.path, error.status_code, "there is no such path", {})
+        return refused(request.url.path, error.status_code, f"cannot read the form: {error.detail}", {})
     found = (route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE)
     methods = sorted({method for route in found for method in route.methods})
     reason = f"the path has other methods: {', '.join(methods)}"

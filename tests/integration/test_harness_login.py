@@ -1,6 +1,7 @@
 """A login of claude's in the harness's container: started, given its code, cancelled and ended from outside."""
 
 import asyncio
+import shlex
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -143,6 +144,20 @@ def test_a_refused_code_leaves_the_agent_waiting_and_says_why_without_the_code()
             assert r.hive.state_of(message) == "queued"
             await r.hive.until(lambda: [n for n in r.hive.events(Note) if "the login of claude's failed" in n.text])
             assert (await begin(r)).state == LoginState.WAITING
+
+    asyncio.run(main())
+
+
+def test_a_code_is_not_told_when_claude_writes_it_in_colours_either() -> None:
+    script = (
+        rf'echo {LINK}; read -r code; printf "nobody knows %.5s\\033[1m%s\\n" "$code" "${{code#?????}}" >&2; exit 1'
+    )
+
+    async def main() -> None:
+        async with logging_in(shlex.join(["/bin/sh", "-c", script])) as r:
+            await begin(r)
+            refused = await give(r, "another#code")
+            assert (refused.state, refused.note) == (LoginState.FAILED, "nobody knows [the code]")
 
     asyncio.run(main())
 

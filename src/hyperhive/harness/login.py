@@ -211,9 +211,10 @@ class Logins:
     def _words(self, process: LoginProcess, complained_before: int = 0, said_before: int = 0) -> str:
         """What claude said, for a person: without the code, keys, and what addresses carry."""
         text = process.complained.text[complained_before:].strip() or process.said.text[said_before:]
+        text = _ESCAPES.sub("", text)  # first: they may stand in the midst of the code
         for part in (self._code, *self._code.split("#")):
             text = text.replace(part, "[the code]") if len(part) >= SECRET_FROM else text
-        text = _ADDRESS.sub(r"\1/…", _ESCAPES.sub("", text)).strip()
+        text = _ADDRESS.sub(r"\1/…", text).strip()
         return redact(text.encode()).decode(errors="replace")[-MAX_NOTE:]
 
     def _stored(self) -> tuple[int, int, int] | None:

@@ -22,6 +22,7 @@ from hyperhive.protocol.events import AnyLiveEvent, HiveEvent, record
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.framing import MAX_LINE
 from hyperhive.protocol.host import Response
+from hyperhive.protocol.notify import BY_DEFAULT
 from hyperhive.testing.fake_shape import NOON, FakeShape
 
 NOON_UNIX: Final = 1767355200.0
@@ -40,6 +41,8 @@ class FakeHive(FakeShape):
     shell_argv: list[str] = field(default_factory=lambda: ["/bin/true"])
     sessions: list[host.WebSession] = field(default_factory=list)
     tokens: list[host.ApiToken] = field(default_factory=list)
+    notify_targets: list[host.NotifyTarget] = field(default_factory=list)
+    notify_error: str = ""  #: what goes wrong when a target is tested
     login_steps: list[Login] = field(default_factory=list)  #: what logins of claude's come to next; then they are done
     received: list[host.AnyRequest] = field(default_factory=list)
     refusal: FaultError | None = None  #: of every request, while it is set
@@ -170,6 +173,20 @@ class FakeHive(FakeShape):
                 return Response(tokens=self.tokens[::-1])
             case host.RevokeToken():
                 self.tokens = [token for token in self.tokens if token.id != request.id]
+            case host.AddNotifyTarget():
+                kinds = list(request.kinds or BY_DEFAULT)
+                added = host.NotifyTarget(
+                    name=request.name or "ntfy", url="ntfy://…", kinds=[str(kind) for kind in kinds]
+                )
+                self.notify_targets.append(added)
+                return Response(notify_targets=[added])
+            case host.NotifyTargets():
+                return Response(notify_targets=self.notify_targets)
+            case host.TestNotifyTarget():
+                name, error = request.name or "ntfy", self.notify_error
+                return Response(notify_tests=[host.NotifyTest(name=name, ok=not error, error=error)])
+            case host.RemoveNotifyTarget():
+                self.notify_targets = [target for target in self.notify_targets if target.name != request.name]
                 return Response()
             case host.Shell():
                 self._known(request.name)

@@ -5,11 +5,17 @@ import functools
 from dataclasses import dataclass, fields, replace
 from typing import Final
 
+from msgspec import json
+
 from hyperhive.broker.database import Connection, Database
 from hyperhive.broker.sql import Queries
 from hyperhive.broker.turns import MOST_USD
+from hyperhive.protocol.events import Outcome
 
 _SQL: Final = Queries("totals")
+OTHER: Final = "other"
+"""In the place of an outcome that is none of ours: sums are kept of each, and a harness may make up many."""
+_OUTCOMES: Final = json.encode([*Outcome]).decode()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +23,7 @@ class TurnSum:
     """Of all turns of one agent that ended in one way, as far back as turns are kept."""
 
     agent: str
-    outcome: str
+    outcome: str  #: an Outcome, or OTHER
     turns: int
     seconds: float
     cost_usd: float
@@ -64,7 +70,8 @@ class Totals:
 def _sums(after: int, connection: Connection) -> tuple[Sums, int]:
     """The turns behind that one alone, and the newest of them."""
     last = _count(connection, "last_turn")
-    turns = _SQL.rows(connection, "turns", {"after": after, "last": last, "most_usd": MOST_USD})
+    values = {"after": after, "last": last, "most_usd": MOST_USD, "outcomes": _OUTCOMES, "other": OTHER}
+    turns = _SQL.rows(connection, "turns", values)
     return Sums(
         jobs=dict(connection.execute(_SQL["jobs"]).fetchall()),
         pending_approvals=_count(connection, "pending_approvals"),

@@ -17,18 +17,15 @@ from starlette.responses import Response
 
 import hyperhive
 from hyperhive.broker.jobs import JobState
-from hyperhive.broker.totals import Sums, TurnSum
+from hyperhive.broker.totals import OTHER, Sums, TurnSum
 from hyperhive.hub.agents import Phase
 from hyperhive.hub.hive import Hive
 from hyperhive.hub.status import state
-from hyperhive.protocol.events import Outcome, Rest, TurnState
+from hyperhive.protocol.events import Rest, TurnState
 from hyperhive.protocol.ids import OPERATOR
 from hyperhive.web.route import hive_of
 
-OTHER: Final = "other"
-"""For a word from a container that is none of ours."""
 _STATES: Final = ("failed", "needs_login", "paused", *Phase, *Rest, *TurnState)
-_OUTCOMES: Final = frozenset(Outcome)
 _TOKENS: Final[Mapping[str, Callable[[TurnSum], float]]] = {
     "input": lambda sum: sum.input_tokens,
     "output": lambda sum: sum.output_tokens,
@@ -103,23 +100,17 @@ def _turns(hive: Hive, sums: Sums) -> Iterator[Metric]:
     cost = CounterMetricFamily("hive_turn_cost_usd", "What they cost", labels=labels)
     tools = CounterMetricFamily("hive_turn_tool_calls", "Tools that were called in them", labels=labels)
     tokens = CounterMetricFamily("hive_turn_tokens", "Tokens that they took", labels=[*labels, "kind"])
-    for (agent, outcome), rows in _grouped(hive, sums).items():
-        turns.add_metric([agent, outcome], sum(row.turns for row in rows))
-        seconds.add_metric([agent, outcome], sum(row.seconds for row in rows))
-        cost.add_metric([agent, outcome], sum(row.cost_usd for row in rows))
-        tools.add_metric([agent, outcome], sum(row.tool_calls for row in rows))
-        for kind, count in _TOKENS.items():
-            tokens.add_metric([agent, outcome, kind], sum(map(count, rows)))
-    return iter((turns, seconds, cost, tools, tokens))
-
-
-def _grouped(hive: Hive, sums: Sums) -> dict[tuple[str, str], list[TurnSum]]:
-    found: dict[tuple[str, str], list[TurnSum]] = {}
     for row in sums.turns:
-        if row.agent in hive.fleet:
-            outcome = row.outcome if row.outcome in _OUTCOMES else OTHER
-            found.setdefault((row.agent, outcome), []).append(row)
-    return found
+        if row.agent not in hive.fleet:
+            continue
+        these = [row.agent, row.outcome]
+        turns.add_metric(these, row.turns)
+        seconds.add_metric(these, row.seconds)
+        cost.add_metric(these, row.cost_usd)
+        tools.add_metric(these, row.tool_calls)
+        for kind, count in _TOKENS.items():
+            tokens.add_metric([*these, kind], count(row))
+    return iter((turns, seconds, cost, tools, tokens))
 
 
 def _of_living(hive: Hive, counts: Mapping[str, int]) -> dict[str, int]:

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import socket
 import stat
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -25,7 +27,7 @@ from hyperhive.protocol import agent as wire
 from hyperhive.protocol.events import HiveEvent
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.ids import OPERATOR, AgentName
-from hyperhive.protocol.notify import NotifyKind
+from hyperhive.protocol.notify import BY_DEFAULT, NotifyKind
 from notify_receiver import SECRET, receiver
 
 SCOUT = AgentName("scout")
@@ -203,7 +205,24 @@ def test_a_targets_file_is_the_hives_alone_and_a_broken_one_costs_only_the_targe
         asyncio.run(run(Path(root)))
 
 
+def test_a_target_that_is_for_the_default_is_for_what_later_versions_add_to_it() -> None:
+    async def run(root: Path) -> None:
+        paths = Paths(state_dir=root / "state", runtime_dir=root / "run")
+        async with asyncio.timeout(30), hive_at(paths, rehearsal=None) as hive:
+            await hive.notifications.add("json://127.0.0.1:9/x", list(BY_DEFAULT)[::-1], "all")
+            assert hive.notifications.targets()[0].kinds == list(BY_DEFAULT)
+            assert (await asyncio.to_thread(notify.read, paths.notify))[0].kinds == []
+
+    with tempfile.TemporaryDirectory(prefix="hh-") as root:
+        asyncio.run(run(Path(root)))
+
+
 # sending
+
+
+def test_a_daemon_does_not_load_what_sends() -> None:
+    code = "import sys, hyperhive.daemon.main; sys.exit('apprise' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def sent(url: str, *, loopback_only: bool = False, time_s: float = 25) -> str:

@@ -247,5 +247,6 @@ def _not_dead(connection: Connection, number: int, verb: str) -> FaultError:
     if row is None:
         return FaultError(FaultKind.UNKNOWN_MESSAGE, f"cannot {verb} message {number}: there is none with this id")
     state, recipient = row
-    reason = f"its recipient {recipient!r} is no more" if state == "dead" else f"it is {state}, not dead"
+    gone = f"its recipient {recipient!r} is no more; send its text anew"
+    reason = gone if state == "dead" else f"it is {state}, not dead"
     return FaultError(FaultKind.WRONG_STATE, f"cannot {verb} message {number}: {reason}")

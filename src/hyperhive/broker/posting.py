@@ -259,8 +259,8 @@ def _is_alive(connection: Connection, dead: Returned) -> bool:
 def _bounce_row(number: int, dead: Returned, now: float) -> Row:
     body = (
         f"Your message {dead.id} to {dead.recipient!r} was not handled: {dead.note or 'it could not be delivered'} "
-        f"(attempts: {dead.attempts}). It is kept as a dead letter; the operator can requeue it. "
-        f"It began:\n{dead.beginning}"
+        f"(attempts: {dead.attempts}). It is kept as a dead letter; while {dead.recipient!r} is there, the operator "
+        f"can requeue it. It began:\n{dead.beginning}"
     )
     return (
         number, None, SYSTEM, 0, dead.sender, dead.sender_incarnation, MessageKind.SYSTEM.value, body,

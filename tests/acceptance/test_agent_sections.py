@@ -175,7 +175,7 @@ def test_mail_questions_and_reminders_of_an_agent_show_as_they_come_and_go(page:
     long = f"{NASTY} {'word ' * 200} the end of it"
     number = page.aside(page.hive.send, "still", long)
     row = page.page.locator(f"#to-agent-{number}")
-    expect(row.locator(".receipt")).to_have_text("queued")
+    expect(row.locator(".receipt")).to_have_text("sent")
     expect(row.locator(".body").first).to_contain_text(SEEN)
     row.locator("summary").click()
     expect(row.locator(".fetched")).to_contain_text("the end of it")

@@ -7,7 +7,9 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 from msgspec import UNSET
+from structlog.testing import capture_logs
 
+from hyperhive.broker.jobs import JobDraft, JobKind
 from hyperhive.broker.letters import Draft
 from hyperhive.config.paths import Paths
 from hyperhive.containers.egress import Refusal
@@ -133,3 +135,20 @@ def test_on_a_narrow_screen_every_section_of_the_overview_has_its_place() -> Non
     places = dict(re.findall(r"#(\w+) { order: (\d+); }", (TEMPLATES.parent / "static" / "hive.css").read_text()))
     assert set(places) == sections
     assert len(set(places.values())) == len(places)
+
+
+def test_a_spawn_that_failed_is_told_among_the_agents_until_there_is_one_of_that_name() -> None:
+    async def test(hive: Hive) -> None:
+        draft = JobDraft(agent="misfit", kind=JobKind.SPAWN, params={}, source="operator", requester=OPERATOR)
+        in_the_way = hive.fleet.house.paths.agent(AgentName("misfit"))
+        in_the_way.write_text("a file")
+        with capture_logs():
+            failed = await hive.queue.ended((await hive.queue.submit(draft)).id)
+        html = render("sections/agents.html", **await agents(hive))
+        assert f'id="failed-{failed.id}"' in html
+        assert failed.error[:20] in html
+        in_the_way.unlink()
+        await hive.fleet.make(AgentName("misfit"), {})
+        assert "could not be spawned" not in render("sections/agents.html", **await agents(hive))
+
+    on_a_hive(test)

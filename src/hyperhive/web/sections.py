@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,7 +10,7 @@ from typing import Any, Final
 
 from starlette.requests import Request
 
-from hyperhive.broker.jobs import JobRow
+from hyperhive.broker.jobs import JobKind, JobRow, JobState
 from hyperhive.hub.agents import Agent, Phase
 from hyperhive.hub.hive import Hive
 from hyperhive.hub.status import status_row
@@ -23,6 +24,8 @@ from hyperhive.web.waiting import waiting as what_waits
 
 FLOW: Final = 50
 JOBS: Final = 20
+LATELY_S: Final = 3600.0
+"""How long a spawn that failed stands among the agents."""
 DECIDED: Final = 8
 DEAD: Final = 20
 REMINDERS: Final = 8
@@ -148,7 +151,18 @@ async def agents(hive: Hive) -> View:
 
     coming = [job for job in at_work.values() if job.agent and job.agent not in hive.fleet]
     rows = sorted(map(row, hive.fleet.agents()), key=lambda view: view.place)
-    return {"agents": rows, "coming": coming}
+    return {"agents": rows, "coming": coming, "failed": await _failed_spawns(hive)}
+
+
+async def _failed_spawns(hive: Hive) -> list[JobRow]:
+    """There is no agent whose row could say so."""
+    newest = {job.agent: job for job in reversed(await hive.queue.jobs.newest(JOBS))}
+    since = time.time() - LATELY_S
+    return [
+        job for job in newest.values()
+        if job.kind is JobKind.SPAWN and job.state is JobState.FAILED and (job.ended_at or 0.0) > since
+        and job.agent not in hive.fleet
+    ]  # fmt: skip
 
 
 async def approvals(hive: Hive) -> View:

@@ -139,15 +139,3 @@ def test_there_are_only_so_many_tokens_and_those_that_expired_do_not_count(tmp_p
         await tokens.create("one again", "read", None)
 
     play(tmp_path, scene)
-
-
-def test_a_token_is_nobodys_guess_only_after_it_was_good(tmp_path: Path) -> None:
-    async def scene(tokens: Tokens, clock: HandClock) -> None:
-        token, _ = await tokens.create("one", "read", None)
-        assert not tokens.has_been_good(token)
-        await tokens.who("wrong")
-        await tokens.who(token)
-        assert tokens.has_been_good(token)
-        assert not tokens.has_been_good("wrong")
-
-    play(tmp_path, scene)

@@ -142,7 +142,7 @@ def test_guessing_is_slowed_down_and_locks_out_neither_programs_nor_browsers() -
         assert [answer.status for answer in answers] == [401] * BURST + [429] * 3
         assert int(answers[-1].headers["retry-after"]) > 0
         assert known.ask("GET", LOOKS).status == 200
-        assert fresh.ask("GET", LOOKS).status == 429
+        assert fresh.ask("GET", LOOKS).status == 200
         assert Visitor.of(hive).log_in(hive).get("/").status == 200
 
 

@@ -162,13 +162,14 @@ def test_a_session_is_listed_and_revoked_with_the_stream_that_it_has_open(
     assert sessions[0].id not in [session.id for session in after]
 
 
-def test_guessing_is_slowed_down(hive: HiveProcess) -> None:
+def test_guessing_is_slowed_down_and_keeps_out_nobody_with_a_link(hive: HiveProcess) -> None:
     with running_hive(dashboard=True) as (other, _):
         visitor = Visitor.of(other)
         token = token_of(link_into(other))
         answers = [visitor.enter(f"guess {number}") for number in range(BURST + 3)]
         assert [answer.status for answer in answers] == [403] * BURST + [429] * 3
         assert int(answers[-1].headers["retry-after"]) > 0
+        assert visitor.enter(token).status == 303
         assert visitor.enter(token).status == 429
 
 

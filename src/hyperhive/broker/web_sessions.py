@@ -63,6 +63,14 @@ class WebSessions:
         await self._database.write(invite)
         return token
 
+    async def expects(self, link: str) -> bool:
+        """Whether the link would begin a session now. Nothing is used up by asking."""
+        values = {"hash": _hash(link), "now": self._clock.now()}
+        return (
+            await self._database.read(lambda connection: connection.execute(_SQL["expects"], values).fetchone())
+            is not None
+        )
+
     async def begin(self, link: str, *, address: str, browser: str) -> tuple[str, SessionRow]:
         """Use up the link; the session that it begins and its token.
 

@@ -48,6 +48,10 @@ class Doors:
         url = self._url
         return f"{url}/login#{await self._sessions.invite()}"
 
+    async def expects(self, link: str) -> bool:
+        """Whether it would let somebody in now."""
+        return await self._sessions.expects(link)
+
     async def enter(self, link: str, *, address: str, browser: str) -> str:
         """The token of a new session, for the token of a link. Raises FaultError (`not_allowed`)."""
         token, _ = await self._sessions.begin(link, address=address, browser=browser)

@@ -3,7 +3,7 @@
 import contextlib
 from typing import Final
 
-from hyperhive.broker.api_tokens import ApiTokens, TokenRow, hash_of
+from hyperhive.broker.api_tokens import ApiTokens, TokenRow
 from hyperhive.broker.clock import Clock, SystemClock
 from hyperhive.hub.presence import Presence
 from hyperhive.protocol.faults import FaultError, FaultKind
@@ -19,22 +19,15 @@ class Tokens:
     def __init__(self, tokens: ApiTokens, clock: Clock | None = None) -> None:
         self._tokens = tokens
         self._clock = clock or SystemClock()
-        self._good: set[bytes] = set()
         self.open = Presence()
 
     async def create(self, name: str, scope: str, days: int | None) -> tuple[str, TokenRow]:
         """The token, which is shown this once, and what is kept of it. Raises FaultError (`wrong_state`)."""
         return await self._tokens.create(name, scope, None if days is None else days * DAY_S)
 
-    def has_been_good(self, token: str) -> bool:
-        """Whether it let somebody in since the daemon began: then it is nobody's guess."""
-        return hash_of(token) in self._good
-
     async def who(self, token: str) -> TokenRow | None:
         """Whose token it is, which counts as used now; None for one that is wrong, revoked or too old."""
         row = await self._tokens.of(token)
-        if row is not None:
-            self._good.add(row.hash)
         if row is not None and self._clock.now() - (row.used_at or 0.0) > _USED_AGAIN_S:
             with contextlib.suppress(FaultError):  # a disk that is full keeps nobody out who comes to see why
                 await self._tokens.used(row.id)

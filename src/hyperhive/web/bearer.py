@@ -41,11 +41,11 @@ async def _who(request: Request) -> TokenRow:
         raise RefusedError(401, f"this takes a token: {_HOW}", REALM)
     attempts = cast(Attempts, request.app.state.token_attempts)
     address = request.client.host if request.client else ""
-    tokens = hive_of(request).tokens
-    if (wait_s := attempts.wait_s(address)) and not tokens.has_been_good(token):
-        raise RefusedError(429, f"too many wrong tokens came from there; try again in {wait_s} seconds", wait_s=wait_s)
-    row = await tokens.who(token)
-    if row is None:
+    row = await hive_of(request).tokens.who(token)
+    if row is None:  # who guesses keeps nobody else out
+        if wait_s := attempts.wait_s(address):
+            text = f"too many wrong tokens came from there; try again in {wait_s} seconds"
+            raise RefusedError(429, text, wait_s=wait_s)
         attempts.failed(address)
         raise RefusedError(
             401, f"the token is wrong, revoked or has expired: {_HOW}", f'{REALM}, error="invalid_token"'

@@ -31,13 +31,13 @@ async def enter(request: Request) -> Response:
     length = request.headers.get("content-length", "")
     if not length.isdecimal() or int(length) > _LONGEST_FORM:
         return _page("That is no login link.", 413, {"Connection": "close"})
-    attempts = cast(Attempts, request.app.state.attempts)
-    address = request.client.host if request.client else ""
-    if wait_s := attempts.wait_s(address):
-        return _page(f"Too many attempts: try again in {wait_s} seconds.", 429, {"Retry-After": str(wait_s)})
     form = await request.form(max_files=0, max_fields=4, max_part_size=_LONGEST_LINK)
     link = str(form.get("link", "")).strip().rpartition("#")[2]
     doors, former = hive_of(request).doors, await session_in(request)
+    attempts = cast(Attempts, request.app.state.attempts)
+    address = request.client.host if request.client else ""
+    if (wait_s := attempts.wait_s(address)) and not await doors.expects(link):  # who guesses keeps nobody else out
+        return _page(f"Too many attempts: try again in {wait_s} seconds.", 429, {"Retry-After": str(wait_s)})
     try:
         token = await doors.enter(link, address=address, browser=request.headers.get("user-agent", ""))
     except FaultError as fault:

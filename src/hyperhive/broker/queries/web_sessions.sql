@@ -4,6 +4,9 @@ INSERT INTO web_links (hash, expires_at) VALUES (:hash, :expires_at);
 -- name: forget_links that are too old
 DELETE FROM web_links WHERE expires_at <= :now;
 
+-- name: expects this link
+SELECT 1 FROM web_links WHERE hash = :hash AND expires_at > :now;
+
 -- name: take a link, once
 DELETE FROM web_links WHERE hash = :hash AND expires_at > :now RETURNING hash;
 

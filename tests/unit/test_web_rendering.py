@@ -177,7 +177,8 @@ def test_what_containers_and_commands_say_is_text() -> None:
         render("job_log.html", lines=[nasty], left_out=0),
         render("sections/jobs.html", jobs=[job], busy=1),
         render("sections/jobs.html", jobs=[replace(job, error=nasty, state=JobState.FAILED)], busy=0),
-        render("sections/agents.html", agents=[], coming=[job]),
+        render("sections/agents.html", agents=[], coming=[job], failed=[]),
+        render("sections/agents.html", agents=[], coming=[], failed=[replace(job, error=nasty)]),
     ]
     for html in pages:
         assert "&lt;script&gt;alert(1)&lt;/script&gt;⟨U+202E⟩" in html
@@ -204,7 +205,7 @@ def test_a_text_that_begins_with_a_name_is_to_that_name(body: str, to: str, text
 
 def test_empty_sections_say_what_they_are_for() -> None:
     for name, values in (
-        ("agents", {"agents": [], "coming": []}),
+        ("agents", {"agents": [], "coming": [], "failed": []}),
         ("approvals", {"cards": [], "decided": []}),
         ("questions", {"questions": [], "others": []}),
         ("inbox", {"unread": [], "read": [], "count": 0}),

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +14,7 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 import needs
 from hyperhive.protocol import host
 from hyperhive.testing.hive_process import HiveProcess
+from manager_house import asks
 
 T = TypeVar("T")
 SCREENSHOTS: Final = "HYPERHIVE_SCREENSHOTS"
@@ -22,6 +24,7 @@ ARGUMENTS = [
     "--disable-component-update", "--disable-sync", "--headless=new",
 ]  # fmt: skip
 PATIENCE_MS = 20_000
+DROPS: Final = 40
 
 
 @contextlib.contextmanager
@@ -109,6 +112,32 @@ class Dashboard:
             self.page.fill("#compose-to", to)
         self.page.fill("#compose-body", text)
         self.page.click("#compose-send")
+
+    def type_in_the_rain(self, name: str) -> tuple[str, str]:
+        """Type where the focus is while news of the agent come, fifty a second where the machine can: what was typed,
+        and the agent's last status."""
+        stop = threading.Event()
+        fallen, typed = [0], ""
+
+        def rain() -> None:
+            while not stop.wait(0.02):
+                asks(self.hive, name, "set_status", text=f"drop {fallen[0]}")
+                if fallen[0] % 3 == 0:
+                    self.hive.send(name, f"drop {fallen[0]}")
+                fallen[0] += 1
+
+        raining = threading.Thread(target=rain)
+        raining.start()
+        try:
+            while raining.is_alive() and fallen[0] <= DROPS:
+                words = "the quick brown fox jumps over the lazy dog, "
+                self.page.keyboard.type(words, delay=40)
+                typed += words
+        finally:
+            stop.set()
+            raining.join()
+        assert fallen[0] > DROPS
+        return typed, f"drop {fallen[0] - 1} "
 
     def menu(self, name: str, item: str) -> None:
         """What stands in an agent's menu is asked about first."""

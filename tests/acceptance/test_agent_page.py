@@ -1,7 +1,6 @@
 """An agent's page in a real browser, on a real hive with real containers; only the model is scripted."""
 
 import re
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -98,6 +97,14 @@ class AgentPage(Dashboard):
 
     def is_sent(self) -> None:
         expect(self.composer).to_have_value("")
+
+    def tour(self) -> None:
+        """A turn of the agent `scout` with something of everything, from its beginning to its end."""
+        ends = self.rows.get_by_text("That is all there is")
+        before = ends.count()
+        self.say("tour")
+        expect(ends).to_have_count(before + 1)
+        expect(self.state).to_have_text("warm")
 
     def events_shown(self) -> list[int]:
         ids = self.page.locator("#terminal-rows [data-event]").evaluate_all("all => all.map(row => row.dataset.event)")
@@ -196,9 +203,7 @@ def test_commands_are_answered_in_words_and_never_reach_the_agent(house: House, 
 
 
 def test_a_conversation_is_compacted_on_demand(house: House, page: AgentPage) -> None:
-    page.say("tour")
-    expect(page.rows).to_contain_text("That is all there is")
-    expect(page.state).to_have_text("warm")
+    page.tour()
     page.say("/compact keep the plan")
     expect(page.said).to_contain_text("summarised")
     expect(page.rows).to_contain_text(re.compile("compact", re.IGNORECASE))
@@ -206,9 +211,7 @@ def test_a_conversation_is_compacted_on_demand(house: House, page: AgentPage) ->
 
 
 def test_clearing_empties_this_page_only(house: House, page: AgentPage) -> None:
-    page.say("tour")
-    expect(page.rows).to_contain_text("That is all there is")
-    expect(page.state).to_have_text("warm")
+    page.tour()
     assert page.events_shown()
     page.say("/clear")
     page.is_sent()
@@ -336,25 +339,8 @@ def test_what_an_agent_says_of_itself_is_text_in_its_header(page: AgentPage) -> 
 def test_typing_loses_no_character_while_fifty_events_a_second_arrive(page: AgentPage) -> None:
     page.open("still")
     page.composer.click()
-    stop = threading.Event()
-    sent = [0]
-
-    def rain() -> None:
-        while not stop.wait(0.02):
-            asks(page.hive, "still", "set_status", text=f"drop {sent[0]}")
-            page.hive.send("still", f"drop {sent[0]}") if sent[0] % 3 == 0 else None
-            sent[0] += 1
-
-    raining = threading.Thread(target=rain)
-    raining.start()
-    try:
-        text = "the quick brown fox jumps over the lazy dog, and then some"
-        page.page.keyboard.type(text, delay=40)
-    finally:
-        stop.set()
-        raining.join()
-    assert sent[0] > 40
-    expect(page.header.locator(".doing")).to_contain_text(f"drop {sent[0] - 1} ")
+    text, status = page.type_in_the_rain("still")
+    expect(page.header.locator(".doing")).to_contain_text(status)
     expect(page.composer).to_have_value(text)
     expect(page.composer).to_be_focused()
     page.composer.fill("")
@@ -433,17 +419,14 @@ def test_the_page_is_good_to_look_at(page: AgentPage, theme: str) -> None:
     page.page.reload()
     page.is_live()
     if theme == "light":
-        page.say("tour")
-        expect(page.rows).to_contain_text("on tour")
-        expect(page.state).to_have_text("warm")
+        page.tour()
     page.screenshot(f"agent-{theme}")
     assert page.page.evaluate("document.documentElement.scrollHeight <= innerHeight"), "the window holds all of it"
 
 
 def test_a_phone_shows_all_of_it_without_scrolling_sideways(house: House) -> None:
     for page in window(house, viewport={"width": 390, "height": 844}, has_touch=True):
-        page.say("tour")
-        expect(page.rows).to_contain_text("That is all there is")
+        page.tour()
         expect(page.composer).to_be_in_viewport()
         page.screenshot("agent-phone")
         assert page.page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -330,25 +330,8 @@ def test_typing_and_what_is_open_survive_fifty_events_a_second(page: Dashboard) 
     page.page.fill("#spawn-name", "half")
     body = page.page.locator("#compose-body")
     body.click()
-    stop = threading.Event()
-    sent = [0]
-
-    def rain() -> None:
-        while not stop.wait(0.02):
-            asks(page.hive, "still", "set_status", text=f"drop {sent[0]}")
-            page.hive.send("still", f"drop {sent[0]}") if sent[0] % 3 == 0 else None
-            sent[0] += 1
-
-    raining = threading.Thread(target=rain)
-    raining.start()
-    try:
-        text = "the quick brown fox jumps over the lazy dog, and then some"
-        page.page.keyboard.type(text, delay=40)
-    finally:
-        stop.set()
-        raining.join()
-    assert sent[0] > 40
-    expect(page.agent("still").locator(".doing")).to_contain_text(f"drop {sent[0] - 1} ")
+    text, status = page.type_in_the_rain("still")
+    expect(page.agent("still").locator(".doing")).to_contain_text(status)
     expect(body).to_have_value(text)
     expect(body).to_be_focused()
     assert page.page.evaluate("document.getElementById('compose-body').selectionStart") == len(text)

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
 from hyperhive.protocol.faults import FaultError, FaultKind
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -15,7 +17,7 @@ class Background:
     """Owns tasks. `close` cancels and awaits those that still run."""
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
 
     @property
@@ -26,7 +28,7 @@ class Background:
         """Wait for the work, and let it end even when the one who waits goes away."""
         await asyncio.shield(self._keep(work))
 
-    def begin(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+    def begin(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
         """Do the work with nobody waiting: its failure is logged."""
         task = self._keep(work)
         task.add_done_callback(_log_failure)
@@ -39,7 +41,7 @@ class Background:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _keep(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+    def _keep(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
         if self._closed:
             work.close()
             raise FaultError(FaultKind.UNAVAILABLE, "the hive is stopping; try again when it is up")
@@ -49,6 +51,6 @@ class Background:
         return task
 
 
-def _log_failure(task: "asyncio.Task[None]") -> None:
+def _log_failure(task: "asyncio.Task[Any]") -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         log.error("work in the background failed", work=task.get_name(), error=str(error), exc_info=error)

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
+from hyperhive.hub.background import Background
 from hyperhive.hub.doors import Doors
 from hyperhive.hub.hive import Hive
 from hyperhive.web import agent_page, assets, sessions
@@ -29,7 +30,10 @@ def create_app(hive: Hive, doors: Doors, settings: WebSettings) -> Starlette:
     async def life(_app: Starlette) -> AsyncIterator[None]:
         await asyncio.to_thread(assets.assets)
         async with Live(hive, of_agent=agent_page.sections_of) as app.state.live:
-            yield
+            try:
+                yield
+            finally:
+                await app.state.changes.close()
 
     app = Starlette(
         lifespan=life,
@@ -45,6 +49,7 @@ def create_app(hive: Hive, doors: Doors, settings: WebSettings) -> Starlette:
     app.router.redirect_slashes = False
     app.state.hive, app.state.doors, app.state.settings = hive, doors, settings
     app.state.attempts, app.state.token_attempts = Attempts(), Attempts()
+    app.state.changes = Background()
     return app
 
 

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hyperhive.broker.api_tokens import TokenRow
+from hyperhive.hub.background import Background
 from hyperhive.web.attempts import Attempts
 from hyperhive.web.route import Access, Handler, hive_of
 from hyperhive.web.security import RefusedError
@@ -60,18 +61,27 @@ def _shown(headers: Headers) -> str:
 
 
 async def _while_good(handler: Handler, row: TokenRow, request: Request) -> Response:
-    """The handler's answer. What only looks ends when its client has gone; what changes something goes on."""
+    """The handler's answer. What only looks ends when its client has gone, or its token was revoked; what changes
+    something is done to its end, for half of it would leave the hive at odds with itself."""
+    looks = request.method in ("GET", "HEAD")
+    changes = cast(Background, request.app.state.changes)
     with hive_of(request).tokens.open.inside(row.id) as ended:
-        work, gone = asyncio.ensure_future(handler(request)), asyncio.ensure_future(request.receive())
-        until = (work, ended, gone) if request.method in ("GET", "HEAD") else (work, ended)
+        doing = _done(handler, request)
+        work = asyncio.create_task(doing) if looks else changes.begin(doing)
+        gone = asyncio.ensure_future(request.receive())
         try:
-            await asyncio.wait(until, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((work, ended, gone) if looks else (work, ended), return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 return work.result()
         finally:
-            for task in (work, gone):
+            over = (work, gone) if looks else (gone,)
+            for task in over:
                 task.cancel()
-            await asyncio.gather(work, gone, return_exceptions=True)
+            await asyncio.gather(*over, return_exceptions=True)
     if hive_of(request).tokens.open.has_ended(row.id):
         raise RefusedError(401, "the token was revoked meanwhile", f'{REALM}, error="invalid_token"')
     raise RefusedError(503, "the daemon is stopping; try again")
+
+
+async def _done(handler: Handler, request: Request) -> Response:
+    return await handler(request)

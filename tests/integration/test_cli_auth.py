@@ -108,3 +108,54 @@ def test_the_list_says_until_when_a_limit_holds(hive: FakeHive, capsys: pytest.C
     out, _ = capsys.readouterr()
     assert "rate_limited" in out
     assert "until 2026-03-01T14:00:00Z" in out
+
+
+GIVEN = host.HiveCredential(
+    kind="api key",
+    variables=["ANTHROPIC_API_KEY"],
+    fingerprint="5f1c20ab",
+    set_at="2026-03-01T14:00:00Z",
+    agents=["alpha"],
+)
+
+
+def hive_auth(*words: str) -> int:
+    return main.run(main.make_app(), ["auth", *words])
+
+
+def test_a_credential_is_read_from_stdin_or_a_file_and_only_its_fingerprint_is_shown(
+    hive: FakeHive, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    hive.credential = GIVEN
+    monkeypatch.setattr(sys, "stdin", io.StringIO("sk-ant-api03-MARKER\n"))
+    assert hive_auth("set") == 0
+    (tmp_path / "env").write_text("ANTHROPIC_API_KEY=MARKER\n")
+    assert hive_auth("set", "--env-file", str(tmp_path / "env")) == 0
+    assert hive_auth("show") == 0
+    assert hive.received[-3:] == [
+        host.SetCredential(secret="sk-ant-api03-MARKER"),
+        host.SetCredential(env_file="ANTHROPIC_API_KEY=MARKER\n"),
+        host.Credential(),
+    ]
+    said = "".join(capsys.readouterr())
+    assert said.count("5f1c20ab") == 3
+    assert "MARKER" not in said
+
+
+@pytest.mark.parametrize("typed", ["", "  \n", "x" * 5000])
+def test_no_credential_or_far_too_much_of_one_changes_nothing(
+    hive: FakeHive, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], typed: str
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+    assert hive_auth("set") == 1
+    assert hive_auth("set", "--env-file", "/nonexistent/file") == 1
+    assert hive.received == []
+    assert "nothing was changed" in capsys.readouterr().err
+
+
+def test_forgetting_the_credential_asks_once(hive: FakeHive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+    assert hive_auth("unset") == 1
+    assert hive.received == []
+    assert hive_auth("unset", "--yes") == 0
+    assert hive.received == [host.UnsetCredential()]

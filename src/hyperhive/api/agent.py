@@ -64,6 +64,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Endpoint(wire.SET_STATUS, EVERY_AGENT, lambda side: side.runners.set_status),
     Endpoint(wire.LIST_AGENTS, EVERY_AGENT, lambda side: side.runners.list_agents),
     Endpoint(wire.WHOAMI, EVERY_AGENT, lambda side: side.runners.whoami),
+    Endpoint(wire.CREDENTIAL, EVERY_AGENT, lambda side: side.runners.credential),
     Endpoint(wire.REPORT, EVERY_AGENT, lambda side: side.runners.report),
     Endpoint(wire.EVENTS, EVERY_AGENT, lambda side: side.runners.record),
     Endpoint(wire.ASK, EVERY_AGENT, lambda side: side.asking.ask),

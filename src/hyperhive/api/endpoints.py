@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from hyperhive.api import (
+    credentials,
     doors,
     jobs,
     lives,
@@ -92,4 +93,7 @@ ENDPOINTS: Final[dict[type[Any], Callable[[Hive, Any], Answer]]] = {
     host.NotifyTargets: notify.targets,
     host.RemoveNotifyTarget: notify.remove,
     host.TestNotifyTarget: notify.test,
+    host.SetCredential: credentials.set_credential,
+    host.Credential: credentials.show,
+    host.UnsetCredential: credentials.unset,
 }

@@ -151,8 +151,10 @@ COMMANDS: Final[dict[str, dict[str, Callable[..., Any]]]] = {
 }
 GROUPS: Final[tuple[Group, ...]] = (
     Group(
-        name="auth", panel="Agents", summary="Claude's login in an agent's container.",
-        commands={"login": cmd_auth.login},
+        name="auth", panel="Agents", summary="Claude's logins: an agent's own, and the hive's credential.",
+        commands={
+            "login": cmd_auth.login, "set": cmd_auth.set_credential, "show": cmd_auth.show, "unset": cmd_auth.unset,
+        },
     ),
     Group(
         name="session", panel="The dashboard", summary="One browser, of `hive sessions`.",

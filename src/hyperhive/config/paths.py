@@ -68,6 +68,16 @@ class Paths:
         return self.state_dir / "notify.json"
 
     @property
+    def credential(self) -> Path:
+        """The hive's own credential for claude: a secret."""
+        return self.state_dir / "credential.json"
+
+    @property
+    def prices(self) -> Path:
+        """What models cost, where the operator knows better than the hive."""
+        return self.state_dir / "prices.toml"
+
+    @property
     def shared(self) -> Path:
         return self.state_dir / "shared"
 

@@ -42,6 +42,7 @@ from hyperhive.hub.background import Background
 from hyperhive.hub.chronicle import Chronicle
 from hyperhive.hub.config_reader import ConfigReader
 from hyperhive.hub.configs import Configs
+from hyperhive.hub.credentials import Credentials
 from hyperhive.hub.desk import Desk
 from hyperhive.hub.doors import Doors
 from hyperhive.hub.fleet import Fleet, House
@@ -99,6 +100,7 @@ async def hive_at(paths: Paths, *, rehearsal: Path | None) -> AsyncIterator[Hive
             notices=store.notices,
         )
         hive = _hive(store, fleet, _shape(store, fleet, configs), rehearsing=rehearsal is not None)
+        await hive.credentials.open()
         doors.answer_with(_agents_side(store, hive))
         _listen(store, hive, doors)
         stack.push_async_callback(doors.close_all)
@@ -225,6 +227,7 @@ def _hive(store: _Store, fleet: Fleet, shape: Shape, *, rehearsing: bool) -> Hiv
             Sender(loopback_only=rehearsing),
             lambda: doors.url,
         ),
+        credentials=Credentials(fleet.house.paths.credential, fleet, rehearsing=rehearsing),
     )
 
 
@@ -235,6 +238,7 @@ def _agents_side(store: _Store, hive: Hive) -> AgentSide:
         events=store.chronicle.events,
         turns=hive.turns,
         chronicle=store.chronicle,
+        credentials=hive.credentials,
     )
     steering = Steering(fleet=hive.fleet, shape=hive.shape, queue=hive.queue)
     return AgentSide(runners=runners, asking=hive.asking, steering=steering)

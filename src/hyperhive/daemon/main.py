@@ -13,7 +13,7 @@ import structlog
 import uvloop
 
 from hyperhive.api import host
-from hyperhive.config.paths import Paths
+from hyperhive.config.paths import Paths, is_present
 from hyperhive.daemon import logs
 from hyperhive.daemon.assembly import hive_at
 from hyperhive.daemon.systemd import notify
@@ -69,7 +69,7 @@ def serve(
 
 
 async def _serve(paths: Paths, rehearsal: Path | None, manager: bool, web: WebSettings | None) -> None:
-    _refuse_both_models(rehearsal)
+    _refuse_both_models(paths, rehearsal)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -102,11 +102,17 @@ async def dashboard_of(hive: Hive, settings: WebSettings | None) -> AsyncIterato
         yield
 
 
-def _refuse_both_models(rehearsal: Path | None) -> None:
+def _refuse_both_models(paths: Paths, rehearsal: Path | None) -> None:
     found = real_credentials(os.environ) if rehearsal is not None else []
     if found:
         raise FaultError(
             FaultKind.NOT_ALLOWED,
             f"cannot rehearse with real credentials in the environment ({', '.join(found)}): a hive uses the "
             "rehearsal model or real credentials, never both; unset them for this hive",
+        )
+    if rehearsal is not None and is_present(paths.credential):
+        raise FaultError(
+            FaultKind.NOT_ALLOWED,
+            "cannot rehearse beside the hive's own credential: a hive uses the rehearsal model or real credentials, "
+            "never both; `hive auth unset` removes it while the hive runs without --rehearsal",
         )

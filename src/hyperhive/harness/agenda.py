@@ -95,6 +95,13 @@ class Agenda:
         self._condition.needs_login(False)
         self._unparked.set()
 
+    def credential_changed(self, there: bool) -> None:
+        """The hive has another credential, or none: the next turn has a claude that knows."""
+        if there:
+            self.logged_in()
+        else:
+            self._rest.new_login()
+
     async def system_prompt(self) -> str:
         """For a claude that starts now."""
         colleagues = await self._link.insist(agent.LIST_AGENTS, lambda _: Nothing())
@@ -136,7 +143,7 @@ class Agenda:
 
     async def _ask_for_login(self) -> None:
         """Where nothing speaks for a login, claude is asked once whether it has one, before there is mail."""
-        if self._may_have_login or self._login() is not None:
+        if self._may_have_login or self._login() is not None or await self._rest.credential():
             return
         try:
             claude = await self._rest.warm(await self.system_prompt())

@@ -13,6 +13,7 @@ from hyperhive.harness.agenda import Agenda
 from hyperhive.harness.claude import ClaudeError
 from hyperhive.harness.compaction import Compaction
 from hyperhive.harness.condition import Condition
+from hyperhive.harness.credential import Credential
 from hyperhive.harness.init import Children
 from hyperhive.harness.journal import Journal
 from hyperhive.harness.link import Link
@@ -70,6 +71,11 @@ class Runner:
             journal=self._journal, document=document, credentials=credentials,
             may_have_login=bool(place.rehearsal_socket or place.credentials or {*CREDENTIALS} & {*settings.env}),
         )  # fmt: skip
+        credential = Credential(
+            self._link, wanted=settings.credentials == "hive" and place.rehearsal_socket is None
+        )  # fmt: skip
+        credential.on_change = self._agenda.credential_changed
+        self._rest.credential = credential.variables
         self._logins = Logins(
             children=self._children, command=self._rest.login_command, credentials=credentials,
             journal=self._journal, condition=self._condition, on_login=self._agenda.logged_in,

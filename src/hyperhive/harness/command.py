@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from hyperhive.harness.guard import HIVE_SERVER
@@ -101,11 +102,18 @@ def login_argv(claude: str, settings: AgentSettings) -> list[str]:
 
 
 def claude_env(
-    place: Surroundings, settings: AgentSettings, *, agent: str, proxy_port: int, rehearsal_port: int | None
+    place: Surroundings,
+    settings: AgentSettings,
+    *,
+    agent: str,
+    proxy_port: int,
+    rehearsal_port: int | None,
+    of_the_hive: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, str]:
     """The agent's own variables may change ours, except where a rehearsal keeps real credentials out.
 
-    Without a rehearsal's port it is the environment of a login, which has no use for the rehearsal's key.
+    `of_the_hive` is the hive's credential. Without a rehearsal's port it is the environment of a login, which has no
+    use for the rehearsal's key.
     """
     return {
         "HOME": str(place.home),
@@ -125,6 +133,7 @@ def claude_env(
         "MCP_TOOL_TIMEOUT": "600000",  # ms; without it a server that hangs holds the turn for good
         **_author(agent),
         **place.credentials,
+        **of_the_hive,
         **(_proxy(proxy_port) if place.proxy_socket else {}),
         **settings.env,
         **(_rehearsal(rehearsal_port) if place.rehearsal_socket and rehearsal_port is not None else {}),

@@ -1,7 +1,7 @@
 """How awake the agent is: claude is kept ready while there is work, and released after a while without."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from hyperhive.harness.claude import Claude, ClaudeError, GaveUpError
@@ -58,6 +58,8 @@ class Rest:
         """Gives a new worker what it may call."""
         self.tools: list[ToolOffer] = []
         """The hive's, as a new claude is told of them."""
+        self.credential: Callable[[], Awaitable[Mapping[str, str]]] = _no_credential
+        """What a new claude gets of the hive's."""
         self.on_release: Callable[[], None] = lambda: None
         """Called when claude has been released or has gone."""
 
@@ -184,6 +186,7 @@ class Rest:
         env = claude_env(
             self._place, self._settings,
             agent=self._name, proxy_port=self.proxy_port, rehearsal_port=self.rehearsal_port,
+            of_the_hive=await self.credential(),
         )  # fmt: skip
         command = ClaudeCommand(argv=argv, env=env)
         return await Claude.start(
@@ -198,3 +201,7 @@ class Rest:
             await claude.stop()
             self.on_release()
             self._condition.rest(events.Rest.DOZING)
+
+
+async def _no_credential() -> Mapping[str, str]:
+    return {}

@@ -6,6 +6,7 @@ from hyperhive.broker.mailbox import Mailbox
 from hyperhive.broker.totals import Totals
 from hyperhive.broker.turns import Turns
 from hyperhive.hub.asking import Asking
+from hyperhive.hub.credentials import Credentials
 from hyperhive.hub.desk import Desk
 from hyperhive.hub.doors import Doors
 from hyperhive.hub.fleet import Fleet
@@ -32,3 +33,4 @@ class Hive:
     tokens: Tokens
     totals: Totals
     notifications: Notifications
+    credentials: Credentials

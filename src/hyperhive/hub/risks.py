@@ -130,6 +130,8 @@ def _of_tools(old: AgentSettings, new: AgentSettings) -> Iterator[str]:
 
 
 def _of_secrets(old: AgentSettings, new: AgentSettings) -> Iterator[str]:
+    if new.credentials == "hive" and old.credentials != "hive":
+        yield "gets the hive's own credential: whatever runs in its container can read it and use it"
     names = [name for name, value in new.env.items() if old.env.get(name) != value and _is_secret(name, value)]
     for server, entry in new.mcp_servers.items():
         before = old.mcp_servers.get(server, McpServer(command="-"))

@@ -16,6 +16,7 @@ from hyperhive.broker.mailbox import Mailbox
 from hyperhive.broker.turns import TurnRow, Turns
 from hyperhive.hub.agents import Agent
 from hyperhive.hub.chronicle import Chronicle
+from hyperhive.hub.credentials import Credentials
 from hyperhive.hub.fleet import Fleet
 from hyperhive.hub.recipients import check_allowed
 from hyperhive.hub.status import state
@@ -39,6 +40,7 @@ class Runners:
     events: EventLog
     turns: Turns
     chronicle: Chronicle
+    credentials: Credentials
 
     async def hello(self, agent: Agent, peer: Peer, hello: wire.Hello) -> wire.Welcome:
         """The runner of this boot speaks for the agent from now on; an older one is fenced off."""
@@ -57,6 +59,7 @@ class Runners:
             events_seen=seen,
             peers=[name for name in self.fleet.names() if name != agent.name],
             held=[envelope.id for envelope in epoch.held],
+            credential=self.credentials.given_to(agent).mark,
         )
 
     def gone(self, agent: Agent, peer: Peer) -> None:
@@ -131,6 +134,9 @@ class Runners:
             parent=agent.parent,
             tool_groups=list(agent.tool_groups),
         )
+
+    def credential(self, agent: Agent, _: Nothing) -> wire.Credential:
+        return self.credentials.given_to(agent)
 
     async def report(self, agent: Agent, report: wire.Report) -> Nothing:
         """What the harness says of itself: shown, and what decides when its container may sleep."""

@@ -83,6 +83,7 @@ class Welcome(Struct, frozen=True, kw_only=True):
     events_seen: int  #: highest event seq the hive has stored; send what is above it
     peers: list[str] = []
     held: list[int] = []  #: ids this epoch still holds a lease on (after the connection was lost)
+    credential: str = ""  #: the mark of the hive's credential that the agent may ask for; empty: there is none for it
 
 
 class Recv(Struct, frozen=True, kw_only=True):
@@ -202,6 +203,16 @@ class Whoami(Struct, frozen=True, kw_only=True):
     unread: int
     parent: str = ""
     tool_groups: list[str] = []
+
+
+class Credential(Struct, frozen=True, kw_only=True):
+    """The hive's credential: secrets for claude's environment. Empty for an agent whose config does not ask for it."""
+
+    env: dict[str, str] = {}
+    mark: str = ""  #: another one each time that the credential is set; empty: there is none
+
+    def __repr__(self) -> str:
+        return f"Credential(mark={self.mark!r})"
 
 
 class LoginState(StrEnum):
@@ -425,6 +436,7 @@ RECEIPT: Final = Method("receipt", ReceiptOf, Receipt)
 SET_STATUS: Final = Method("set_status", SetStatus, Nothing)
 LIST_AGENTS: Final = Method("list_agents", Nothing, Colleagues)
 WHOAMI: Final = Method("whoami", Nothing, Whoami)
+CREDENTIAL: Final = Method("credential", Nothing, Credential)
 REPORT: Final = Method("report", Report, Nothing)
 EVENTS: Final = Method("events", Events, EventsSeen)
 ASK: Final = Method("ask", Ask, Asked)
@@ -456,7 +468,7 @@ GROUP_METHODS: Final[dict[str, tuple[Method[Any, Any], ...]]] = {
 
 HIVE_METHODS: Final[tuple[Method[Any, Any], ...]] = (
     HELLO, RECV, READ, ACK, RELEASE, HEARTBEAT, SEND, RECEIPT, SET_STATUS, LIST_AGENTS, WHOAMI, REPORT, EVENTS,
-    ASK, ANSWER, REMIND, GET_LOOSE_ENDS, CANCEL_LOOSE_END,
+    CREDENTIAL, ASK, ANSWER, REMIND, GET_LOOSE_ENDS, CANCEL_LOOSE_END,
     KILL, START, RESTART, UPDATE, REQUEST_SPAWN, REQUEST_INIT_CONFIG, REQUEST_APPLY_COMMIT, REQUEST_SCHEDULE,
     REQUEST_SCHEDULE_REMOVAL, GET_LOGS, GET_APPROVALS,
 )  # fmt: skip
@@ -499,6 +511,12 @@ class LoginCode(Struct, frozen=True, kw_only=True):
     code: Annotated[str, Meta(min_length=1, max_length=4096)]
 
 
+class CredentialMark(Struct, frozen=True, kw_only=True):
+    """Of the hive's credential as it is now; empty: there is none any more."""
+
+    mark: Annotated[str, Meta(max_length=64)] = ""
+
+
 class Pause(Struct, frozen=True, kw_only=True):
     paused: bool
 
@@ -517,6 +535,7 @@ COMPACT: Final = Method("compact", Compact, Done)
 LOGIN_START: Final = Method("login_start", Nothing, Login)
 LOGIN_CODE: Final = Method("login_code", LoginCode, Login)
 LOGIN_CANCEL: Final = Method("login_cancel", Nothing, Done)
+CREDENTIAL_CHANGED: Final = Method("credential_changed", CredentialMark, Nothing)
 PAUSE: Final = Method("pause", Pause, Nothing)
 SHUTDOWN: Final = Method("shutdown", Shutdown, Nothing)
 
@@ -529,6 +548,7 @@ RUNNER_METHODS: Final[tuple[Method[Any, Any], ...]] = (
     LOGIN_START,
     LOGIN_CODE,
     LOGIN_CANCEL,
+    CREDENTIAL_CHANGED,
     PAUSE,
     SHUTDOWN,
 )

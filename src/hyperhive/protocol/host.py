@@ -423,6 +423,24 @@ class RevokeToken(Request, frozen=True):
     id: Int64
 
 
+class SetCredential(Request, frozen=True):
+    """The hive's own credential for claude, in the place of the one before: one of the two. No answer has it."""
+
+    secret: Annotated[str, Meta(max_length=4096)] = ""  #: an API key, or a token of `claude setup-token`
+    env_file: Annotated[str, Meta(max_length=65536)] = ""  #: lines NAME=VALUE
+
+    def __repr__(self) -> str:
+        return "SetCredential()"
+
+
+class Credential(Request, frozen=True):
+    """What may be said of the hive's own credential."""
+
+
+class UnsetCredential(Request, frozen=True):
+    """Forget the hive's own credential; `done` says whether there was one."""
+
+
 TargetName = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
@@ -460,6 +478,7 @@ AnyRequest = (
     | LoginLink | WebSessions | RevokeWebSession | Compact | AgentLogin | AgentLoginCode | AgentLoginCancel
     | CreateToken | Tokens | RevokeToken | Stats | Schedules | SetSchedulePaused | FireSchedule
     | AddNotifyTarget | NotifyTargets | RemoveNotifyTarget | TestNotifyTarget
+    | SetCredential | Credential | UnsetCredential
 )  # fmt: skip
 
 
@@ -660,6 +679,16 @@ class ApiToken(Struct, frozen=True, kw_only=True):
     used_at: str | UnsetType = UNSET  #: to the minute
 
 
+class HiveCredential(Struct, frozen=True, kw_only=True):
+    """The hive's own credential for claude, without any of its values."""
+
+    kind: str  #: api key, token, environment
+    variables: list[str]  #: the names of what claude gets
+    fingerprint: str  #: the same for the same credential in this hive
+    set_at: str
+    agents: list[str] = []  #: whose config asks for it
+
+
 class NotifyTarget(Struct, frozen=True, kw_only=True):
     """Where the operator is told. Numbers and times are since the daemon began; times are RFC 3339 in UTC."""
 
@@ -794,6 +823,7 @@ class Response(Struct, frozen=True, kw_only=True):
     notify_targets: list[NotifyTarget] | UnsetType = UNSET
     notify_tests: list[NotifyTest] | UnsetType = UNSET
     stats: TurnStats | UnsetType = UNSET
+    credential: HiveCredential | UnsetType = UNSET
 
 
 REQUESTS: Final[tuple[type[Any], ...]] = AnyRequest.__args__

@@ -161,6 +161,13 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             "only when listed. The hive enforces it",
         ),
     ] = []
+    credentials: Annotated[
+        Literal["own", "hive"],
+        Meta(
+            description="whose credential claude uses: `own`: the agent's own login; `hive`: the one of "
+            "`hive auth set`, while there is one. Whatever runs in the container can read it"
+        ),
+    ] = "own"
     tools: Tools = Tools()
     mcp_servers: Annotated[dict[EntryName, McpServer], Meta(max_length=64)] = {}
     env: Annotated[

@@ -22,6 +22,7 @@ from hyperhive.protocol.agent import (
     Ack,
     Colleague,
     Colleagues,
+    Credential,
     Envelope,
     Events,
     EventsSeen,
@@ -93,6 +94,7 @@ class FakeHive:
         self.unanswered: list[Any] = []  #: the parameters of calls that wait for that
         self.refused: set[Method[Any, Any]] = set()  #: answered with a fault that may pass
         self.refusals = 0
+        self.credential = Credential()  #: the hive's own, as this agent gets it
         self.lost: set[Method[Any, Any]] = set()  #: carried out once more, and the connection ends before the answer
         self._boot_id = ""
         self._mids: dict[str, Sent] = {}
@@ -209,6 +211,7 @@ class FakeHive:
             (agent.SET_STATUS, self._set_status),
             (agent.LIST_AGENTS, lambda _: Colleagues(agents=self.colleagues)),
             (agent.WHOAMI, self._whoami),
+            (agent.CREDENTIAL, lambda _: self.credential),
             (agent.REPORT, self._report),
             (agent.EVENTS, self._events),
             *self.desk.methods(),
@@ -229,6 +232,7 @@ class FakeHive:
             paused=self.paused,
             events_seen=self.events_seen,
             held=[m.envelope.id for m in self._held()],
+            credential=self.credential.mark,
         )
 
     async def _recv(self, recv: Recv) -> Received:

@@ -43,6 +43,7 @@ class FakeHive(FakeShape):
     tokens: list[host.ApiToken] = field(default_factory=list)
     notify_targets: list[host.NotifyTarget] = field(default_factory=list)
     notify_error: str = ""  #: what goes wrong when a target is tested
+    credential: host.HiveCredential | None = None  #: the hive's own, as it is shown
     login_steps: list[Login] = field(default_factory=list)  #: what logins of claude's come to next; then they are done
     received: list[host.AnyRequest] = field(default_factory=list)
     refusal: FaultError | None = None  #: of every request, while it is set
@@ -173,6 +174,7 @@ class FakeHive(FakeShape):
                 return Response(tokens=self.tokens[::-1])
             case host.RevokeToken():
                 self.tokens = [token for token in self.tokens if token.id != request.id]
+                return Response()
             case host.AddNotifyTarget():
                 kinds = list(request.kinds or BY_DEFAULT)
                 added = host.NotifyTarget(
@@ -188,6 +190,8 @@ class FakeHive(FakeShape):
             case host.RemoveNotifyTarget():
                 self.notify_targets = [target for target in self.notify_targets if target.name != request.name]
                 return Response()
+            case host.SetCredential() | host.Credential():
+                return Response(credential=self.credential or UNSET)
             case host.Shell():
                 self._known(request.name)
                 return Response(shell=host.ShellCommand(argv=self.shell_argv))

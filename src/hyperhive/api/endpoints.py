@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from hyperhive.api import (
+    budgets,
     credentials,
     doors,
     jobs,
@@ -61,6 +62,9 @@ ENDPOINTS: Final[dict[type[Any], Callable[[Hive, Any], Answer]]] = {
     host.AgentLoginCancel: logins.cancel,
     host.Shell: watching.shell,
     host.Stats: statistics.stats,
+    host.Budgets: budgets.budgets,
+    host.TopUp: budgets.top_up,
+    host.SetHiveBudget: budgets.set_hive,
     host.Revive: lives.revive,
     host.Purge: lives.purge,
     host.RequestInitConfig: proposals.request_init_config,

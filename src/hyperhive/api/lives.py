@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from hyperhive.api.answers import DONE
 from hyperhive.broker.jobs import JobDraft, JobKind, JobState
+from hyperhive.hub.budgets import how_on
 from hyperhive.hub.hive import Hive
 from hyperhive.hub.queue import kind_of_failure, succeeded
 from hyperhive.protocol import host
@@ -75,6 +76,9 @@ async def restart(hive: Hive, ask: host.Restart) -> Response:
 
 async def set_paused(hive: Hive, ask: host.SetPaused) -> Response:
     await hive.fleet.set_paused(ask.name, ask.paused)
+    over = hive.fleet.get(ask.name).over_budget
+    if over and not ask.paused:
+        return Response(warning=f"it still takes no turn: {over}; {how_on(ask.name)}")
     return DONE
 
 

@@ -13,6 +13,7 @@ from hyperhive.cli import (
     cmd_approve,
     cmd_ask,
     cmd_auth,
+    cmd_budget,
     cmd_cancel,
     cmd_compact,
     cmd_config,
@@ -131,6 +132,7 @@ COMMANDS: Final[dict[str, dict[str, Callable[..., Any]]]] = {
         "compact": cmd_compact.run,
         "shell": cmd_shell.run,
         "stats": cmd_stats.run,
+        "budget": cmd_budget.run,
     },
     "Decisions": {
         "pending": cmd_pending.run,

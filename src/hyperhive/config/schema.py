@@ -93,7 +93,7 @@ def toml(value: Any) -> str:
     match value:
         case None:
             return ""
-        case bool() | int():
+        case bool() | int() | float():
             return json.dumps(value)
         case str():
             return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -13,6 +13,7 @@ from pathlib import Path
 from hyperhive.api.agent import AgentDoors, AgentSide
 from hyperhive.broker.api_tokens import ApiTokens
 from hyperhive.broker.approvals import Approvals
+from hyperhive.broker.budgets import BudgetBook
 from hyperhive.broker.database import Database
 from hyperhive.broker.decisions import Decisions
 from hyperhive.broker.deployments import Deployments
@@ -39,6 +40,7 @@ from hyperhive.daemon.housekeeping import once, persist, sweep
 from hyperhive.hub import directories
 from hyperhive.hub.asking import Asking
 from hyperhive.hub.background import Background
+from hyperhive.hub.budgets import Budgets
 from hyperhive.hub.chronicle import Chronicle
 from hyperhive.hub.config_reader import ConfigReader
 from hyperhive.hub.configs import Configs
@@ -50,6 +52,7 @@ from hyperhive.hub.hive import Hive
 from hyperhive.hub.notify.newsroom import Newsroom
 from hyperhive.hub.notify.notifications import Notifications, Sender
 from hyperhive.hub.plan import Tooling
+from hyperhive.hub.prices import Prices
 from hyperhive.hub.queue import JobQueue
 from hyperhive.hub.runners import Runners
 from hyperhive.hub.schedules import Scheduling
@@ -104,7 +107,10 @@ async def hive_at(paths: Paths, *, rehearsal: Path | None) -> AsyncIterator[Hive
         doors.answer_with(_agents_side(store, hive))
         _listen(store, hive, doors)
         stack.push_async_callback(doors.close_all)
+        await hive.budgets.load()
         await stack.enter_async_context(fleet.running())
+        await hive.budgets.open()
+        stack.push_async_callback(hive.budgets.close)
         await stack.enter_async_context(_timers(hive.asking, hive.scheduling))
         await stack.enter_async_context(hive.queue.running())
         await stack.enter_async_context(_upkeep(store, hive))
@@ -218,6 +224,12 @@ def _hive(store: _Store, fleet: Fleet, shape: Shape, *, rehearsing: bool) -> Hiv
         asking=asking,
         scheduling=Scheduling(fleet=fleet, schedules=shape.work.schedules),
         turns=Turns(store.database),
+        budgets=Budgets(
+            fleet=fleet,
+            book=BudgetBook(store.database),
+            notices=store.notices,
+            prices=Prices.from_file(fleet.house.paths.prices),
+        ),
         doors=doors,
         tokens=Tokens(ApiTokens(store.database)),
         totals=Totals(store.database),
@@ -237,6 +249,7 @@ def _agents_side(store: _Store, hive: Hive) -> AgentSide:
         mailbox=store.mailbox,
         events=store.chronicle.events,
         turns=hive.turns,
+        budgets=hive.budgets,
         chronicle=store.chronicle,
         credentials=hive.credentials,
     )

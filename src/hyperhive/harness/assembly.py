@@ -27,7 +27,7 @@ from hyperhive.harness.surroundings import CREDENTIALS, Surroundings, tool_group
 from hyperhive.harness.tools.toolbox import Toolbox
 from hyperhive.harness.turns import Turns
 from hyperhive.protocol import agent
-from hyperhive.protocol.agent import Arrived, Compact, Done, Hello, ModelSet, Pause, SetModel, Shutdown
+from hyperhive.protocol.agent import Arrived, Compact, Done, Hello, ModelSet, OverBudget, Pause, SetModel, Shutdown
 from hyperhive.protocol.events import Note
 from hyperhive.protocol.rpc import Nothing, Peer
 from hyperhive.protocol.settings import AgentDocument
@@ -169,6 +169,7 @@ class Runner:
         self._link.serve(agent.LOGIN_CODE, lambda code: self._logins.take_code(code.code))
         self._link.serve(agent.LOGIN_CANCEL, lambda _: Done(done=self._logins.cancel()))
         self._link.serve(agent.PAUSE, self._pause)
+        self._link.serve(agent.OVER_BUDGET, self._over_budget)
         self._link.serve(agent.SHUTDOWN, self._shutdown)
 
     def _serve_worker(self, peer: Peer) -> None:
@@ -207,6 +208,11 @@ class Runner:
     def _pause(self, pause: Pause) -> Nothing:
         self._agenda.pause(pause.paused)
         return Nothing()
+
+    async def _over_budget(self, over: OverBudget) -> Done:
+        if done := await self._turns.over_budget():
+            self._journal.record(Note(text=over.reason or "the budget is spent", level="warning"))
+        return Done(done=done)
 
     def _shutdown(self, shutdown: Shutdown) -> Nothing:
         self._grace_s = shutdown.grace_seconds

@@ -164,6 +164,7 @@ class Ordered(StrEnum):
 
     CANCEL = "cancel"  #: the operator's
     STOP = "stop"  #: the harness is being stopped
+    BUDGET = "budget"  #: the hive's: what may be spent is spent
 
 
 @dataclass
@@ -201,6 +202,7 @@ class Tally:
         return max(0.0, (self.result.total_cost_usd or 0.0) - self.cost_before)
 
 
+_BY_ORDER: Final[dict[Ordered | None, Outcome]] = {Ordered.CANCEL: Outcome.CANCELLED, Ordered.BUDGET: Outcome.BUDGET}
 _OVERFLOW: Final = frozenset({"prompt_too_long", "blocking_limit"})
 _BUDGET: Final = frozenset({"error_max_budget_usd"})
 
@@ -209,11 +211,11 @@ def outcome(tally: Tally, ordered: Ordered | None) -> Outcome:
     """How the turn ended. Without a result claude was lost in the middle of it."""
     result = tally.result
     if result is None:
-        return Outcome.CANCELLED if ordered is Ordered.CANCEL else Outcome.INTERRUPTED
+        return _BY_ORDER.get(ordered, Outcome.INTERRUPTED)
     if not result.is_error:
         return Outcome.OK
     if (result.terminal_reason or "").startswith("aborted"):
-        return Outcome.CANCELLED if ordered is Ordered.CANCEL else Outcome.INTERRUPTED
+        return _BY_ORDER.get(ordered, Outcome.INTERRUPTED)
     if tally.error == "authentication_failed":
         return Outcome.NEEDS_LOGIN
     if tally.error == "rate_limit" or tally.resets_at is not None:
@@ -249,6 +251,6 @@ def settlement(ended: Outcome, ordered: Ordered | None) -> Settlement:
     """A cancelled turn's messages are handled: the operator has seen them fail and does not want them again."""
     if ended in (Outcome.OK, Outcome.CANCELLED):
         return Settlement.ACK
-    if ordered is Ordered.STOP or ended in (Outcome.NEEDS_LOGIN, Outcome.RATE_LIMITED):
+    if ordered in (Ordered.STOP, Ordered.BUDGET) or ended in (Outcome.NEEDS_LOGIN, Outcome.RATE_LIMITED):
         return Settlement.RETURN
     return Settlement.FAIL

@@ -33,7 +33,12 @@ INTERRUPT_S: Final = 1.0
 MAX_SHOWN: Final = 32 * 1024
 """Characters of a message in its turn's event, which takes them escaped; the mailbox has the whole."""
 
-_UNDONE: Final = {None: Outcome.FAILED, Ordered.CANCEL: Outcome.CANCELLED, Ordered.STOP: Outcome.INTERRUPTED}
+_UNDONE: Final = {
+    None: Outcome.FAILED,
+    Ordered.CANCEL: Outcome.CANCELLED,
+    Ordered.STOP: Outcome.INTERRUPTED,
+    Ordered.BUDGET: Outcome.BUDGET,
+}
 
 
 @dataclass
@@ -121,6 +126,16 @@ class Turns:
     async def stop(self) -> bool:
         """The harness is being stopped: the turn ends, its messages go back unharmed. Whether there was one."""
         return await self._order(Ordered.STOP)
+
+    async def over_budget(self) -> bool:
+        """Nothing more may be spent: the turn ends, its messages go back unharmed. Whether there was one.
+
+        Claude cannot be told to end a turn that it began by itself: it is ended as a whole.
+        """
+        if self._own is not None:
+            await self._rest.kill()
+            return True
+        return await self._order(Ordered.BUDGET)
 
     def arrived(self, arrived: Arrived) -> None:
         """Mail has come in: claude hears of it at the next tool boundary, if it is at work."""
@@ -358,6 +373,8 @@ def _note(turn: Turn, ended: Outcome) -> str:
         return "the compaction was ended before it was done: the conversation is as it was"
     if ended is Outcome.CANCELLED:
         return "cancelled by the operator; its messages count as handled"
+    if ended is Outcome.BUDGET and turn.ordered is Ordered.BUDGET:
+        return "the budget is spent; its messages went back to the queue"
     if turn.ordered is Ordered.STOP:
         return "the harness was stopped; its messages went back to the queue"
     return transcript.explanation(turn.tally)

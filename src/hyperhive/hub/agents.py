@@ -50,6 +50,7 @@ class Agent:
     model: str = ""
     context_tokens: int = 0
     limited_until: float = 0.0  #: a usage limit holds it until then, Unix seconds; 0: none does
+    over_budget: str = ""  #: why nothing more may be spent for it now; empty: it may
     login: Login | None = None  #: the latest login in its container
     turn_cause: str = ""  #: who sent what the latest turn is about
     status_text: str = ""
@@ -86,6 +87,11 @@ class Agent:
     @property
     def needs_login(self) -> bool:
         return self.row.needs_login
+
+    @property
+    def held(self) -> bool:
+        """Whether it is given no mail."""
+        return self.row.paused or bool(self.over_budget)
 
     @property
     def logs_in(self) -> bool:

@@ -9,6 +9,7 @@ from hyperhive.broker.events import Resync
 from hyperhive.broker.letters import Draft, MailChange, MailChangeKind
 from hyperhive.broker.mailbox import Mailbox
 from hyperhive.hub.agents import Agent, Phase
+from hyperhive.hub.budgets import how_on
 from hyperhive.hub.chronicle import Chronicle
 from hyperhive.hub.fleet import Fleet
 from hyperhive.protocol import agent as wire
@@ -109,6 +110,8 @@ class Desk:
 
     async def compact(self, name: str, instructions: str = "") -> bool:
         """Have the conversation summarised when the turn under way has ended; raises FaultError when it can't be."""
+        if over := self.fleet.get(name).over_budget:
+            raise FaultError(FaultKind.WRONG_STATE, f"cannot compact now, it costs money: {over}; {how_on(name)}")
         return (await self._ask(self.fleet.get(name), wire.COMPACT, wire.Compact(instructions=instructions))).done
 
     async def login_start(self, name: str) -> wire.Login:

@@ -332,11 +332,18 @@ class Fleet:
         """A paused agent finishes its turn and then takes no mail; it works on a stopped one too."""
         agent = self._member(name).agent
         await self._record(agent, paused=paused)
-        self.mailbox.set_held(agent.name, paused)
+        self.mailbox.set_held(agent.name, agent.held)
         if agent.peer is not None:
             agent.peer.notify(PAUSE, Pause(paused=paused))
         if not paused and await self.mailbox.unread(agent.name):
             self.mail_waits(agent.name)
+
+    def hold(self, agent: Agent) -> None:
+        """What says whether it is given mail has changed."""
+        self.mailbox.set_held(agent.name, agent.held)
+        if not agent.held:
+            self.mail_waits(agent.name)
+        self.chronicle.changed(agent)
 
     async def set_needs_login(self, agent: Agent, needed: bool) -> None:
         """The harness has found out; whoever should know is told when it is news."""
@@ -422,7 +429,7 @@ class Fleet:
         supervisor = Supervisor(agent, self.house.runtime, hooks)
         agent.furnished = await asyncio.to_thread(self.house.paths.agent_runtime(agent.name).is_dir)
         await self.mailbox.register(agent.name, agent.row.incarnation)
-        self.mailbox.set_held(agent.name, agent.row.paused)
+        self.mailbox.set_held(agent.name, agent.held)
         if agent.furnished:
             await self.doors.open(agent)
         sleep = Sleep(agent, supervisor, self.mailbox, self._background, self._record_sleep)

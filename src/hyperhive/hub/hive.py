@@ -6,6 +6,7 @@ from hyperhive.broker.mailbox import Mailbox
 from hyperhive.broker.totals import Totals
 from hyperhive.broker.turns import Turns
 from hyperhive.hub.asking import Asking
+from hyperhive.hub.budgets import Budgets
 from hyperhive.hub.credentials import Credentials
 from hyperhive.hub.desk import Desk
 from hyperhive.hub.doors import Doors
@@ -29,6 +30,7 @@ class Hive:
     asking: Asking
     scheduling: Scheduling
     turns: Turns
+    budgets: Budgets
     doors: Doors
     tokens: Tokens
     totals: Totals

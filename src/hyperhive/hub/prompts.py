@@ -17,6 +17,15 @@ def gave_up(name: str, last: str) -> str:
     )
 
 
+def budget_warning(name: str, spent: str) -> str:
+    """What an agent and the operator are told once in a day or month; without a name it is about the whole hive."""
+    whose = f"Agent {name}" if name else "The hive as a whole"
+    return (
+        f"{whose} has spent {spent}. When all of it is spent turns are ended and messages wait, until the next day or "
+        "month or until the operator adds to it."
+    )
+
+
 UPDATED = "rebuilt with a new config, which the operator has approved"
 REBUILT = "rebuilt and started again"
 STARTED = "started"

@@ -10,7 +10,7 @@ from typing import Final
 from hyperhive.containers.egress_rules import Allowed
 from hyperhive.containers.spec import Limits
 from hyperhive.protocol.faults import FaultError
-from hyperhive.protocol.settings import TOOL_GROUPS, AgentSettings, LimitSettings, McpServer, Schedule
+from hyperhive.protocol.settings import TOOL_GROUPS, AgentSettings, Budget, LimitSettings, McpServer, Schedule
 
 _NAMED: Final = 12
 _SHOWN: Final = 100
@@ -39,6 +39,7 @@ def warnings(before: AgentSettings | None, after: AgentSettings, *, other_files:
         *_of_tools(old, after),
         *_of_secrets(old, after),
         *_of_limits(old.limits, after.limits),
+        *_of_budget(old.budget, after.budget),
         *_gained("installs packages", old.packages.apt, after.packages.apt),
         *_of_prompt(old.system_prompt, after.system_prompt),
         *_of_schedules(old.schedule, after.schedule),
@@ -66,6 +67,13 @@ def _entries(hosts: Iterable[str]) -> Iterator[Allowed]:
 
 def _is_reached(host: str, known: Sequence[Allowed]) -> bool:
     return any(old == new or old.covers(new.host, new.port) for new in _entries([host]) for old in known)
+
+
+def _of_budget(old: Budget, new: Budget) -> Iterator[str]:
+    for name in ("day_usd", "month_usd", "day_tokens", "month_tokens"):
+        before, after = getattr(old, name), getattr(new, name)
+        if before is not None and (after is None or after > before):
+            yield f"budget.{name}: {before:g} becomes {'no bound' if after is None else f'{after:g}'}"
 
 
 def _of_rank(old: AgentSettings, new: AgentSettings) -> Iterator[str]:

@@ -15,6 +15,7 @@ from hyperhive.broker.letters import Draft
 from hyperhive.broker.mailbox import Mailbox
 from hyperhive.broker.turns import TurnRow, Turns
 from hyperhive.hub.agents import Agent
+from hyperhive.hub.budgets import Budgets
 from hyperhive.hub.chronicle import Chronicle
 from hyperhive.hub.credentials import Credentials
 from hyperhive.hub.fleet import Fleet
@@ -39,11 +40,13 @@ class Runners:
     mailbox: Mailbox
     events: EventLog
     turns: Turns
+    budgets: Budgets
     chronicle: Chronicle
     credentials: Credentials
 
     async def hello(self, agent: Agent, peer: Peer, hello: wire.Hello) -> wire.Welcome:
         """The runner of this boot speaks for the agent from now on; an older one is fenced off."""
+        self.budgets.judge(agent)
         epoch = await self.mailbox.begin_epoch(agent.name, hello.boot_id)
         seen = await self.events.seen(agent.name, agent.row.incarnation)
         if agent.peer is not None and agent.peer is not peer:
@@ -152,7 +155,8 @@ class Runners:
         return Nothing()
 
     async def record(self, agent: Agent, batch: wire.Events) -> wire.EventsSeen:
-        """Keep the harness's events; a turn's end is also kept as the turn's row."""
+        """Keep the harness's events; a turn's end is also kept as the turn's row, and what they spent is counted."""
+        await self.budgets.count(agent, batch.records)
         for (
             record
         ) in batch.records:  # first: a batch that is kept is not sent again, a turn's row may be written twice

@@ -38,7 +38,7 @@ class Sleep:
         """Mail came: a sleeper is woken, unless the operator wants it to rest."""
         agent = self._agent
         asleep = agent.row.asleep and agent.phase is Phase.STOPPED and not self._background.closed
-        if asleep and agent.row.wanted is Wanted.UP and not agent.row.paused:
+        if asleep and agent.row.wanted is Wanted.UP and not agent.held:
             self._background.begin(self._wake())
 
     def stay_awake(self) -> None:

@@ -15,13 +15,15 @@ def rfc3339(seconds: float) -> str:
 
 
 def state(agent: Agent) -> str:
-    """One word for it all, by precedence: failed, needs_login, paused, rate_limited, then where its container is."""
+    """One word for it all, by precedence: failed, needs_login, paused, budget, rate_limited, then its container."""
     if agent.phase is Phase.FAILED:
         return "failed"
     if agent.needs_login:
         return "needs_login"
     if agent.row.paused:
         return "paused"
+    if agent.over_budget:
+        return "budget"
     if agent.limited_until:
         return "rate_limited"
     if agent.phase is Phase.STOPPED and agent.row.asleep:
@@ -67,4 +69,5 @@ def status_row(
         limited_until=rfc3339(agent.limited_until) if agent.limited_until else UNSET,
         login=agent.login or UNSET,
         cost_today_usd=cost_today_usd or UNSET,
+        over_budget=agent.over_budget or UNSET,
     )

@@ -521,6 +521,12 @@ class Pause(Struct, frozen=True, kw_only=True):
     paused: bool
 
 
+class OverBudget(Struct, frozen=True, kw_only=True):
+    """End the turn under way; its messages go back unharmed and wait in the queue."""
+
+    reason: Annotated[str, Meta(max_length=500)] = ""
+
+
 class Shutdown(Struct, frozen=True, kw_only=True):
     """End claude and the runner: at once, or when the turn under way has ended, at most `grace_seconds` later."""
 
@@ -537,6 +543,7 @@ LOGIN_CODE: Final = Method("login_code", LoginCode, Login)
 LOGIN_CANCEL: Final = Method("login_cancel", Nothing, Done)
 CREDENTIAL_CHANGED: Final = Method("credential_changed", CredentialMark, Nothing)
 PAUSE: Final = Method("pause", Pause, Nothing)
+OVER_BUDGET: Final = Method("over_budget", OverBudget, Done)
 SHUTDOWN: Final = Method("shutdown", Shutdown, Nothing)
 
 RUNNER_METHODS: Final[tuple[Method[Any, Any], ...]] = (
@@ -550,5 +557,6 @@ RUNNER_METHODS: Final[tuple[Method[Any, Any], ...]] = (
     LOGIN_CANCEL,
     CREDENTIAL_CHANGED,
     PAUSE,
+    OVER_BUDGET,
     SHUTDOWN,
 )

@@ -12,7 +12,8 @@ from hyperhive.protocol.agent import MAX_TTL_S, Login, Receipt
 from hyperhive.protocol.events import HiveEvent
 from hyperhive.protocol.ids import AnyName
 from hyperhive.protocol.notify import NotifyKind
-from hyperhive.protocol.settings import AgentDocument
+from hyperhive.protocol.settings import AgentDocument, Usd
+from hyperhive.protocol.settings import Tokens as BudgetTokens
 
 HOST_SOCK_VERSION: Final = 1
 
@@ -441,6 +442,30 @@ class UnsetCredential(Request, frozen=True):
     """Forget the hive's own credential; `done` says whether there was one."""
 
 
+class Budgets(Request, frozen=True):
+    """What an agent, or every agent and the whole hive, spent in this day and month, and what they may spend."""
+
+    name: AnyName | None = None
+
+
+class TopUp(Request, frozen=True):
+    """Let an agent, or without a name the whole hive, spend so much more today, and so much more in this month."""
+
+    name: AnyName | None = None
+    usd: Usd = 0.0
+    tokens: BudgetTokens = 0
+
+
+class SetHiveBudget(Request, frozen=True):
+    """What all agents together may spend. What is absent stays as it is; null takes a bound away."""
+
+    day_usd: Usd | UnsetType | None = UNSET
+    month_usd: Usd | UnsetType | None = UNSET
+    day_tokens: BudgetTokens | UnsetType | None = UNSET
+    month_tokens: BudgetTokens | UnsetType | None = UNSET
+    warn_at: Annotated[float, Meta(ge=0, le=1)] | UnsetType = UNSET
+
+
 TargetName = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
@@ -477,7 +502,7 @@ AnyRequest = (
     | UpdateAll | Jobs | JobLog | CancelJob | Questions | Ask | Answer | CancelQuestion | Reminders | CancelReminder
     | LoginLink | WebSessions | RevokeWebSession | Compact | AgentLogin | AgentLoginCode | AgentLoginCancel
     | CreateToken | Tokens | RevokeToken | Stats | Schedules | SetSchedulePaused | FireSchedule
-    | AddNotifyTarget | NotifyTargets | RemoveNotifyTarget | TestNotifyTarget
+    | Budgets | TopUp | SetHiveBudget | AddNotifyTarget | NotifyTargets | RemoveNotifyTarget | TestNotifyTarget
     | SetCredential | Credential | UnsetCredential
 )  # fmt: skip
 
@@ -515,6 +540,7 @@ class AgentStatusRow(Struct, frozen=True, kw_only=True):
     limited_until: str | UnsetType = UNSET  #: a usage limit holds it until then; RFC 3339
     login: Login | UnsetType = UNSET  #: the latest login in its container
     cost_today_usd: float | UnsetType = UNSET  #: of the turns that ended since midnight, UTC
+    over_budget: str | UnsetType = UNSET  #: why nothing more may be spent for it now
 
 
 class HiveUrls(Struct, frozen=True, kw_only=True):
@@ -709,6 +735,23 @@ class NotifyTest(Struct, frozen=True, kw_only=True):
     error: str = ""
 
 
+class BudgetPeriod(Struct, frozen=True, kw_only=True):
+    """A day or a month of the hive's time zone."""
+
+    period: str  #: as 2026-11-22, or 2026-11
+    spent_usd: float
+    spent_tokens: int
+    usd: float | UnsetType = UNSET  #: what may be spent, with what was added; absent: it is not bounded
+    tokens: int | UnsetType = UNSET
+
+
+class BudgetRow(Struct, frozen=True, kw_only=True):
+    agent: str  #: empty: the whole hive
+    day: BudgetPeriod
+    month: BudgetPeriod
+    over: str = ""  #: why nothing more may be spent now
+
+
 class TurnShare(Struct, frozen=True, kw_only=True):
     """Turns that have something in common."""
 
@@ -823,6 +866,7 @@ class Response(Struct, frozen=True, kw_only=True):
     notify_targets: list[NotifyTarget] | UnsetType = UNSET
     notify_tests: list[NotifyTest] | UnsetType = UNSET
     stats: TurnStats | UnsetType = UNSET
+    budgets: list[BudgetRow] | UnsetType = UNSET
     credential: HiveCredential | UnsetType = UNSET
 
 

@@ -92,6 +92,24 @@ class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ] = "64M"
 
 
+Usd = Annotated[float, Meta(ge=0, le=1_000_000)]
+Tokens = Annotated[int, Meta(ge=0, le=10**15)]
+
+
+class Budget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What may be spent in a day and a month of the hive's time zone; without a number it is not bounded."""
+
+    day_usd: Annotated[Usd, Meta(description="US dollars that it may spend in a day")] | None = None
+    month_usd: Annotated[Usd, Meta(description="the same in a month")] | None = None
+    day_tokens: (
+        Annotated[Tokens, Meta(description="tokens in a day, sent and received, the cache's included")] | None
+    ) = None
+    month_tokens: Annotated[Tokens, Meta(description="the same in a month")] | None = None
+    warn_at: Annotated[
+        float, Meta(ge=0, le=1, description="part of any of them at which the agent and the operator are warned")
+    ] = 0.8
+
+
 class Packages(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     apt: Annotated[
         list[PackageName],
@@ -180,6 +198,7 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ] = {}
     network: NetworkSettings = NetworkSettings()
     limits: LimitSettings = LimitSettings()
+    budget: Budget = Budget()
     packages: Packages = Packages()
     schedule: Annotated[dict[EntryName, Schedule], Meta(max_length=64)] = {}
     sleep_after: Annotated[

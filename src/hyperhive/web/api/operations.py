@@ -62,6 +62,9 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     # the hive
     _row(GET, "/hive", host.Hello, "The daemon: its version, its directories, its backend", "hive"),
     _row(GET, "/stats", host.Stats, "What turns came to in a window of time", "stats", fixed={"name": None}),
+    _row(GET, "/budgets", host.Budgets, "What all agents spent and may spend", "budgets", fixed={"name": None}),
+    _row(POST, "/budgets", host.SetHiveBudget, "Bound what all agents together may spend", "budgets"),
+    _row(POST, "/budgets/top-up", host.TopUp, "Let the hive spend more today", "budgets", fixed={"name": None}),
     _row(POST, "/start", host.Start, "Start several agents"),
     _row(POST, "/stop", host.Stop, "Stop several agents"),
     _row(POST, "/update-all", host.UpdateAll, "Rebuild what is older than it would be made now", "queued_dags"),
@@ -88,6 +91,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     _row(GET, "/agents/{name}/events", looking.Events, "A part of its history", "events", answers=looking.events),
     _row(GET, "/agents/{name}/logs", host.Logs, "What its container wrote last", may_give=("messages", *_CUT),
          fixed=_ONCE),
+    _row(GET, "/agents/{name}/budget", host.Budgets, "What it spent and may spend", "budgets"),
+    _row(POST, "/agents/{name}/budget/top-up", host.TopUp, "Let it spend more today", "budgets"),
     _row(GET, "/agents/{name}/stats", host.Stats, "What its turns came to in a window of time", "stats"),
     # its config
     _row(GET, "/agents/{name}/config", host.Config, "Its settings as they are in effect", "config"),

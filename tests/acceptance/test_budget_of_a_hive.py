@@ -1,0 +1,85 @@
+"""A budget that is crossed in the middle of a turn: the turn ends, the message waits, and more money lets it go on."""
+
+import pytest
+
+import needs
+from hyperhive.protocol import host
+from hyperhive.protocol.events import HiveEvent, TurnEnd, live_event
+from hyperhive.rehearsal.script import Call, Gate, Say, Usage, on
+from hyperhive.testing.hive_process import HiveProcess, running_hive
+
+pytestmark = [pytest.mark.claude, pytest.mark.container, pytest.mark.timeout(240)]
+
+DEAR = Usage(input=1_000_000, output=100)
+"""At least half a dollar, whatever the model."""
+
+
+def waits(hive: HiveProcess, message: int) -> bool:
+    return hive.receipt(message).state == "sent"
+
+
+def ended(event: HiveEvent) -> bool:
+    return event.kind == "turn_end"
+
+
+def over(row: host.AgentStatusRow) -> bool:
+    return row.state == "budget" and row.turn_state == "idle"
+
+
+def letters(hive: HiveProcess) -> list[str]:
+    return [row.body for row in hive.ask(host.Inbox()).inbox or []]
+
+
+def test_a_turn_that_crosses_the_budget_ends_and_its_message_waits_for_money() -> None:
+    needs.bwrap()
+    needs.claude()
+    with running_hive() as (hive, model):
+        hive.prepare("scout", "[budget]\nday_usd = 0.4\n")
+        hive.ask(host.Spawn(name="scout"))
+        model.script("scout", on("work", DEAR, Call("Bash", {"command": "true"}), Gate("held"), Say("Done.")))
+        message = hive.send("scout", "work")
+        hive.until("scout", over)
+        (end,) = [live_event(each.payload) for each in hive.events("scout", until=ended) if ended(each)]
+        assert isinstance(end, TurnEnd)
+        assert end.outcome == "budget"
+        receipt = hive.receipt(message)
+        assert (receipt.state, receipt.attempt) == ("sent", 1)
+        asked = len(model.requests("scout"))
+
+        resumed = hive.ask(host.SetPaused(name="scout", paused=False))
+        assert "--top-up" in str(resumed.warning)
+        hive.kill()
+        hive.start()
+        (row,) = hive.ask(host.Budgets(name="scout")).budgets or []
+        assert row.over
+        assert row.day.spent_usd >= 0.5
+        assert hive.status("scout").state == "budget"
+        assert waits(hive, message)
+        assert len(model.requests("scout")) == asked
+
+        model.script("scout", on("work", Usage(input=10, output=10), Say("Done.")))
+        hive.ask(host.TopUp(name="scout", usd=1000))
+        hive.until("scout", lambda row: row.state != "budget")
+        hive.events("scout", until=lambda event: ended(event) and b'"ok":true' in bytes(event.payload))
+        assert sum("has spent" in body for body in letters(hive)) == 1
+
+
+def test_the_whole_hives_budget_stops_every_agent() -> None:
+    needs.bwrap()
+    needs.claude()
+    with running_hive() as (hive, model):
+        for name in ("scout", "other"):
+            hive.ask(host.Spawn(name=name))
+        model.script("scout", on("work", DEAR, Call("Bash", {"command": "true"}), Gate("held"), Say("Done.")))
+        model.script("other", on("work", Usage(input=1, output=1), Say("Done.")))
+        hive.ask(host.SetHiveBudget(day_usd=0.4))
+        first = hive.send("scout", "work")
+        hive.until("scout", over)
+        hive.until("other", over)
+        second = hive.send("other", "work")
+        assert waits(hive, first)
+        assert waits(hive, second)
+        assert not model.requests("other")
+        hive.ask(host.SetHiveBudget(day_usd=None))
+        hive.until("other", lambda row: row.state != "budget")
+        hive.events("other", until=lambda event: ended(event) and b'"ok":true' in bytes(event.payload))

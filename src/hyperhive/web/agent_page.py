@@ -15,7 +15,7 @@ from hyperhive.web.agent_actions import COMMANDS, FORGET, models
 from hyperhive.web.agent_sections import AGENT_SECTIONS
 from hyperhive.web.live import Live, merged, position_in, streaming
 from hyperhive.web.pages import page
-from hyperhive.web.route import WebRoute, hive_of
+from hyperhive.web.route import WebRoute, hive_of, number_in
 from hyperhive.web.sections import SECTIONS, AgentSection, Section, Subject, View, can_cancel, can_start, path_of
 
 
@@ -89,8 +89,8 @@ async def agent_live(request: Request) -> Response:
         name = known_form(path_of(request)["name"])
     except FaultError as fault:
         return PlainTextResponse(f"{fault.message}\n", 404)
-    after = request.query_params.get("after", "")
-    chunks = _stream(request.app.state.live, name, position_in(request), int(after) if _is_id(after) else 0)
+    after = number_in(request.query_params.get("after", "")) or 0
+    chunks = _stream(request.app.state.live, name, position_in(request), after)
     return streaming(request, chunks)
 
 
@@ -100,10 +100,6 @@ async def _stream(following: Live, name: str, position: str, after: int) -> Asyn
         async with contextlib.aclosing(chunks):
             async for chunk in chunks:
                 yield chunk
-
-
-def _is_id(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) < 19
 
 
 AGENT_PAGES: Final[tuple[WebRoute, ...]] = (

@@ -19,6 +19,7 @@ from msgspec import Struct
 from hyperhive.hub.hive import Hive
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.web.rendering import render
+from hyperhive.web.route import number_in
 from hyperhive.web.sections import Section, Subject
 
 TICK_S: Final = 0.1
@@ -97,7 +98,7 @@ class Board:
         """What has changed since that position and whatever does, in chunks of whole events; empty when PING_S passed
         without any. Ends when the hive does."""
         life, _, number = position.partition("-")
-        seen = int(number) if life == self._numbers.life and number.isdecimal() and len(number) < 19 else 0
+        seen = (number_in(number) or 0) if life == self._numbers.life else 0
         with self._watching():
             while not self._closed:
                 news = self._news
@@ -105,7 +106,7 @@ class Board:
                 if fresh:
                     seen = fresh[-1].number
                     yield b"".join(frame.encoded for frame in fresh)
-                elif not await _within(PING_S, news):
+                elif not await within(PING_S, news):
                     yield b""
 
     async def keep_drawn(self) -> None:
@@ -166,7 +167,8 @@ class Board:
             self._keep(section, render("sections/nothing.html", id=section.name))
 
 
-async def _within(seconds: float, event: asyncio.Event) -> bool:
+async def within(seconds: float, event: asyncio.Event) -> bool:
+    """Whether it happened in that time."""
     try:
         async with asyncio.timeout(seconds):
             return await event.wait()

@@ -12,7 +12,7 @@ from hyperhive.hub.hive import Hive
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.web.faults import status_of
 from hyperhive.web.rendering import render
-from hyperhive.web.route import WebRoute, hive_of
+from hyperhive.web.route import WebRoute, hive_of, number_in
 from hyperhive.web.sections import path_of
 
 MAX_FIELDS: Final = 64
@@ -45,5 +45,4 @@ def text(form: FormData, name: str, limit: int = MAX_FIELD) -> str:
 
 
 def number(form: FormData, name: str) -> int | None:
-    said = text(form, name)
-    return int(said) if said.isascii() and said.isdecimal() and len(said) < 19 else None
+    return number_in(text(form, name))

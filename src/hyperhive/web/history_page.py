@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hyperhive.web.pages import page
-from hyperhive.web.route import WebRoute, hive_of
+from hyperhive.web.route import WebRoute, hive_of, number_in
 
 PER_PAGE: Final = 50
 _NEWEST: Final = 2**63 - 1
@@ -25,8 +25,8 @@ async def history(request: Request) -> Response:
 
 
 def _before(request: Request, name: str) -> int:
-    asked = request.query_params.get(name, "")
-    return int(asked) if asked.isascii() and asked.isdecimal() and len(asked) < 19 else _NEWEST
+    number = number_in(request.query_params.get(name, ""))
+    return _NEWEST if number is None else number
 
 
 HISTORY_PAGES: Final[tuple[WebRoute, ...]] = (WebRoute(path="/history", handler=history),)

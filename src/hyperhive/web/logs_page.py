@@ -14,7 +14,7 @@ from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.web.live import PING_S, streaming
 from hyperhive.web.pages import page
 from hyperhive.web.rendering import seen
-from hyperhive.web.route import WebRoute, hive_of
+from hyperhive.web.route import WebRoute, hive_of, number_in
 from hyperhive.web.sections import path_of
 
 UNITS: Final[Mapping[str, str]] = {"container": "what the container wrote"}
@@ -42,8 +42,8 @@ def _asked(request: Request) -> _Asked:
             FaultKind.INVALID_PARAMS,
             f"there is no log of {unit[:64]!r} of {agent.name!r}; there is: {', '.join(UNITS)}",
         )
-    lines = asked.get("lines", "")
-    count = int(lines) if lines.isascii() and lines.isdecimal() and len(lines) < 9 else LINES
+    lines = number_in(asked.get("lines", ""))
+    count = LINES if lines is None else lines
     return _Asked(agent, unit, min(max(count, 1), MAX_LINES), asked.get("follow") == "1")
 
 

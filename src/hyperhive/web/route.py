@@ -51,6 +51,11 @@ def settings_of(request: Request) -> WebSettings:
     return cast(WebSettings, request.app.state.settings)
 
 
+def number_in(text: str) -> int | None:
+    """The number that a text is, in decimal digits; nothing when it is none, or more than any of ours."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
+
+
 def is_for_programs(path: str) -> bool:
     """Whether what is asked for is the API's, whose refusals are JSON, too."""
     return path.startswith("/api/")

@@ -17,10 +17,10 @@ from hyperhive.protocol.events import HiveEvent
 from hyperhive.protocol.faults import FaultError
 from hyperhive.terminal.writing import Writing
 from hyperhive.web import frames
-from hyperhive.web.board import PING_S
+from hyperhive.web.board import PING_S, within
 from hyperhive.web.frames import Drawn, Frame
 from hyperhive.web.rendering import render
-from hyperhive.web.route import WebRoute, hive_of
+from hyperhive.web.route import WebRoute, hive_of, number_in
 from hyperhive.web.sections import path_of
 
 TICK_S: Final = 0.1
@@ -136,7 +136,7 @@ class Terminal:
                 news = self._news
                 if chunk:
                     yield chunk
-                elif not await _within(PING_S, news):
+                elif not await within(PING_S, news):
                     yield b""
                 chunk, seen = self._since(seen) if seen >= self._start else await self._caught_up(seen)
 
@@ -250,14 +250,6 @@ def _bytes(events: list[HiveEvent]) -> int:
     return sum(len(memoryview(event.payload)) for event in events)
 
 
-async def _within(seconds: float, event: asyncio.Event) -> bool:
-    try:
-        async with asyncio.timeout(seconds):
-            return await event.wait()
-    except TimeoutError:
-        return False
-
-
 # pages
 
 
@@ -267,8 +259,8 @@ async def rows(request: Request) -> Response:
         name = hive_of(request).fleet.get(path_of(request)["name"]).name
     except FaultError as fault:
         return HTMLResponse(render("alert.html", text=fault.message), 404)
-    before = request.query_params.get("before", "")
-    return await (_older(request, name, int(before)) if _is_id(before) else _tail(request, name))
+    before = number_in(request.query_params.get("before", ""))
+    return await (_tail(request, name) if before is None else _older(request, name, before))
 
 
 async def _older(request: Request, name: str, before: int) -> Response:
@@ -279,10 +271,6 @@ async def _older(request: Request, name: str, before: int) -> Response:
 async def _tail(request: Request, name: str) -> Response:
     shown = await Terminal(hive_of(request), name).latest()
     return HTMLResponse(render("terminal/log.html", terminal=shown, name=name))
-
-
-def _is_id(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) < 19
 
 
 TERMINAL_PAGES: Final[tuple[WebRoute, ...]] = (WebRoute(path="/agents/{name}/terminal", handler=rows),)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from hyperhive.protocol import host
-from hyperhive.testing.hive_process import HiveProcess, running_hive
+from hyperhive.testing.hive_process import HiveProcess, eventually, running_hive
 from hyperhive.web.attempts import BURST
 from hyperhive.web.forms import MAX_FIELD, MAX_FIELDS
 from hyperhive.web.route import Access, WebRoute
@@ -291,6 +291,15 @@ def test_a_request_that_does_not_say_how_long_it_is_ends_at_the_limit(visitor: V
                 connection.sendall(chunk)
         assert b" 303 " not in everything(connection)
     assert visitor.get("/health").status == 200
+
+
+def test_who_goes_in_the_middle_of_a_request_is_no_mistake_of_the_hives(hive: HiveProcess, visitor: Visitor) -> None:
+    before = len(log_of(hive))
+    with visitor.connect() as connection:
+        head = f"POST /login HTTP/1.1\r\nHost: {visitor.host}\r\nOrigin: {visitor.origin}\r\nContent-Type: {FORM}\r\n"
+        connection.sendall(f"{head}Content-Length: 100\r\n\r\nlink=".encode())
+    eventually(lambda: any(line["status"] == 0 for line in log_of(hive)[before:]))
+    assert "a request failed" not in hive.log.read_text()
 
 
 def test_a_header_without_end_is_refused(visitor: Visitor) -> None:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -153,6 +154,8 @@ class Guard:
             await self._app(scope, _Body(receive).receive, answer.send)
         except RefusedError as refusal:
             await answer.refuse(scope, receive, refusal)
+        except ClientDisconnect:
+            pass  # it went before it had said all: nobody is left to be answered
         except Exception:  # the boundary of a request: the browser gets an answer, the log the reason
             log.exception("a request failed", path=_loggable(scope["path"]))
             await answer.refuse(

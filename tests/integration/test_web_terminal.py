@@ -329,10 +329,8 @@ def test_while_nobody_watches_nothing_is_followed() -> None:
             browser = await Browser(terminal).open()
             browser.connect()
             await browser.read()
-            assert any(task.get_name() == "terminal scout" for task in asyncio.all_tasks())
+            (following,) = (task for task in asyncio.all_tasks() if task.get_name() == "terminal scout")
             await browser.close()
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-            assert not any(task.get_name() == "terminal scout" for task in asyncio.all_tasks())
+            await asyncio.wait({following})
 
     on_a_hive(test)

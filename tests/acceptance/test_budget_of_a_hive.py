@@ -10,8 +10,8 @@ from hyperhive.testing.hive_process import HiveProcess, running_hive
 
 pytestmark = [pytest.mark.claude, pytest.mark.container, pytest.mark.timeout(240)]
 
-DEAR = Usage(input=1_000_000, output=100)
-"""At least half a dollar, whatever the model."""
+DEAR = Usage(input=10, output=100_000)
+"""At least a quarter of a dollar, whatever the model, and far from a conversation that is too long."""
 
 
 def waits(hive: HiveProcess, message: int) -> bool:
@@ -34,7 +34,7 @@ def test_a_turn_that_crosses_the_budget_ends_and_its_message_waits_for_money() -
     needs.bwrap()
     needs.claude()
     with running_hive() as (hive, model):
-        hive.prepare("scout", "[budget]\nday_usd = 0.4\n")
+        hive.prepare("scout", "[budget]\nday_usd = 0.2\n")
         hive.ask(host.Spawn(name="scout"))
         model.script("scout", on("work", DEAR, Call("Bash", {"command": "true"}), Gate("held"), Say("Done.")))
         message = hive.send("scout", "work")
@@ -52,7 +52,7 @@ def test_a_turn_that_crosses_the_budget_ends_and_its_message_waits_for_money() -
         hive.start()
         (row,) = hive.ask(host.Budgets(name="scout")).budgets or []
         assert row.over
-        assert row.day.spent_usd >= 0.5
+        assert row.day.spent_usd >= 0.2
         assert hive.status("scout").state == "budget"
         assert waits(hive, message)
         assert len(model.requests("scout")) == asked
@@ -72,7 +72,7 @@ def test_the_whole_hives_budget_stops_every_agent() -> None:
             hive.ask(host.Spawn(name=name))
         model.script("scout", on("work", DEAR, Call("Bash", {"command": "true"}), Gate("held"), Say("Done.")))
         model.script("other", on("work", Usage(input=1, output=1), Say("Done.")))
-        hive.ask(host.SetHiveBudget(day_usd=0.4))
+        hive.ask(host.SetHiveBudget(day_usd=0.2))
         first = hive.send("scout", "work")
         hive.until("scout", over)
         hive.until("other", over)

@@ -227,10 +227,10 @@ DEAF = "echo https://claude.ai/x; exec cat > /dev/null"
 @pytest.mark.parametrize(
     ("script", "patience", "code", "note"),
     [
-        (SILENT, Patience(link_s=0.1), "", "claude showed no link within 0.1 seconds"),
+        (SILENT, Patience(link_s=0.5), "", "claude showed no link within 0.5 seconds"),
         (DEAF, Patience(check_s=0.1), "a#b", "claude neither took nor refused the code within 0.1 seconds"),
-        (DEAF, Patience(whole_s=0.6), "", "it was not finished within 0.01 minutes"),
-        (DEAF, Patience(whole_s=0.6), "a#b", "claude neither took nor refused the code within 60 seconds"),
+        (DEAF, Patience(whole_s=1.8), "", "it was not finished within 0.03 minutes"),
+        (DEAF, Patience(whole_s=1.8), "a#b", "claude neither took nor refused the code within 60 seconds"),
     ],
 )
 def test_a_login_that_takes_too_long_has_failed_and_its_process_is_gone(

@@ -54,6 +54,7 @@ def hive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHive]:
         fake.hive.reminders[4] = host.Reminder(
             id=4, agent="alpha", message="look at the oven", due_at=NOON, created_at=NOON
         )
+        fake.hive.schedules.append(host.ScheduleRow(agent="alpha", name="morning", message="look", every=3600))
         fake.hive.inbox.append(letter_row(1, "Good morning"))
         fake.hive.dead[5] = letter_row(5, "lost", state="dead")
         fake.hive.tombstones.append(
@@ -108,6 +109,10 @@ COMMANDS: dict[str, list[str]] = {
     "answer": ["2", "blue"],
     "reminders": [],
     "reminder cancel": ["4"],
+    "schedules": [],
+    "schedule pause": ["alpha", "morning"],
+    "schedule resume": ["alpha", "morning"],
+    "schedule fire": ["alpha", "morning"],
     "pending": [],
     "diff": ["8"],
     "approve": ["7", "--yes"],

@@ -33,6 +33,7 @@ class FakeShape:
     job_log: dict[int, list[str]] = field(default_factory=dict)
     questions: dict[int, host.Question] = field(default_factory=dict)
     reminders: dict[int, host.Reminder] = field(default_factory=dict)
+    schedules: list[host.ScheduleRow] = field(default_factory=list)
     tombstones: list[host.Tombstone] = field(default_factory=list)
     edit_refusal: FaultError | None = None  #: of every edited config, while it is set
     on_request: Callable[[host.AnyRequest], None] = lambda _: None  #: before it is answered; may raise, may wait
@@ -99,12 +100,27 @@ class FakeShape:
                 if self.reminders.pop(request.id, None) is None:
                     raise FaultError(FaultKind.UNKNOWN_REMINDER, f"there is no reminder {request.id}")
                 return Response()
+            case host.Schedules():
+                return Response(schedules=[row for row in self.schedules if request.name in (None, row.agent)])
+            case host.SetSchedulePaused():
+                row = self._schedule(request.name, request.schedule)
+                self.schedules[self.schedules.index(row)] = msgspec.structs.replace(row, paused=request.paused)
+                return Response()
+            case host.FireSchedule():
+                self._schedule(request.name, request.schedule)
+                return Response()
             case host.Tombstones():
                 return Response(tombstones=self.tombstones)
             case host.Revive() | host.Purge():
                 return self._unbury(request.name)
             case _:
                 return None
+
+    def _schedule(self, agent: str, name: str) -> host.ScheduleRow:
+        for row in self.schedules:
+            if (row.agent, row.name) == (agent, name):
+                return row
+        raise FaultError(FaultKind.UNKNOWN_SCHEDULE, f"{agent} has no schedule {name!r}")
 
     def _diff(self, request: host.Diff) -> Iterator[Response]:
         row = self._approval(request.id)

@@ -137,6 +137,8 @@ def _why_it_waits(agent: Agent) -> str:
         return "needs a login"
     if agent.row.paused:
         return "is paused"
+    if agent.over_budget:
+        return "has no budget left"
     if agent.limited_until:
         return "is held by a usage limit"
     return "" if agent.should_run or agent.row.asleep else "is stopped"

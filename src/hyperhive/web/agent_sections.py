@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from starlette.datastructures import FormData
 
+from hyperhive.broker.budgets import Amount
 from hyperhive.hub.agents import Agent
 from hyperhive.hub.directories import has_credentials
 from hyperhive.hub.hive import Hive
@@ -23,6 +24,8 @@ DEPLOYMENTS: Final = 30
 FAILED: Final = 5
 SETTINGS: Final = 300
 MAX_CODE: Final = 4096
+MORE: Final = Amount(5.0, 1_000_000)
+"""What the page's button adds to a budget."""
 _UNDER_WAY: Final = frozenset({LoginState.STARTING, LoginState.WAITING, LoginState.CHECKING})
 
 
@@ -96,7 +99,15 @@ async def agent_stats(hive: Hive, name: str) -> View:
     return {"summary": summary, "charts": bars(summary)}
 
 
+async def agent_budget(hive: Hive, name: str) -> View:
+    return {"budget": hive.budgets.rows(name)[0], "more_usd": MORE.usd, "more_tokens": MORE.tokens}
+
+
 # what is done there
+
+
+async def top_up(hive: Hive, path: dict[str, Any], _: FormData) -> None:
+    await hive.budgets.top_up(path["name"], MORE)
 
 
 async def login_start(hive: Hive, path: dict[str, Any], _: FormData) -> None:
@@ -133,10 +144,12 @@ AGENT_SECTIONS: Final[tuple[AgentSection, ...]] = (
     _section(agent_schedules, Subject.AGENTS),
     _section(agent_config, Subject.DEPLOYMENTS, Subject.APPROVALS, Subject.JOBS),
     _section(agent_stats, Subject.TURNS),
+    _section(agent_budget, Subject.AGENTS, Subject.TURNS),
 )
 AGENT_ACTIONS: Final[tuple[WebRoute, ...]] = (
     post("/agents/{name}/login/start", login_start),
     post("/agents/{name}/login/code", login_code),
     post("/agents/{name}/login/cancel", login_cancel),
     post("/agents/{name}/rollback", rollback),
+    post("/agents/{name}/budget/top-up", top_up),
 )

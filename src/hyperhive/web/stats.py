@@ -29,7 +29,14 @@ async def _stats(request: Request, name: str | None) -> Response:
     window = request.query_params.get("window", "24h")
     summary = await hive_of(request).turns.lately(name, window if window in WINDOWS else "24h")
     return await page(
-        request, "stats.html", summary=summary, charts=bars(summary), name=name, window=window, windows=WINDOWS
+        request,
+        "stats.html",
+        summary=summary,
+        charts=bars(summary),
+        name=name,
+        window=window,
+        windows=WINDOWS,
+        budget=hive_of(request).budgets.rows(name)[0],
     )
 
 

@@ -178,3 +178,46 @@ def test_a_browser_that_takes_nothing_any_more_is_cut_off_by_the_kernel() -> Non
             writer.transport.abort()
 
     asyncio.run(run())
+
+
+def test_a_crowd_that_asks_and_takes_no_answer_keeps_nobody_out() -> None:
+    """As many as there may be, and none of them is given up by the kernel meanwhile."""
+
+    async def run() -> None:
+        async def flood(_request: Request) -> Response:
+            async def chunks() -> AsyncIterator[bytes]:
+                while True:
+                    yield b"x" * 16384
+                    await asyncio.sleep(0)
+
+            return StreamingResponse(chunks())
+
+        async def ok(_request: Request) -> Response:
+            return Response("ok")
+
+        def asks_and_reads_nothing(port: int) -> socket.socket:
+            connection = socket.socket()
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            connection.connect(("127.0.0.1", port))
+            connection.sendall(b"GET /flood HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            return connection
+
+        async def answer(port: int) -> bytes:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            with contextlib.closing(writer):
+                writer.write(b"GET / HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")
+                return await reader.read()
+
+        app = Starlette(routes=[Route("/flood", flood), Route("/", ok)])
+        with contextlib.ExitStack() as held:
+            async with asyncio.timeout(60), serving(app, WebSettings(port=0), user_timeout_ms=600_000) as port:
+                for _ in range(MAX_CONNECTIONS):
+                    connection = await asyncio.to_thread(asks_and_reads_nothing, port)
+                    held.enter_context(contextlib.closing(connection))
+                got = b""
+                while not got.endswith(b"ok"):  # until all of them stand still
+                    with contextlib.suppress(ConnectionError):
+                        got = await answer(port)
+                held.close()
+
+    asyncio.run(run())

@@ -19,7 +19,8 @@ log = structlog.get_logger(__name__)
 
 class Connection(H11Protocol):
     """One that does not ask in time is closed. When there are too many, the one that has been about to ask for longest
-    makes room, so that silent ones keep nobody out; when all are being answered, the newest is closed at once.
+    makes room, then the one that has not taken its answer for longest, so that neither who says nothing nor who reads
+    nothing keeps anybody out; when all are being answered, the newest is closed at once.
     """
 
     _complained_at: ClassVar = -COMPLAINT_S
@@ -27,7 +28,7 @@ class Connection(H11Protocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._deadline: asyncio.TimerHandle | None = None
-        self._asking_since = self.loop.time()
+        self._asking_since = self._stuck_since = self.loop.time()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
@@ -42,6 +43,10 @@ class Connection(H11Protocol):
         elif self._deadline is None:
             self._expect_request()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stuck_since = self.loop.time()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget()
         super().connection_lost(exc)
@@ -50,7 +55,12 @@ class Connection(H11Protocol):
         """Closes one, this one if need be."""
         others = [one for one in self.connections if isinstance(one, Connection) and one is not self]
         asking = [one for one in others if one.is_asking]
-        goes = min(asking, key=lambda one: one._asking_since, default=self)
+        stuck = [one for one in others if one.flow.write_paused]
+        goes = min(
+            asking,
+            key=lambda one: one._asking_since,
+            default=min(stuck, key=lambda one: one._stuck_since, default=self),
+        )
         self._complain()
         self.connections.discard(goes)
         goes.transport.abort()

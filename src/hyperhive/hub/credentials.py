@@ -44,6 +44,10 @@ class Credentials:
             return wire.Credential()
         return wire.Credential(env=self._now.env, mark=self._now.mark)
 
+    @property
+    def is_there(self) -> bool:
+        return self._now is not None
+
     def shown(self) -> host.HiveCredential | None:
         """All of it that anybody is shown; None when there is none. Raises FaultError (`bad_config`)."""
         if self._problem is not None:

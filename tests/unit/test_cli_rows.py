@@ -60,6 +60,7 @@ TABLE: list[tuple[HiveEvent, list[str]]] = [
     ),
     (event(TurnEnd(turn="t", ok=True)), ["✓ turn ok"]),
     (event(TurnEnd(turn="t", ok=True, duration_ms=1500, cost_usd=0.25)), ["✓ turn ok · 1.5 s · $0.2500"]),
+    (event(TurnEnd(turn="t", ok=False, outcome="cancelled", duration_ms=900)), ["■ turn cancelled · 0.9 s"]),
     (event(TurnEnd(turn="t", ok=False, note="claude died")), ["✗ turn fail — claude died"]),
     (event(TurnEnd(turn="t", ok=False, outcome="rate_limited")), ["✗ turn fail — rate_limited"]),
     (event(Note(text="hello")), ["· hello"]),

@@ -12,7 +12,8 @@ MAX_BODY_LINES: Final = 40
 _SHORT: Final = 12
 """Lines of what stands under a tool call."""
 STYLES: Final = {
-    Kind.TURN: "bold magenta", Kind.DONE: "green", Kind.FAILED: "red", Kind.TEXT: "", Kind.THOUGHT: "dim italic",
+    Kind.TURN: "bold magenta", Kind.DONE: "green", Kind.FAILED: "red", Kind.CANCELLED: "yellow",
+    Kind.TEXT: "", Kind.THOUGHT: "dim italic",
     Kind.TOOL: "yellow", Kind.CHANGE: "yellow", Kind.LETTER: "yellow", Kind.RESULT: "dim", Kind.ERROR: "red",
     Kind.TASK: "", Kind.STATE: "cyan", Kind.NOTE: "dim", Kind.WARNING: "yellow", Kind.TROUBLE: "red",
     Kind.NEWS: "dim", Kind.DEATH: "red", Kind.UNKNOWN: "dim",

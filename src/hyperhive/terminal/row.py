@@ -15,6 +15,7 @@ class Kind(StrEnum):
     TURN = "turn"  #: one begins; the body is what woke the agent
     DONE = "done"
     FAILED = "failed"  #: the turn
+    CANCELLED = "cancelled"  #: the turn, by the operator
     TEXT = "text"  #: claude's, as markdown
     THOUGHT = "thought"
     TOOL = "tool"
@@ -32,7 +33,7 @@ class Kind(StrEnum):
     UNKNOWN = "unknown"
 
 
-ENDS_WRITING: Final = frozenset({Kind.TURN, Kind.DONE, Kind.FAILED, Kind.DEATH})
+ENDS_WRITING: Final = frozenset({Kind.TURN, Kind.DONE, Kind.FAILED, Kind.CANCELLED, Kind.DEATH})
 """Behind these rows nothing is being written any more."""
 
 

@@ -5,6 +5,7 @@ from hyperhive.protocol.events import (
     HiveEvent,
     ModelChanged,
     Note,
+    Outcome,
     StatusChanged,
     Stream,
     TokenUsageChanged,
@@ -62,6 +63,8 @@ def _turn_end(event: TurnEnd) -> Row:
     cost = f" · ${event.cost_usd:.4f}" if event.cost_usd else ""
     if event.ok:
         return Row(kind=Kind.DONE, head=f"✓ turn ok{took}{cost}")
+    if event.outcome == Outcome.CANCELLED:
+        return Row(kind=Kind.CANCELLED, head=f"■ turn cancelled{took}{cost}")
     why = event.note if isinstance(event.note, str) else event.outcome
     return Row(kind=Kind.FAILED, head=f"✗ turn fail — {one_line(why, 300)}{took}{cost}")
 

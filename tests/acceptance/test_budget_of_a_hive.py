@@ -1,5 +1,8 @@
 """A budget that is crossed in the middle of a turn: the turn ends, the message waits, and more money lets it go on."""
 
+import contextlib
+import sqlite3
+
 import pytest
 
 import needs
@@ -7,6 +10,7 @@ from hyperhive.protocol import host
 from hyperhive.protocol.events import HiveEvent, TurnEnd, live_event
 from hyperhive.rehearsal.script import Call, Gate, Say, Usage, on
 from hyperhive.testing.hive_process import HiveProcess, running_hive
+from web_visitor import Visitor
 
 pytestmark = [pytest.mark.claude, pytest.mark.container, pytest.mark.timeout(240)]
 
@@ -67,7 +71,7 @@ def test_a_turn_that_crosses_the_budget_ends_and_its_message_waits_for_money() -
 def test_the_whole_hives_budget_stops_every_agent() -> None:
     needs.bwrap()
     needs.claude()
-    with running_hive() as (hive, model):
+    with running_hive(dashboard=True) as (hive, model):
         for name in ("scout", "other"):
             hive.ask(host.Spawn(name=name))
         model.script("scout", on("work", DEAR, Call("Bash", {"command": "true"}), Gate("held"), Say("Done.")))
@@ -80,6 +84,33 @@ def test_the_whole_hives_budget_stops_every_agent() -> None:
         assert waits(hive, first)
         assert waits(hive, second)
         assert not model.requests("other")
+        visitor = Visitor.of(hive).log_in(hive)
+        assert b"budget spent" in visitor.get("/").body
+        assert b"/agents/other/budget/top-up" in visitor.get("/agents/other").body
+        assert b"of $0.20" in visitor.get("/stats").body
+        assert visitor.post("/agents/other/budget/top-up").status == 204
+        (row,) = hive.ask(host.Budgets(name="other")).budgets or []
+        assert row.over
         hive.ask(host.SetHiveBudget(day_usd=None))
         hive.until("other", lambda row: row.state != "budget")
         hive.events("other", until=lambda event: ended(event) and b'"ok":true' in bytes(event.payload))
+
+
+def test_a_turn_that_goes_on_while_the_hive_is_away_ends_when_it_finds_the_budget_spent() -> None:
+    needs.bwrap()
+    needs.claude()
+    with running_hive() as (hive, model):
+        hive.ask(host.Spawn(name="scout"))
+        hive.ask(host.SetHiveBudget(day_usd=100))
+        model.script("scout", on("work", Gate("held"), Say("Done.")))
+        message = hive.send("scout", "work")
+        model.gate("held").wait_reached()
+        hive.kill()
+        with contextlib.closing(sqlite3.connect(hive.paths.database)) as database, database:
+            database.execute("UPDATE budget_hive SET limits = ?", (b'{"day_usd":0}',))
+        hive.start()
+        (end,) = [live_event(each.payload) for each in hive.events("scout", until=ended) if ended(each)]
+        assert isinstance(end, TurnEnd)
+        assert end.outcome == "budget"
+        hive.until("scout", over)
+        assert waits(hive, message)

@@ -35,6 +35,8 @@ ANSWER_S: Final = 20.0
 """How long a harness may take to end its turn; then its container is started anew."""
 LOOK_AGAIN_S: Final = 600.0
 """The wall clock may be set: the day is asked for at least so often."""
+KEEP_S: Final = 400 * 86400.0
+"""What was spent longer ago is forgotten."""
 _MOST_MODELS: Final = 64
 
 log = structlog.get_logger(__name__)
@@ -110,7 +112,10 @@ class Budgets:
 
     @property
     def today(self) -> str:
-        return datetime.fromtimestamp(self.clock.now(), self.zone).strftime("%Y-%m-%d")
+        return self._day_of(self.clock.now())
+
+    def _day_of(self, seconds: float) -> str:
+        return datetime.fromtimestamp(seconds, self.zone).strftime("%Y-%m-%d")
 
     # spending
 
@@ -152,6 +157,11 @@ class Budgets:
             self._end_turn(agent)
         self._warn(agent.name, agent.settings.budget)
         self._warn(HIVE, self.whole)
+
+    def greeted(self, agent: Agent) -> None:
+        """Its harness is there, and may be at a turn that began before the budget was spent."""
+        if agent.over_budget:
+            self._end_turn(agent)
 
     # the operator's doing
 
@@ -265,6 +275,7 @@ class Budgets:
             self._warned.clear()
             await self._begin_day()
             self._judge_all()
+            await self.book.vacuum(self._day_of(self.clock.now() - KEEP_S))
 
     def _until_look(self) -> float:
         now = datetime.fromtimestamp(self.clock.now(), self.zone)

@@ -53,6 +53,7 @@ class Runners:
             agent.peer.close()
         agent.peer, agent.epoch = peer, epoch.number
         agent.greeting.set()
+        self.budgets.greeted(agent)
         self.chronicle.changed(agent)
         return wire.Welcome(
             agent=agent.name,

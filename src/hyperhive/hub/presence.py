@@ -16,6 +16,10 @@ class Presence:
         """How much is open."""
         return sum(map(len, self._inside.values()))
 
+    def count(self, id: int) -> int:
+        """How much of it is the id's."""
+        return len(self._inside.get(id, ()))
+
     @contextlib.contextmanager
     def inside(self, id: int) -> Iterator["asyncio.Future[None]"]:
         """While something is open for the id: a future that is done when it has to end."""

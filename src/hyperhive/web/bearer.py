@@ -14,6 +14,8 @@ from hyperhive.web.attempts import Attempts
 from hyperhive.web.route import Access, Handler, hive_of
 from hyperhive.web.security import RefusedError
 
+AT_ONCE: Final = 16
+"""Requests of one token: one that has many answers waited for keeps no connection from the others."""
 REALM: Final = 'Bearer realm="hive"'
 _HOW: Final = "`hive token create NAME` makes one; send it as `Authorization: Bearer TOKEN`"
 
@@ -32,6 +34,8 @@ async def _answer(handler: Handler, access: Access, request: Request) -> Respons
         raise RefusedError(
             403, f"the token {row.name!r} may only look; this takes one made with --scope {access}", challenge
         )
+    if hive_of(request).tokens.open.count(row.id) >= AT_ONCE:
+        raise RefusedError(429, f"{AT_ONCE} requests of the token {row.name!r} are under way; wait for one", wait_s=1)
     await request.body()  # all of it: what comes after it is the end of the connection
     return await _while_good(handler, row, request)
 

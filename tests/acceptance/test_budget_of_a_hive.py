@@ -10,12 +10,13 @@ from hyperhive.protocol import host
 from hyperhive.protocol.events import HiveEvent, TurnEnd, live_event
 from hyperhive.rehearsal.script import Call, Gate, Say, Usage, on
 from hyperhive.testing.hive_process import HiveProcess, running_hive
+from manager_house import cli
 from web_visitor import Visitor
 
 pytestmark = [pytest.mark.claude, pytest.mark.container, pytest.mark.timeout(240)]
 
 DEAR = Usage(input=10, output=100_000)
-"""At least a quarter of a dollar, whatever the model, and far from a conversation that is too long."""
+"""At least five cents, whatever the model, and far from a conversation that is too long."""
 
 
 def waits(hive: HiveProcess, message: int) -> bool:
@@ -38,7 +39,7 @@ def test_a_turn_that_crosses_the_budget_ends_and_its_message_waits_for_money() -
     needs.bwrap()
     needs.claude()
     with running_hive() as (hive, model):
-        hive.prepare("scout", "[budget]\nday_usd = 0.2\n")
+        hive.prepare("scout", "[budget]\nday_usd = 0.04\n")
         hive.ask(host.Spawn(name="scout"))
         model.script("scout", on("work", DEAR, Call("Bash", {"command": "true"}), Gate("held"), Say("Done.")))
         message = hive.send("scout", "work")
@@ -56,7 +57,7 @@ def test_a_turn_that_crosses_the_budget_ends_and_its_message_waits_for_money() -
         hive.start()
         (row,) = hive.ask(host.Budgets(name="scout")).budgets or []
         assert row.over
-        assert row.day.spent_usd >= 0.2
+        assert row.day.spent_usd >= 0.04
         assert hive.status("scout").state == "budget"
         assert waits(hive, message)
         assert len(model.requests("scout")) == asked
@@ -76,7 +77,7 @@ def test_the_whole_hives_budget_stops_every_agent() -> None:
             hive.ask(host.Spawn(name=name))
         model.script("scout", on("work", DEAR, Call("Bash", {"command": "true"}), Gate("held"), Say("Done.")))
         model.script("other", on("work", Usage(input=1, output=1), Say("Done.")))
-        hive.ask(host.SetHiveBudget(day_usd=0.2))
+        hive.ask(host.SetHiveBudget(day_usd=0.04))
         first = hive.send("scout", "work")
         hive.until("scout", over)
         hive.until("other", over)
@@ -87,11 +88,19 @@ def test_the_whole_hives_budget_stops_every_agent() -> None:
         visitor = Visitor.of(hive).log_in(hive)
         assert b"budget spent" in visitor.get("/").body
         assert b"/agents/other/budget/top-up" in visitor.get("/agents/other").body
-        assert b"of $0.20" in visitor.get("/stats").body
+        assert b"of $0.04" in visitor.get("/stats").body
         assert visitor.post("/agents/other/budget/top-up").status == 204
         (row,) = hive.ask(host.Budgets(name="other")).budgets or []
         assert row.over
-        hive.ask(host.SetHiveBudget(day_usd=None))
+        assert "of $0.04" in cli(hive, "budget")
+        assert "none" in cli(hive, "budget", "--hive", "--day", "much", fails=True)
+        assert "[budget]" in cli(hive, "budget", "other", "--day", "5", fails=True)
+        cli(hive, "budget", "--hive", "--day", "0.04", "--month", "300", "--top-up", "0.01")
+        (whole, *_) = hive.ask(host.Budgets()).budgets or []
+        assert whole.day.usd == pytest.approx(0.05)
+        assert whole.month.usd == pytest.approx(300.01)
+        assert whole.over
+        cli(hive, "budget", "--hive", "--day", "none")
         hive.until("other", lambda row: row.state != "budget")
         hive.events("other", until=lambda event: ended(event) and b'"ok":true' in bytes(event.payload))
 

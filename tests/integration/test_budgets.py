@@ -200,3 +200,14 @@ def test_what_was_added_raises_the_bounds_of_its_day_and_its_month() -> None:
 def test_a_budget_of_nothing_is_spent_from_the_beginning_and_no_budget_never_is() -> None:
     assert [bound.is_spent for bound in bounds(Budget(day_usd=0), Sums())] == [True]
     assert not list(bounds(Budget(), Sums()))
+
+
+def test_days_of_long_ago_are_forgotten() -> None:
+    async def scene(book: BudgetBook) -> None:
+        await book.add("scout", "2025-11-22", Amount(5.0, 0))
+        await book.add("scout", "2026-11-22", Amount(6.0, 0))
+        await book.vacuum("2026-11-01")
+        assert "scout" not in await book.sums("2025-11-22")
+        assert (await book.sums("2026-11-22"))["scout"].day.added.usd == 6
+
+    with_book(scene)

@@ -60,7 +60,7 @@ KNOWN: Final[Mapping[str, Price]] = {
     "opus": _price(15, 75),
     "sonnet": _price(3, 15),
     "haiku": _price(1, 5),
-    "haiku-5": _price(0.5, 2.5),
+    "haiku-5": _price(0.1, 0.5),
 }
 """By a part of the model's name. A guess to begin with: the operator's own file takes its place."""
 

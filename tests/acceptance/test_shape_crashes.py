@@ -18,7 +18,7 @@ from hyperhive.protocol.host import LifecycleScope
 from killer import DIES, Killer
 from shape_house import Event, House, quiet_house
 
-pytestmark = [pytest.mark.container, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.container, pytest.mark.timeout(400)]
 
 REACHED_WITHIN_S = 20.0
 

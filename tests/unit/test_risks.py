@@ -5,6 +5,7 @@ import pytest
 from hyperhive.hub import risks
 from hyperhive.protocol.settings import (
     AgentSettings,
+    Budget,
     LimitSettings,
     McpServer,
     NetworkSettings,
@@ -143,6 +144,15 @@ def test_messages_at_set_times_are_named_when_they_are_new_or_others() -> None:
     told = risks.warnings(S(schedule={"hourly": hourly, "daily": daily}), S(schedule={"hourly": reworded}))
     assert told == [f'{what}: "hourly (every 3600 s)"']
     assert risks.warnings(S(schedule={"hourly": hourly}), S(schedule={"hourly": hourly})) == []
+
+
+def test_a_budget_that_is_raised_or_taken_away_is_named_and_a_lower_one_is_not() -> None:
+    before = S(budget=Budget(day_usd=5, month_tokens=1000))
+    assert risks.warnings(before, S(budget=Budget(day_usd=50))) == [
+        "budget.day_usd: 5 becomes 50",
+        "budget.month_tokens: 1000 becomes no bound",
+    ]
+    assert risks.warnings(before, S(budget=Budget(day_usd=1, month_usd=9, month_tokens=10))) == []
 
 
 def test_nothing_from_the_config_breaks_out_of_its_line_or_makes_it_long() -> None:

@@ -18,8 +18,13 @@ SPAWNS = {"/api/v1/agents", "/api/v1/tombstones/{name}/revive"}
 """Each time it is right a container is made."""
 FOR_ALL = {"/api/v1/start", "/api/v1/stop", "/api/v1/update-all"}
 WAITS = {"/api/v1/messages/{id}/reply"}
-MORE_THAN_A_SCHEMA_SAYS = {"POST /api/v1/agents/{name}/model", "POST /api/v1/agents/{name}/config"}
-"""Which models there are claude knows, and what agent.toml may say has a page of its own."""
+MORE_THAN_A_SCHEMA_SAYS = {
+    "POST /api/v1/agents/{name}/model",
+    "POST /api/v1/agents/{name}/config",
+    "POST /api/v1/agents/{name}/budget/top-up",
+    "POST /api/v1/budgets/top-up",
+}
+"""Which models there are claude knows, what agent.toml may say has a page of its own, and nothing cannot be added."""
 
 
 @pytest.fixture(scope="module")

@@ -109,6 +109,7 @@ COMMANDS: dict[str, list[str]] = {
     "answer": ["2", "blue"],
     "reminders": [],
     "reminder cancel": ["4"],
+    "budget": ["alpha", "--top-up", "5"],
     "schedules": [],
     "schedule pause": ["alpha", "morning"],
     "schedule resume": ["alpha", "morning"],

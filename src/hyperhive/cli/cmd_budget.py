@@ -43,8 +43,9 @@ def run(
         raise CliError("the budget of one agent is in its config, as [budget]; for the whole hive say --hive")
     if (top_up or top_up_tokens) and not (name or hive):
         raise CliError("say whose budget is topped up: an agent's name or --hive")
+    orders: list[host.AnyRequest] = []
     if sets:
-        answer = ask(
+        orders.append(
             host.SetHiveBudget(
                 day_usd=_usd(day),
                 month_usd=_usd(month),
@@ -54,9 +55,8 @@ def run(
             )
         )
     if top_up or top_up_tokens:
-        answer = ask(host.TopUp(name=name, usd=top_up, tokens=top_up_tokens))
-    elif not sets:
-        answer = ask(host.Budgets(name=name))
+        orders.append(host.TopUp(name=name, usd=top_up, tokens=top_up_tokens))
+    answer = [ask(order) for order in orders or [host.Budgets(name=name)]][-1]
     if json:
         put_json(answer)
     else:

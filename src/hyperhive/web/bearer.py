@@ -2,7 +2,7 @@
 
 import asyncio
 import functools
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -78,7 +78,7 @@ async def _while_good(handler: Handler, row: TokenRow, request: Request) -> Resp
             if work.done():
                 return work.result()
         finally:
-            over = (work, gone) if looks else (gone,)
+            over: list[asyncio.Future[Any]] = [gone, *([work] if looks else [])]
             for task in over:
                 task.cancel()
             await asyncio.gather(*over, return_exceptions=True)

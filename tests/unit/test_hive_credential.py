@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hyperhive.config import credentials
+from hyperhive.config import credentials, private_file
 from hyperhive.config.credentials import credential, of_env_file, of_secret
 from hyperhive.hub.risks import warnings
 from hyperhive.protocol import agent, host
@@ -57,18 +57,18 @@ def test_a_wrong_env_file_is_refused_with_its_line_and_without_its_values(text: 
 def test_the_file_is_for_the_hive_alone_and_replaced_as_a_whole(tmp_path: Path) -> None:
     path = tmp_path / "credential.json"
     first = credential("api key", {"ANTHROPIC_API_KEY": KEY}, before=None, now=1.0)
-    credentials.write(path, first)
+    private_file.write(path, first)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     again = credential("api key", {"ANTHROPIC_API_KEY": KEY}, before=first, now=2.0)
-    credentials.write(path, again)
+    private_file.write(path, again)
     assert credentials.read(path) == again
     assert [entry.name for entry in tmp_path.iterdir()] == ["credential.json"]
     assert (again.fingerprint, again.mark != first.mark) == (first.fingerprint, True)
     other = credential("api key", {"ANTHROPIC_API_KEY": KEY + "x"}, before=first, now=2.0)
     elsewhere = credential("api key", {"ANTHROPIC_API_KEY": KEY}, before=None, now=2.0)
     assert len({first.fingerprint, other.fingerprint, elsewhere.fingerprint}) == 3
-    assert credentials.remove(path)
-    assert not credentials.remove(path)
+    assert private_file.remove(path)
+    assert not private_file.remove(path)
     assert credentials.read(path) is None
 
 

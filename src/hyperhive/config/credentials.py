@@ -1,8 +1,6 @@
 """The hive's own credential for claude: `credential.json` in the state directory. No container sees it."""
 
-import contextlib
 import hashlib
-import os
 import re
 import secrets
 from collections.abc import Mapping
@@ -12,11 +10,11 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from hyperhive.config import private_file
 from hyperhive.protocol.faults import FaultError, FaultKind
 
 MAX_VALUE: Final = 16 * 1024
 """Characters of one variable."""
-_MAX_BYTES: Final = 1 << 18
 
 API_KEY: Final = "api key"
 TOKEN: Final = "token"
@@ -116,52 +114,9 @@ def _unquoted(value: str) -> str:
 
 def read(path: Path) -> HiveCredential | None:
     """None without a file. Raises FaultError (`bad_config`), which does not say what the file holds."""
-    try:
-        with path.open("rb") as file:
-            text = file.read(_MAX_BYTES)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise _unreadable(path, error.strerror or "it cannot be opened") from None
-    try:
-        return msgspec.json.decode(text, type=HiveCredential)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        raise _unreadable(path, "it is not as `hive auth set` writes it") from None
-
-
-def write(path: Path, value: HiveCredential) -> None:
-    """In one step, for the hive's own eyes. Raises FaultError (`storage`)."""
-    new = path.with_name(f".{path.name}.new")
-    try:
-        with contextlib.suppress(FileNotFoundError):
-            new.unlink()
-        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:  # noqa: PTH123 (a descriptor with its mode)
-            file.write(msgspec.json.encode(value))
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    except OSError as error:
-        raise FaultError(FaultKind.STORAGE, f"cannot write {path}: {error.strerror}; nothing was changed") from None
-
-
-def remove(path: Path) -> bool:
-    """Whether there was one. Raises FaultError (`storage`)."""
-    try:
-        path.with_name(f".{path.name}.new").unlink(missing_ok=True)
-        path.unlink()
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        raise FaultError(FaultKind.STORAGE, f"cannot remove {path}: {error.strerror}; it is still there") from None
-    return True
+    remedy = "`hive auth set` writes it anew, `hive auth unset` removes it"
+    return private_file.read(path, HiveCredential, writer="hive auth set", remedy=remedy)
 
 
 def _bad(why: str) -> FaultError:
     return FaultError(FaultKind.INVALID_PARAMS, f"cannot use this credential: {why}")
-
-
-def _unreadable(path: Path, why: str) -> FaultError:
-    return FaultError(
-        FaultKind.BAD_CONFIG,
-        f"cannot read {path}: {why}; `hive auth set` writes it anew, `hive auth unset` removes it",
-    )

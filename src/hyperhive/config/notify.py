@@ -1,20 +1,16 @@
 """Where the operator wants to be told: the targets in `notify.json` of the state directory. Their URLs are secrets."""
 
-import contextlib
-import os
 import re
 from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
-import msgspec
 from msgspec import Meta, Struct
 
-from hyperhive.protocol.faults import FaultError, FaultKind
+from hyperhive.config import private_file
 from hyperhive.protocol.notify import BY_DEFAULT, NotifyKind
 
 MAX_TARGETS: Final = 20
-_MAX_BYTES: Final = 1 << 18
 _WITH_HOST: Final = frozenset({"http", "https", "json", "jsons", "xml", "xmls", "form", "forms", "ntfy", "ntfys",
                                "gotify", "gotifys", "mailto", "mailtos", "matrix", "matrixs"})  # fmt: skip
 """Schemes whose URLs have a host where others have a key."""
@@ -58,34 +54,6 @@ def redacted(url: str) -> str:
 
 
 def read(path: Path) -> list[Target]:
-    """None without a file. Raises FaultError (`bad_config`), which does not say what the file holds."""
-    try:
-        with path.open("rb") as file:
-            text = file.read(_MAX_BYTES)
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise _unreadable(path, error.strerror or "it cannot be opened") from None
-    try:
-        return msgspec.json.decode(text, type=list[Target])
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        raise _unreadable(path, "it is not a list of targets as `hive notify add` writes it") from None
-
-
-def write(path: Path, targets: list[Target]) -> None:
-    """In one step, for the hive's own eyes. Raises FaultError (`storage`)."""
-    new = path.with_name(f".{path.name}.new")
-    try:
-        with contextlib.suppress(FileNotFoundError):
-            new.unlink()
-        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:  # noqa: PTH123 (a descriptor with its mode)
-            file.write(msgspec.json.encode(targets))
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    except OSError as error:
-        raise FaultError(FaultKind.STORAGE, f"cannot write {path}: {error.strerror}; nothing was changed") from None
-
-
-def _unreadable(path: Path, why: str) -> FaultError:
-    return FaultError(FaultKind.BAD_CONFIG, f"cannot read {path}: {why}; put it right or remove it")
+    """None of them without a file. Raises FaultError (`bad_config`), which does not say what the file holds."""
+    remedy = "put it right or remove it"
+    return private_file.read(path, list[Target], writer="hive notify add", remedy=remedy) or []

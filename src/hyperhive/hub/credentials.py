@@ -7,6 +7,7 @@ import structlog
 
 from hyperhive.broker.clock import Clock, SystemClock
 from hyperhive.config import credentials as file
+from hyperhive.config import private_file
 from hyperhive.config.credentials import HiveCredential
 from hyperhive.hub.agents import Agent
 from hyperhive.hub.fleet import Fleet
@@ -76,7 +77,7 @@ class Credentials:
         kind, env = file.of_secret(secret) if secret else (file.ENVIRONMENT, file.of_env_file(env_file))
         async with self._changing:
             now = file.credential(kind, env, before=self._now, now=self._clock.now())
-            await asyncio.to_thread(file.write, self._path, now)
+            await asyncio.to_thread(private_file.write, self._path, now)
             self._now, self._problem = now, None
         log.info("the hive has a credential", kind=now.kind, fingerprint=now.fingerprint)
         self._tell()
@@ -85,7 +86,7 @@ class Credentials:
     async def unset(self) -> bool:
         """Whether there was one. It stays in every claude that has it until that one ends."""
         async with self._changing:
-            was_there = await asyncio.to_thread(file.remove, self._path)
+            was_there = await asyncio.to_thread(private_file.remove, self._path)
             self._now = self._problem = None
         if was_there:
             log.info("the hive has no credential any more")

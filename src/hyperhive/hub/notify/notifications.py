@@ -14,6 +14,7 @@ import structlog
 from hyperhive import process
 from hyperhive.broker.clock import Clock, SystemClock
 from hyperhive.config import notify as file
+from hyperhive.config import private_file
 from hyperhive.config.notify import MAX_TARGETS, Target
 from hyperhive.hub.background import Background
 from hyperhive.hub.notify.deliver import TIME_S, Errand, Outcome
@@ -175,4 +176,4 @@ class Notifications:
         return next(name for name in names if name not in self._outlets)
 
     async def _write(self, targets: list[Target]) -> None:
-        await asyncio.to_thread(file.write, self._path, targets)
+        await asyncio.to_thread(private_file.write, self._path, targets)

@@ -1,6 +1,7 @@
 """What agents spent is counted once, on the day it is heard of, and held against what they may spend."""
 
 import asyncio
+import sqlite3
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from hyperhive.broker.budgets import Amount, BudgetBook, Sums
 from hyperhive.broker.database import Database
+from hyperhive.broker.notices import Notice, owed
 from hyperhive.hub.budgets import bounds
 from hyperhive.hub.meter import advance, speaks_of_usage
 from hyperhive.hub.prices import KNOWN, Prices
@@ -21,6 +23,8 @@ from hyperhive.protocol.faults import FaultError
 from hyperhive.protocol.settings import Budget
 
 PATIENCE_S = 30.0
+NOW = 1_800_000_000.0
+REFUSES_NOTICES = "CREATE TRIGGER refusal BEFORE INSERT ON notices BEGIN SELECT RAISE(ABORT, 'refused'); END"
 PRICES = Prices()
 
 
@@ -176,13 +180,34 @@ def test_events_that_come_again_are_counted_once_and_days_and_months_are_apart()
 
 def test_a_warning_is_given_once_in_a_period_and_again_after_more_was_added() -> None:
     async def scene(book: BudgetBook) -> None:
-        assert await book.warn("scout", "2026-11-22")
-        assert not await book.warn("scout", "2026-11-22")
-        assert await book.warn("scout", "2026-11")
+        assert await book.warn("scout", "2026-11-22", [], NOW)
+        assert not await book.warn("scout", "2026-11-22", [], NOW)
+        assert await book.warn("scout", "2026-11", [], NOW)
         await book.add("scout", "2026-11-22", Amount(5.0, 0))
-        assert await book.warn("scout", "2026-11-22")
+        assert await book.warn("scout", "2026-11-22", [], NOW)
 
     with_book(scene)
+
+
+def test_a_warning_whose_message_could_not_be_kept_was_not_given() -> None:
+    notice = Notice(recipient="operator", body="nearly spent")
+
+    async def run() -> None:
+        with tempfile.TemporaryDirectory(prefix="hh-") as root:
+            database = await Database.open(Path(root) / "hive.sqlite")
+            try:
+                book = BudgetBook(database)
+                await database.write(lambda connection: connection.execute(REFUSES_NOTICES).rowcount)
+                with pytest.raises(sqlite3.IntegrityError):
+                    await book.warn("scout", "2026-11-22", [notice], NOW)
+                await database.write(lambda connection: connection.execute("DROP TRIGGER refusal").rowcount)
+                assert await book.warn("scout", "2026-11-22", [notice], NOW)
+                assert not await book.warn("scout", "2026-11-22", [notice], NOW)
+                assert await database.read(lambda connection: owed(connection, "operator")) == 1
+            finally:
+                await database.close()
+
+    asyncio.run(run())
 
 
 def test_what_was_added_raises_the_bounds_of_its_day_and_its_month() -> None:

@@ -1,10 +1,12 @@
 """What agents have spent, by day and month, and what the operator added; each event is counted once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from hyperhive.broker import notices
 from hyperhive.broker.database import Connection, Database
+from hyperhive.broker.notices import Notice
 from hyperhive.broker.sql import Queries
 
 _SQL: Final = Queries("budgets")
@@ -76,10 +78,16 @@ class BudgetBook:
 
         return await self._database.write(step)
 
-    async def warn(self, agent: str, period: str) -> bool:
-        """Whether this is the first warning of the day or month."""
-        values = {"agent": agent, "period": period}
-        return await self._database.write(lambda connection: bool(_SQL.rows(connection, "warn", values)))
+    async def warn(self, agent: str, period: str, owed: Sequence[Notice], now: float) -> bool:
+        """Owe the notices, once for that day or month; whether this was the time. Wake the `Notices` then."""
+
+        def step(connection: Connection) -> bool:
+            first = bool(_SQL.rows(connection, "warn", {"agent": agent, "period": period}))
+            for notice in owed if first else ():
+                notices.put(connection, notice, now)
+            return first
+
+        return await self._database.write(step)
 
     async def hive_limits(self) -> bytes | None:
         rows = await self._database.read(lambda connection: _SQL.rows(connection, "hive_limits", {}))

@@ -216,13 +216,12 @@ class Budgets:
                 self._background.begin(self._tell(name, period, str(bound)))
 
     async def _tell(self, name: str, period: str, spent: str) -> None:
-        if not await self.book.warn(name, period):
-            return
         text = prompts.budget_warning(name, spent)
-        self.fleet.chronicle.note(name, "budget_warning", {"note": text})
-        for recipient in filter(None, (name, OPERATOR)):
-            await self.notices.add(Notice(recipient=recipient, body=text))
-        await self.notices.add(helper_event("budget_warning", agent=name, note=spent))
+        owed = [Notice(recipient=recipient, body=text) for recipient in (name, OPERATOR) if recipient]
+        owed.append(helper_event("budget_warning", agent=name, note=spent))
+        if await self.book.warn(name, period, owed, self.clock.now()):
+            self.notices.wake()
+            self.fleet.chronicle.note(name, "budget_warning", {"note": text})
 
     def _end_turn(self, agent: Agent) -> None:
         if agent.peer is not None and agent.name not in self._ending:

@@ -20,12 +20,14 @@ from hyperhive.harness.link import Link
 from hyperhive.harness.login import Logins
 from hyperhive.harness.mail import Mail
 from hyperhive.harness.model import Model
+from hyperhive.harness.recall import Recall
 from hyperhive.harness.relay import relay
 from hyperhive.harness.rest import Rest
 from hyperhive.harness.session import Session
 from hyperhive.harness.surroundings import CREDENTIALS, Surroundings, tool_groups
 from hyperhive.harness.tools.toolbox import Toolbox
 from hyperhive.harness.turns import Turns
+from hyperhive.harness.upkeep import Upkeep
 from hyperhive.protocol import agent
 from hyperhive.protocol.agent import Arrived, Compact, Done, Hello, ModelSet, OverBudget, Pause, SetModel, Shutdown
 from hyperhive.protocol.events import Note
@@ -62,6 +64,9 @@ class Runner:
         self._turns = Turns(
             rest=self._rest, mail=self._mail, journal=self._journal, condition=self._condition, settings=settings
         )
+        self._recall = Recall(self._link, place.recall_file, name=document.name, role=settings.role)
+        self._turns.recall, self._turns.on_recalled = self._recall.text, self._recall.settled
+        self._turns.on_forget = self._recall.compacted
         self._toolbox = Toolbox(
             link=self._link, mail=self._mail, turns=self._turns, journal=self._journal, groups=tool_groups(document)
         )
@@ -84,6 +89,12 @@ class Runner:
             turns=self._turns, session=self._session, condition=self._condition,
             system_prompt=self._agenda.system_prompt,
         )  # fmt: skip
+        self._upkeep = Upkeep(
+            turns=self._turns, rest=self._rest, session=self._session, condition=self._condition,
+            journal=self._journal, link=self._link, agenda=self._agenda, recall=self._recall,
+            settings=settings.session,
+        )  # fmt: skip
+        self._agenda.after_turn = self._upkeep.after_turn
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._grace_s = 0.0
@@ -103,6 +114,7 @@ class Runner:
                 agenda = group.create_task(self._agenda.run())
                 parts = (
                     self._link, self._journal, self._condition, self._mail, self._rest, self._logins, self._compaction,
+                    self._upkeep,
                 )  # fmt: skip
                 tasks = [group.create_task(part.run()) for part in parts]
                 await self._stop.wait()

@@ -165,6 +165,7 @@ class Ordered(StrEnum):
     CANCEL = "cancel"  #: the operator's
     STOP = "stop"  #: the harness is being stopped
     BUDGET = "budget"  #: the hive's: what may be spent is spent
+    OVERDUE = "overdue"  #: ours: it had a time, and took longer
 
 
 @dataclass

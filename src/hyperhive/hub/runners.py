@@ -137,6 +137,7 @@ class Runners:
             unread=await self.mailbox.unread(agent.name),
             parent=agent.parent,
             tool_groups=list(agent.tool_groups),
+            held=agent.held,
         )
 
     def credential(self, agent: Agent, _: Nothing) -> wire.Credential:

@@ -203,6 +203,7 @@ class Whoami(Struct, frozen=True, kw_only=True):
     unread: int
     parent: str = ""
     tool_groups: list[str] = []
+    held: bool = False  #: it is given no mail, and is to begin no turn by itself: paused, or its budget is spent
 
 
 class Credential(Struct, frozen=True, kw_only=True):

@@ -89,6 +89,8 @@ class FakeHive:
         self.hellos: list[Hello] = []
         self.epoch = 0
         self.paused = False
+        self.asked_who = 0  #: how often the runner asked
+        self.held = False  #: as for a budget that is spent: said to who asks, and no mail is given
         self.events_seen = 0
         self.silent: set[Method[Any, Any]] = set()  #: not answered until they are taken out by `speak`
         self.unanswered: list[Any] = []  #: the parameters of calls that wait for that
@@ -239,10 +241,10 @@ class FakeHive:
         self._check(recv.epoch)
         self._settle(recv.ack, "acked")
         deadline = time.monotonic() + recv.wait_seconds
-        while (not self._queued() or self.paused) and (left := deadline - time.monotonic()) > 0:
+        while (not self._queued() or self.paused or self.held) and (left := deadline - time.monotonic()) > 0:
             await self._change(left)
             self._check(recv.epoch)
-        leased = [] if self.paused or recv.wait_seconds == 0 else self._queued()[: recv.max]
+        leased = [] if self.paused or self.held or recv.wait_seconds == 0 else self._queued()[: recv.max]
         for mailed in leased:
             mailed.state = "leased"
         self._tell()
@@ -289,8 +291,10 @@ class FakeHive:
         return Nothing()
 
     def _whoami(self, _: Nothing) -> Whoami:
+        self.asked_who += 1
+        self._tell()
         groups = list(self.desk.groups)
-        return Whoami(agent=self.name, role=self.role, unread=len(self._queued()), tool_groups=groups)
+        return Whoami(agent=self.name, role=self.role, unread=len(self._queued()), tool_groups=groups, held=self.held)
 
     def _report(self, report: Report) -> Nothing:
         self.reports.append(report)

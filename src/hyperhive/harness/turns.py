@@ -212,10 +212,10 @@ class Turns:
         await _either(asked.over, claude)
 
     def _shorten(self, turn: Turn) -> None:
-        turn.asked.append(Asked(compacts=True))
-        self._condition.turn(TurnState.COMPACTING)
         text = "the conversation is too long for the model: it is compacted, and the turn is tried once more"
         self._journal.record(Note(text=text, level="warning"))
+        turn.asked.append(Asked(compacts=True))
+        self._condition.turn(TurnState.COMPACTING)
 
     async def _end_after(self, seconds: float, turn: Turn) -> None:
         await asyncio.sleep(seconds)

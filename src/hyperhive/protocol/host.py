@@ -767,6 +767,9 @@ class TurnPart(Struct, frozen=True, kw_only=True):
     turns: int
     not_ok: int  #: of them, how many did not end well
     cost_usd: float
+    tokens: int = 0  #: of every sort, the cache's included
+    tool_calls: int = 0
+    mean_s: float = 0.0  #: how long they took on average
 
 
 class TurnStats(Struct, frozen=True, kw_only=True):

@@ -145,6 +145,7 @@ class Ended:
     resets_at: float | None = None  #: of a rejected usage limit
     note: str = ""
     ordered: Ordered | None = None  #: why it was told to end
+    overloads: int = 0  #: how many turns in a row have ended in one
 
 
 def of_compaction(compacted: CompactMetadata) -> str:

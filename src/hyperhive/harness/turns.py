@@ -45,6 +45,7 @@ class Turns:
         self._own: Turn | None = None  # one that claude has begun by itself
         self._arrived: Arrived | None = None
         self._window = 0
+        self._overloads = 0
         self.claim = asyncio.Lock()
         """Held by whoever has a turn carried out, until it is settled."""
         self.recall: Callable[[int], Awaitable[str]] = _nothing
@@ -172,9 +173,10 @@ class Turns:
             self._turn = self._arrived = None
         ended = turn.outcome()
         note = "" if ended is Outcome.OK else trouble or turn.note(ended)
+        self._overloads = self._overloads + 1 if ended is Outcome.OVERLOADED else 0
         await self._settle(turn, ended, note)
         self._end(turn, ended, note)
-        return Ended(ended, turn.tally.resets_at, note, turn.ordered)
+        return Ended(ended, turn.tally.resets_at, note, turn.ordered, self._overloads)
 
     async def _carry_out(self, turn: Turn, prompt: str, system_prompt: str, unread: int) -> str:
         """Why claude could not do it, when the reason is not claude's own."""
@@ -232,7 +234,7 @@ class Turns:
     async def _settle(self, turn: Turn, ended: Outcome, note: str) -> None:
         if not turn.messages:
             return
-        match settlement(ended, turn.ordered):
+        match settlement(ended, turn.ordered, self._overloads):
             case Settlement.ACK:
                 stale = await self._mail.ack(turn.messages)
                 if stale:
@@ -292,6 +294,10 @@ class Turns:
                 self.on_forget()
             case transcript.Background():
                 self._rest.background(len(said.tasks))
+            case transcript.RateLimit():
+                self._tally(said)
+                if windows := said.rate_limit_info.windows:
+                    self._condition.windows(windows)
             case Result():
                 self._hear_result(said)
             case _:

@@ -165,6 +165,7 @@ class Ordered(StrEnum):
     CANCEL = "cancel"  #: the operator's
     STOP = "stop"  #: the harness is being stopped
     BUDGET = "budget"  #: the hive's: what may be spent is spent
+    UNSTICK = "unstick"  #: the hive's: it seems to be stuck
 
 
 @dataclass

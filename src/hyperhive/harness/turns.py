@@ -15,7 +15,7 @@ from hyperhive.harness.condition import Condition
 from hyperhive.harness.guard import refusal
 from hyperhive.harness.journal import Journal
 from hyperhive.harness.mail import Mail
-from hyperhive.harness.prompt import arrival_notice, wake_prompt
+from hyperhive.harness.prompt import arrival_notice, nudge, wake_prompt
 from hyperhive.harness.rest import Rest
 from hyperhive.harness.transcript import Ordered, Result, Settlement, Tally, settlement
 from hyperhive.harness.wire import Notice, Said, ToolRequest, Verdict
@@ -38,6 +38,7 @@ _UNDONE: Final = {
     Ordered.CANCEL: Outcome.CANCELLED,
     Ordered.STOP: Outcome.INTERRUPTED,
     Ordered.BUDGET: Outcome.BUDGET,
+    Ordered.UNSTICK: Outcome.INTERRUPTED,
 }
 
 
@@ -51,6 +52,7 @@ class Turn:
     taken: asyncio.Event = field(default_factory=asyncio.Event)  #: the prompt is in claude's context
     over: asyncio.Event = field(default_factory=asyncio.Event)
     ordered: Ordered | None = None
+    why: str = ""  #: it was ordered to end, in the hive's words
     compacts: bool = False  #: it is there to shorten the conversation
     sends: int = 0
 
@@ -85,6 +87,7 @@ class Turns:
         self._turn: Turn | None = None
         self._own: Turn | None = None  # one that claude has begun by itself
         self._arrived: Arrived | None = None
+        self._nudge = ""  # what claude hears at the next tool boundary
         self._window = 0
         self.claim = asyncio.Lock()
         """Held by whoever has a turn carried out, until it is settled."""
@@ -137,6 +140,21 @@ class Turns:
             return True
         return await self._order(Ordered.BUDGET)
 
+    async def unstick(self, step: str, why: str) -> bool:
+        """The hive takes the agent to be stuck: tell claude, end the turn, or end claude. Whether there was a turn."""
+        turn = self.current
+        if turn is None:
+            return False
+        if step == "nudge":
+            self._nudge = nudge(why)
+            return True
+        turn.why = why
+        if step == "interrupt" and turn is self._turn:
+            return await self._order(Ordered.UNSTICK)
+        turn.ordered = Ordered.UNSTICK
+        await self._rest.kill()
+        return True
+
     def arrived(self, arrived: Arrived) -> None:
         """Mail has come in: claude hears of it at the next tool boundary, if it is at work."""
         if self.current is not None:
@@ -168,7 +186,9 @@ class Turns:
 
     def boundary(self, _: Nothing) -> Notice:
         arrived, self._arrived = self._arrived, None
-        return Notice(text="" if arrived is None else arrival_notice(arrived))
+        said, self._nudge = self._nudge, ""
+        texts = (said, "" if arrived is None else arrival_notice(arrived))
+        return Notice(text="\n".join(text for text in texts if text))
 
     # the course of a turn
 
@@ -193,8 +213,10 @@ class Turns:
         finally:
             turn.over.set()
             self._turn = self._arrived = None
+            self._nudge = ""
         ended = _outcome(turn)
-        note = "" if ended is Outcome.OK else trouble or _note(turn, ended)
+        unstuck = _note(turn, ended) if turn.ordered is Ordered.UNSTICK else ""
+        note = "" if ended is Outcome.OK else unstuck or trouble or _note(turn, ended)
         await self._settle(turn, ended, note)
         self._end(turn, ended, note)
         return Ended(ended, turn.tally.resets_at)
@@ -375,6 +397,8 @@ def _note(turn: Turn, ended: Outcome) -> str:
         return "cancelled by the operator; its messages count as handled"
     if ended is Outcome.BUDGET and turn.ordered is Ordered.BUDGET:
         return "the budget is spent; its messages went back to the queue"
+    if turn.ordered is Ordered.UNSTICK:
+        return f"ended by the hive: {turn.why}"
     if turn.ordered is Ordered.STOP:
         return "the harness was stopped; its messages went back to the queue"
     return transcript.explanation(turn.tally)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from hyperhive.broker.roster import AgentRow, Wanted
+from hyperhive.hub.watchdog import Episode
 from hyperhive.protocol.agent import UNDER_WAY, Login
 from hyperhive.protocol.events import Rest, TurnState
 from hyperhive.protocol.ids import MANAGER, AgentName
@@ -51,6 +52,7 @@ class Agent:
     context_tokens: int = 0
     limited_until: float = 0.0  #: a usage limit holds it until then, Unix seconds; 0: none does
     over_budget: str = ""  #: why nothing more may be spent for it now; empty: it may
+    episode: Episode | None = None  #: of its being stuck
     login: Login | None = None  #: the latest login in its container
     turn_cause: str = ""  #: who sent what the latest turn is about
     status_text: str = ""
@@ -92,6 +94,11 @@ class Agent:
     def held(self) -> bool:
         """Whether it is given no mail."""
         return self.row.paused or bool(self.over_budget)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing stands against its taking mail at once."""
+        return not (self.held or self.needs_login or self.limited_until or self.logs_in)
 
     @property
     def logs_in(self) -> bool:

@@ -398,8 +398,13 @@ class Fleet:
         agent.furnished = True
         await self.doors.open(agent)
         await self.way_out.open(agent, self.agents())
-        return container_spec(
-            agent, paths=house.paths, tooling=house.tooling, rehearsal=house.rehearsal, argv=house.runner_argv
+        return await asyncio.to_thread(
+            container_spec,
+            agent,
+            paths=house.paths,
+            tooling=house.tooling,
+            rehearsal=house.rehearsal,
+            argv=house.runner_argv,
         )
 
     def document(self, agent: Agent) -> AgentDocument:

@@ -16,7 +16,8 @@ from hyperhive.harness.mail import Mail
 from hyperhive.harness.prompt import Identity, system_prompt
 from hyperhive.harness.rest import Rest
 from hyperhive.harness.surroundings import tool_groups
-from hyperhive.harness.turns import Ended, Turns
+from hyperhive.harness.turn import Ended
+from hyperhive.harness.turns import Turns
 from hyperhive.protocol import agent
 from hyperhive.protocol.agent import MAX_WAIT_S, Received, Welcome
 from hyperhive.protocol.events import Note, Outcome

@@ -29,7 +29,18 @@ from hyperhive.harness.tools.toolbox import Toolbox
 from hyperhive.harness.turns import Turns
 from hyperhive.harness.upkeep import Upkeep
 from hyperhive.protocol import agent
-from hyperhive.protocol.agent import Arrived, Compact, Done, Hello, ModelSet, OverBudget, Pause, SetModel, Shutdown
+from hyperhive.protocol.agent import (
+    Arrived,
+    Compact,
+    Done,
+    Hello,
+    ModelSet,
+    OverBudget,
+    Pause,
+    SetModel,
+    Shutdown,
+    Unstick,
+)
 from hyperhive.protocol.events import Note
 from hyperhive.protocol.rpc import Nothing, Peer
 from hyperhive.protocol.settings import AgentDocument
@@ -49,7 +60,7 @@ class Runner:
         self._place = place
         self._children = Children()
         self._children.take_over()
-        self._link = Link(place.socket, Hello(boot_id=os.urandom(16).hex(), version=__version__))
+        self._link = Link(place.socket, Hello(boot_id=os.urandom(16).hex(), version=__version__, canary=True))
         self._journal = Journal(self._link, place.events_db)
         self._model = Model(place.model_file, settings.model)
         self._session = Session(place.session_file)
@@ -183,6 +194,7 @@ class Runner:
         self._link.serve(agent.LOGIN_CANCEL, lambda _: Done(done=self._logins.cancel()))
         self._link.serve(agent.PAUSE, self._pause)
         self._link.serve(agent.OVER_BUDGET, self._over_budget)
+        self._link.serve(agent.UNSTICK, self._unstick)
         self._link.serve(agent.SHUTDOWN, self._shutdown)
 
     def _serve_worker(self, peer: Peer) -> None:
@@ -225,6 +237,11 @@ class Runner:
     async def _over_budget(self, over: OverBudget) -> Done:
         if done := await self._turns.over_budget():
             self._journal.record(Note(text=over.reason or "the budget is spent", level="warning"))
+        return Done(done=done)
+
+    async def _unstick(self, unstick: Unstick) -> Done:
+        if done := await self._turns.unstick(unstick.step, unstick.reason):
+            self._journal.record(Note(text=f"{unstick.step.replace('_', ' ')}: {unstick.reason}", level="warning"))
         return Done(done=done)
 
     def _shutdown(self, shutdown: Shutdown) -> Nothing:

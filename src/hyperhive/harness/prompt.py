@@ -128,6 +128,14 @@ def arrival_notice(arrived: Arrived) -> str:
     return f"{count}{source}: call mcp__hyperhive__recv to read {them}.{first}"
 
 
+def nudge(why: str) -> str:
+    """What claude hears at a tool boundary when the hive takes it to be stuck."""
+    return (
+        f"A notice of the hive: you seem to be stuck ({one_line(why)}). Stop and think: try something else, ask "
+        "somebody, or end the turn and say what is in the way. If nothing changes, the hive ends the turn."
+    )
+
+
 def shown(message: Envelope) -> str:
     """One message: its envelope line, notes of the hive about it, and the fenced body."""
     return "\n".join([envelope_line(message), *_attempt_notes(message), fenced(message.body)])

@@ -19,9 +19,13 @@ _UNDONE: Final = {
     Ordered.STOP: Outcome.INTERRUPTED,
     Ordered.BUDGET: Outcome.BUDGET,
     Ordered.OVERDUE: Outcome.INTERRUPTED,
+    Ordered.UNSTICK: Outcome.INTERRUPTED,
 }
 _NOT_THE_LENGTH: Final = frozenset(
-    {Outcome.CANCELLED, Outcome.INTERRUPTED, Outcome.NEEDS_LOGIN, Outcome.RATE_LIMITED, Outcome.BUDGET}
+    {
+        *(Outcome.CANCELLED, Outcome.INTERRUPTED, Outcome.NEEDS_LOGIN, Outcome.RATE_LIMITED, Outcome.OVERLOADED),
+        Outcome.BUDGET,
+    }
 )
 """How a compaction may end that says nothing of whether the conversation can be made shorter."""
 
@@ -54,6 +58,7 @@ class Turn:
     asked: list[Asked] = field(default_factory=lambda: [Asked()])
     over: asyncio.Event = field(default_factory=asyncio.Event)
     ordered: Ordered | None = None
+    why: str = ""  #: it was ordered to end, in the hive's words
     upkeep: bool = False  #: it is about the conversation itself: no mail is spoken of in it
     sends: int = 0
 
@@ -105,6 +110,8 @@ class Turn:
             return "cancelled by the operator" + self._of_messages("count as handled")
         if ended is Outcome.BUDGET and self.ordered is Ordered.BUDGET:
             return "the budget is spent" + self._of_messages("went back to the queue")
+        if self.ordered is Ordered.UNSTICK:
+            return f"ended by the hive: {self.why}"
         if self.ordered is Ordered.STOP:
             return "the harness was stopped" + self._of_messages("went back to the queue")
         if self.ordered is Ordered.OVERDUE:

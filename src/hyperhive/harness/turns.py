@@ -10,7 +10,7 @@ from hyperhive.harness.condition import Condition
 from hyperhive.harness.guard import refusal
 from hyperhive.harness.journal import Journal
 from hyperhive.harness.mail import Mail
-from hyperhive.harness.prompt import arrival_notice, wake_prompt
+from hyperhive.harness.prompt import arrival_notice, nudge, wake_prompt
 from hyperhive.harness.rest import Rest
 from hyperhive.harness.transcript import Ordered, Result, Settlement, Tally, settlement
 from hyperhive.harness.turn import Asked, Ended, Turn, of_compaction
@@ -44,6 +44,7 @@ class Turns:
         self._turn: Turn | None = None
         self._own: Turn | None = None  # one that claude has begun by itself
         self._arrived: Arrived | None = None
+        self._nudge = ""  # what claude hears at the next tool boundary
         self._window = 0
         self._overloads = 0
         self.claim = asyncio.Lock()
@@ -115,6 +116,21 @@ class Turns:
             return True
         return await self._order(Ordered.BUDGET)
 
+    async def unstick(self, step: str, why: str) -> bool:
+        """The hive takes the agent to be stuck: tell claude, end the turn, or end claude. Whether there was a turn."""
+        turn = self.current
+        if turn is None:
+            return False
+        if step == "nudge":
+            self._nudge = nudge(why)
+            return True
+        turn.why = why
+        if step == "interrupt" and turn is self._turn:
+            return await self._order(Ordered.UNSTICK)
+        turn.ordered = Ordered.UNSTICK
+        await self._rest.kill()
+        return True
+
     def arrived(self, arrived: Arrived) -> None:
         """Mail has come in: claude hears of it at the next tool boundary, if it is at work."""
         if self.current is not None and not self.current.upkeep:
@@ -146,7 +162,9 @@ class Turns:
 
     def boundary(self, _: Nothing) -> Notice:
         arrived, self._arrived = self._arrived, None
-        return Notice(text="" if arrived is None else arrival_notice(arrived))
+        said, self._nudge = self._nudge, ""
+        texts = (said, "" if arrived is None else arrival_notice(arrived))
+        return Notice(text="\n".join(text for text in texts if text))
 
     # the course of a turn
 
@@ -171,8 +189,10 @@ class Turns:
         finally:
             turn.over.set()
             self._turn = self._arrived = None
+            self._nudge = ""
         ended = turn.outcome()
-        note = "" if ended is Outcome.OK else trouble or turn.note(ended)
+        unstuck = turn.note(ended) if turn.ordered is Ordered.UNSTICK else ""
+        note = "" if ended is Outcome.OK else unstuck or trouble or turn.note(ended)
         self._overloads = self._overloads + 1 if ended is Outcome.OVERLOADED else 0
         await self._settle(turn, ended, note)
         self._end(turn, ended, note)

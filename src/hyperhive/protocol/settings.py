@@ -138,6 +138,33 @@ class SessionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ] = 100_000
 
 
+class StuckSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """From when on the hive takes the agent to be stuck, and does something about it."""
+
+    silent_after: Annotated[
+        Seconds, Meta(description="seconds of a turn in which nothing comes from claude; 0: never")
+    ] = 900
+    tool_after: Annotated[
+        Seconds, Meta(description="the same while a tool call is under way, at least `silent_after`; 0: never")
+    ] = 3600
+    loop_after: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="times in a row that the same tool is called with the same input; ten times as often where a "
+            "tool is there to be asked again, as `recv`; 0: never",
+        ),
+    ] = 20
+    canary_every: Annotated[
+        Seconds,
+        Meta(
+            description="seconds without mail after which the hive tries whether mail would come through; it wakes "
+            "nobody and costs no tokens; 0: never"
+        ),
+    ] = 3600
+
+
 class Packages(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     apt: Annotated[
         list[PackageName],
@@ -235,6 +262,7 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     limits: LimitSettings = LimitSettings()
     budget: Budget = Budget()
     session: SessionSettings = SessionSettings()
+    stuck: StuckSettings = StuckSettings()
     packages: Packages = Packages()
     schedule: Annotated[dict[EntryName, Schedule], Meta(max_length=64)] = {}
     sleep_after: Annotated[

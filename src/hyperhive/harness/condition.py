@@ -59,7 +59,7 @@ class Condition:
 
     @property
     def is_barred(self) -> bool:
-        """Whether a login or a usage limit is in claude's way."""
+        """Whether a login or a usage limit is in the way of a turn."""
         return self.lacks_login or bool(self._now.limited_until)
 
     def login(self, login: Login) -> None:

@@ -65,7 +65,7 @@ class Upkeep:
                     await self._news.wait()
             except TimeoutError:
                 async with self.turns.claim:
-                    if self._is_left_alone() and await self._may_begin():
+                    if not self._news.is_set() and self._is_left_alone() and await self._may_begin():
                         await self._reset()
                         self._tried_at = self._tokens
 
@@ -117,7 +117,7 @@ class Upkeep:
         if ended.outcome not in (Outcome.OK, Outcome.OVERFLOW) and ended.ordered is not Ordered.OVERDUE:
             self._warn(f"the conversation is not {done}, because the agent's notes could not be written: {ended.note}")
             return False
-        return await self._may_begin()
+        return self.session.id is not None and await self._may_begin()
 
     def _warn(self, text: str) -> None:
         self.journal.record(Note(text=text[:MAX_NOTE], level="warning"))

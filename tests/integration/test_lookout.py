@@ -31,6 +31,8 @@ from hyperhive.protocol.notify import NotifyKind
 from hyperhive.protocol.rpc import Peer
 from hyperhive.rehearsal.script import Call, Gate, Say, on
 from hyperhive.testing.model import ScriptedModel
+from hyperhive.web.agent_page import sections_of
+from hyperhive.web.sections import SECTIONS
 
 PATIENCE_S = 90.0
 SCOUT = AgentName("scout")
@@ -170,6 +172,11 @@ def test_one_that_does_not_take_its_mail_is_deaf_and_each_step_comes_once() -> N
             await home.pass_time(30)
             assert (state(home.scout), home.taken) == ("stuck", (Step.RECONNECT,))
             await harness.peer.closed
+            for section in (*sections_of(SCOUT), *SECTIONS):
+                if section.name in ("agents", "agent_header"):
+                    drawn = await section.draw(home.hive)
+                    assert "does not take its mail; its connection was ended" in drawn
+                    assert 'id="stuck-restart-scout"' in drawn
             await harness.hello()
             assert home.taken == (Step.RECONNECT,)
             await home.pass_time(GREETED_S)
@@ -278,7 +285,7 @@ def test_one_that_does_not_know_canaries_is_given_none() -> None:
 
 def test_that_it_stays_stuck_is_news_once() -> None:
     async def scene() -> None:
-        async with played("[stuck]\nsilent_after = 60\n[budget]\nday_usd = 1\n") as (home, harness):
+        async with played("[stuck]\nsilent_after = 60\ntool_after = 60\n[budget]\nday_usd = 1\n") as (home, harness):
             news: list[News] = []
             room = Newsroom(fleet=home.hive.fleet, mailbox=home.hive.mailbox, asking=home.hive.asking)
             following = asyncio.create_task(room.follow(news.append, lambda kind: kind is NotifyKind.BUDGET))
@@ -295,6 +302,19 @@ def test_that_it_stays_stuck_is_news_once() -> None:
             assert [each.kind for each in news] == [NotifyKind.STUCK, NotifyKind.BUDGET, NotifyKind.BUDGET]
             assert "which did not help" in news[0].text
             following.cancel()
+
+    asyncio.run(scene())
+
+
+def test_a_turn_that_began_before_the_hive_did_may_be_at_a_tool_call() -> None:
+    async def scene() -> None:
+        async with played() as (home, harness):
+            await harness.report(turn_state="thinking")
+            await home.pass_time(3500)
+            assert home.scout.episode is None
+            await home.pass_time(120)
+            assert home.scout.episode is not None
+            assert home.scout.episode.stuck is Stuck.SILENT
 
     asyncio.run(scene())
 

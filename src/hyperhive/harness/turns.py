@@ -213,7 +213,6 @@ class Turns:
         finally:
             turn.over.set()
             self._turn = self._arrived = None
-            self._nudge = ""
         ended = _outcome(turn)
         unstuck = _note(turn, ended) if turn.ordered is Ordered.UNSTICK else ""
         note = "" if ended is Outcome.OK else unstuck or trouble or _note(turn, ended)
@@ -255,6 +254,7 @@ class Turns:
                 await self._mail.release(turn.messages, failed=True, reason=note)
 
     def _end(self, turn: Turn, ended: Outcome, note: str) -> None:
+        self._nudge = ""
         usage = (turn.tally.result.usage if turn.tally.result else None) or transcript.Usage()
         self._journal.record(
             TurnEnd(

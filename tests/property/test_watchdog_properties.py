@@ -22,7 +22,8 @@ NOW = 10_000.0
 
 
 def sight(now: float, seen: dict[str, int], others: dict[str, Any]) -> Sight:
-    return Sight(**{name: now - age for name, age in seen.items()}, **others)
+    times: dict[str, Any] = {name: now - age for name, age in seen.items()}
+    return Sight(**times, **others)
 
 
 @given(STORIES)

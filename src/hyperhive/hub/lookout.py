@@ -271,6 +271,8 @@ class Lookout:
             log.info("a step does not help", agent=agent.name, step=unstick.step, reason=str(error))
 
     async def _restart(self, agent: Agent, episode: Episode) -> None:
+        if not agent.should_run:
+            return
         why = f"{episode.stuck}: {reason(episode.stuck)}"
         await self.submit(
             JobDraft(agent=agent.name, kind=JobKind.RESTART, source="watchdog", requester=SYSTEM, reason=why)

@@ -189,7 +189,6 @@ class Turns:
         finally:
             turn.over.set()
             self._turn = self._arrived = None
-            self._nudge = ""
         ended = turn.outcome()
         unstuck = turn.note(ended) if turn.ordered is Ordered.UNSTICK else ""
         note = "" if ended is Outcome.OK else unstuck or trouble or turn.note(ended)
@@ -266,6 +265,7 @@ class Turns:
                 await self._mail.release(turn.messages, failed=True, reason=note)
 
     def _end(self, turn: Turn, ended: Outcome, note: str) -> None:
+        self._nudge = ""
         self._journal.record(turn.end(ended, note))
         if self.current is None:
             self._condition.turn(TurnState.IDLE)

@@ -110,6 +110,7 @@ COMMANDS: dict[str, list[str]] = {
     "reminders": [],
     "reminder cancel": ["4"],
     "budget": ["alpha", "--top-up", "5"],
+    "reserve": ["10"],
     "schedules": [],
     "schedule pause": ["alpha", "morning"],
     "schedule resume": ["alpha", "morning"],

@@ -7,7 +7,7 @@ import pytest
 
 from harness_rig import Rig, rig
 from hyperhive.protocol import agent
-from hyperhive.protocol.agent import Compact, Report, Shutdown
+from hyperhive.protocol.agent import Compact, Shutdown
 from hyperhive.protocol.events import Note, Outcome, TurnEnd, TurnStart, TurnStateChanged
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.rpc import Nothing
@@ -164,24 +164,3 @@ def test_without_a_conversation_or_a_login_there_is_nothing_to_compact() -> None
             assert "needs a login" in (await refusal(r)).message
 
     asyncio.run(main())
-
-
-def test_a_used_up_limit_says_until_when_and_ends_with_the_operators_word() -> None:
-    async def main() -> None:
-        async with rig() as r:
-            r.model.script("a", on("", Fail(429, may_retry=False, limit_resets_in_s=3600, times=1), Say("Yes.")))
-            r.hive.mail("one")
-            await r.hive.until(lambda: r.hive.reported.get("limited_until"))
-            (end,) = r.hive.events(TurnEnd)
-            assert end.outcome == Outcome.RATE_LIMITED
-            await r.hive.call(agent.PAUSE, agent.Pause(paused=False))
-            await r.hive.until(lambda: len(r.hive.events(TurnEnd)) == 2)
-            told = [report.limited_until for report in r.hive.reports if _is_set(report)]
-            assert told[-1] == 0
-            assert any(told)
-
-    asyncio.run(main())
-
-
-def _is_set(report: Report) -> bool:
-    return isinstance(report.limited_until, float)

@@ -342,7 +342,7 @@ def test_without_a_login_the_message_goes_back_unharmed_and_the_agent_says_so() 
     [
         (Fail(400, message="no such thing"), Outcome.FAILED, 2),
         (Fail(400, message="Your credit balance is too low"), Outcome.BUDGET, 2),
-        (Fail(429, may_retry=False), Outcome.RATE_LIMITED, 1),
+        (Fail(429, may_retry=False), Outcome.OVERLOADED, 1),
         (Fail(400, message="prompt is too long: 300000 tokens > 200000 maximum"), Outcome.OVERFLOW, 2),
     ],
 )

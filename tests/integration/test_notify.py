@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import socket
 import stat
 import subprocess
@@ -65,7 +66,9 @@ class House:
         self.hive.fleet.chronicle.mail(change(MailChangeKind.DEAD, 99))
         assert await self.next() == (NotifyKind.DEAD_LETTER, "#99 from scout to manager")
 
-    def changes(self, **fields: object) -> None:
+    def changes(self, *, limited_until: float | None = None, **fields: object) -> None:
+        if limited_until is not None:
+            self.scout.row = dataclasses.replace(self.scout.row, limited_until=limited_until)
         for name, value in fields.items():
             setattr(self.scout, name, value)
         self.hive.fleet.chronicle.changed(self.scout)

@@ -27,7 +27,7 @@ def row() -> AgentRow:
         name="x", incarnation=1, role="agent", uid=UID, wanted=Wanted.UP, paused=False, description="", model="",
         failure="", asleep=False, deployed_sha="", session_id="", context_tokens=0, status_text="",
         status_set_at=None, needs_login=False, created_at=0.0, destroyed_at=None,
-            parent="", built_with="",
+            parent="", built_with="", limited_until=0.0, limited_by="", limited_for="",
     )  # fmt: skip
 
 

@@ -37,7 +37,13 @@ def error(kind: str) -> dict[str, Any]:
         ([failed(terminal_reason="api_error")], None, Outcome.FAILED),
         ([error("authentication_failed"), failed(terminal_reason="api_error")], None, Outcome.NEEDS_LOGIN),
         ([error("authentication_failed"), result()], None, Outcome.OK),
-        ([error("rate_limit"), failed()], None, Outcome.RATE_LIMITED),
+        ([error("rate_limit"), failed()], None, Outcome.OVERLOADED),
+        ([error("server_error"), failed()], None, Outcome.OVERLOADED),
+        ([{"type": "rate_limit_event", "rate_limit_info": {"status": "rejected"}}, failed()], None,
+         Outcome.OVERLOADED),
+        ([{"type": "rate_limit_event", "rate_limit_info":
+           {"status": "rejected", "resetsAt": 5, "unifiedWindows": {"five_hour": "?"}}}, failed()], None,
+         Outcome.RATE_LIMITED),
         ([{"type": "rate_limit_event", "rate_limit_info": {"status": "rejected", "resetsAt": 5}}, failed()], None,
          Outcome.RATE_LIMITED),
         ([{"type": "rate_limit_event", "rate_limit_info": {"status": "allowed"}}, failed()], None, Outcome.FAILED),
@@ -75,6 +81,32 @@ def test_the_outcome_is_read_from_fields_and_never_from_text(
 )
 def test_what_becomes_of_the_messages(ended: Outcome, ordered: Ordered | None, becomes: Settlement) -> None:
     assert settlement(ended, ordered) is becomes
+
+
+def test_an_overload_counts_as_an_attempt_only_when_it_never_ends() -> None:
+    assert settlement(Outcome.OVERLOADED, None, 1) is Settlement.RETURN
+    assert settlement(Outcome.OVERLOADED, None, transcript.MAX_OVERLOADS) is Settlement.RETURN
+    assert settlement(Outcome.OVERLOADED, None, transcript.MAX_OVERLOADS + 1) is Settlement.FAIL
+
+
+@pytest.mark.parametrize(
+    ("said", "heard"),
+    [
+        ({"five_hour": {"utilization": 0.5, "resetsAt": 7, "status": "allowed"}}, [("five_hour", 0.5, 7)]),
+        (None, []),
+        ("all of it", []),
+        ({"five_hour": {"utilization": "much"}}, []),
+        ({"Five Hours": {"utilization": 0.5, "resetsAt": 7}}, []),
+        ({"five_hour": {"utilization": 1e9, "resetsAt": 7}}, []),
+        ({"five_hour": {"utilization": 0.5, "resetsAt": 1e300}}, []),
+    ],
+)
+def test_windows_of_an_unknown_shape_are_none(said: Any, heard: list[tuple[str, float, float]]) -> None:
+    line = {"type": "rate_limit_event", "rate_limit_info": {"status": "allowed", "unifiedWindows": said}}
+    message = transcript.message(json.dumps(line).encode())
+    assert isinstance(message, transcript.RateLimit)
+    windows = message.rate_limit_info.windows
+    assert [(window.name, window.utilization, window.resets_at) for window in windows] == heard
 
 
 def test_the_cost_of_a_turn_is_its_share_of_claudes_running_total() -> None:

@@ -100,6 +100,9 @@ def test_an_agents_states_are_told_at_their_edges() -> None:
     begun = [news.kind for news in edges("scout", calm, bad, "it died")]
     assert begun == [NotifyKind.NEEDS_LOGIN, NotifyKind.RATE_LIMITED, NotifyKind.AGENT_FAILED]
     assert [news.kind for news in edges("scout", bad, calm)] == [NotifyKind.LOGGED_IN]
+    limited, asking = State(limited=True), State(limited=True, asks=True)
+    assert ["hive resume" in news.text for news in edges("scout", limited, asking)] == [True]
+    assert edges("scout", asking, calm) == []
     assert edges("scout", bad, bad) == edges("scout", calm, calm) == []
 
 

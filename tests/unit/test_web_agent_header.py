@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from hyperhive.protocol.host import AgentStatusRow
+from hyperhive.protocol.host import AgentStatusRow, WindowRow
 from hyperhive.web.rendering import render
 
 ROW = AgentStatusRow(
@@ -44,6 +44,7 @@ def test_an_idle_agent_can_be_paused_and_has_no_turn_to_cancel() -> None:
         ({"turn_state": "thinking"}, {"can_cancel": True}, "interrupt"),
         ({"running": False, "state": "stopped"}, {"can_start": True}, "start"),
         ({"paused": True}, {}, "resume"),
+        ({"limited_until": "2030-01-01T00:00:00Z"}, {}, "resume"),
     ],
 )
 def test_what_can_be_done_follows_from_how_it_is(row: dict[str, Any], values: dict[str, Any], offered: str) -> None:
@@ -64,6 +65,12 @@ def test_the_manager_cannot_be_destroyed() -> None:
     [
         ({"needs_login": True}, "log in"),
         ({"limited_until": "2030-01-01T00:00:00Z"}, "usage limit, goes on in"),
+        ({"limited_until": "2030-01-01T00:00:00Z", "limit_asks": True}, "waits for your word"),
+        ({"overloaded_until": "2030-01-01T00:00:00Z"}, "overloaded, tries again in"),
+        (
+            {"windows": [WindowRow(name="five_hour", percent=93, resets_at="2030-01-01T00:00:00Z")]},
+            "five hour 93 % used",
+        ),
         ({"unread": 3}, "3 unread"),
         ({"needs_update": True}, "update"),
         ({"failure": "it would not start"}, "it would not start"),

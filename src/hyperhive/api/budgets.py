@@ -20,3 +20,9 @@ async def top_up(hive: Hive, ask: host.TopUp) -> Response:
 async def set_hive(hive: Hive, ask: host.SetHiveBudget) -> Response:
     wanted = {name: value for name in ask.__struct_fields__ if (value := getattr(ask, name)) is not UNSET}
     return Response(budgets=await hive.budgets.set_whole(msgspec.structs.replace(hive.budgets.whole, **wanted)))
+
+
+async def reserve(hive: Hive, ask: host.Reserve) -> Response:
+    if ask.percent is not None:
+        await hive.limits.set_reserve(ask.percent)
+    return Response(reserve=hive.limits.reserve)

@@ -65,6 +65,7 @@ ENDPOINTS: Final[dict[type[Any], Callable[[Hive, Any], Answer]]] = {
     host.Budgets: budgets.budgets,
     host.TopUp: budgets.top_up,
     host.SetHiveBudget: budgets.set_hive,
+    host.Reserve: budgets.reserve,
     host.Revive: lives.revive,
     host.Purge: lives.purge,
     host.RequestInitConfig: proposals.request_init_config,

@@ -43,6 +43,9 @@ class AgentRow:
     status_text: str
     status_set_at: float | None
     needs_login: bool
+    limited_until: float  #: a usage limit holds it until then; 0: none does
+    limited_by: str  #: on whose word; empty: its own claude's
+    limited_for: str  #: what it is held for: limit, reserve
     created_at: float
     destroyed_at: float | None
 

@@ -1,5 +1,6 @@
 """`hive list`: the agents and how they are."""
 
+from hyperhive.cli.ages import left
 from hyperhive.cli.hive import ask
 from hyperhive.cli.options import Json
 from hyperhive.cli.output import put_json, put_table, say
@@ -38,5 +39,16 @@ def _state_of_flags(row: host.AgentStatusRow) -> str:
 
 
 def _doing(row: host.AgentStatusRow) -> str:
-    limit = f"a usage limit holds it until {row.limited_until}" if row.limited_until else ""
-    return row.failure or limit or row.status_text or row.description or ""
+    return row.failure or _waits_for(row) or row.status_text or row.description or ""
+
+
+def _waits_for(row: host.AgentStatusRow) -> str:
+    if row.needs_login and row.auth:
+        return f"{row.auth.text}; `hive auth login {row.name}`"
+    if row.limited_until and not row.limit_asks:
+        return f"{row.limit or 'a usage limit holds it'} until {row.limited_until}, {left(row.limited_until)}"
+    if row.limit:
+        return row.limit
+    if row.overloaded_until:
+        return f"the model does not answer; tries again {left(row.overloaded_until)}"
+    return ""

@@ -47,6 +47,7 @@ from hyperhive.cli import (
     cmd_reminder,
     cmd_reminders,
     cmd_request_spawn,
+    cmd_reserve,
     cmd_restart,
     cmd_resume,
     cmd_revive,
@@ -133,6 +134,7 @@ COMMANDS: Final[dict[str, dict[str, Callable[..., Any]]]] = {
         "shell": cmd_shell.run,
         "stats": cmd_stats.run,
         "budget": cmd_budget.run,
+        "reserve": cmd_reserve.run,
     },
     "Decisions": {
         "pending": cmd_pending.run,

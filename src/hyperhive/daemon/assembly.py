@@ -23,6 +23,7 @@ from hyperhive.broker.mailbox import Mailbox
 from hyperhive.broker.notices import Notices
 from hyperhive.broker.questions import Questions
 from hyperhive.broker.reminders import Reminders
+from hyperhive.broker.reserve import Reserve
 from hyperhive.broker.roster import Roster
 from hyperhive.broker.schedules import Schedules
 from hyperhive.broker.totals import Totals
@@ -49,6 +50,7 @@ from hyperhive.hub.desk import Desk
 from hyperhive.hub.doors import Doors
 from hyperhive.hub.fleet import Fleet, House
 from hyperhive.hub.hive import Hive
+from hyperhive.hub.limits import Limits
 from hyperhive.hub.notify.newsroom import Newsroom
 from hyperhive.hub.notify.notifications import Notifications, Sender
 from hyperhive.hub.plan import Tooling
@@ -111,6 +113,8 @@ async def hive_at(paths: Paths, *, rehearsal: Path | None) -> AsyncIterator[Hive
         await stack.enter_async_context(fleet.running())
         await hive.budgets.open()
         stack.push_async_callback(hive.budgets.close)
+        await hive.limits.open()
+        stack.push_async_callback(hive.limits.close)
         await stack.enter_async_context(_timers(hive.asking, hive.scheduling))
         await stack.enter_async_context(hive.queue.running())
         await stack.enter_async_context(_upkeep(store, hive))
@@ -215,6 +219,7 @@ def _hive(store: _Store, fleet: Fleet, shape: Shape, *, rehearsing: bool) -> Hiv
         shape=shape,
     )
     doors = Doors(WebSessions(store.database))
+    credentials = Credentials(fleet.house.paths.credential, fleet, rehearsing=rehearsing)
     return Hive(
         fleet=fleet,
         desk=Desk(fleet=fleet, mailbox=store.mailbox, chronicle=store.chronicle),
@@ -239,7 +244,8 @@ def _hive(store: _Store, fleet: Fleet, shape: Shape, *, rehearsing: bool) -> Hiv
             Sender(loopback_only=rehearsing),
             lambda: doors.url,
         ),
-        credentials=Credentials(fleet.house.paths.credential, fleet, rehearsing=rehearsing),
+        credentials=credentials,
+        limits=Limits(fleet=fleet, credentials=credentials, kept=Reserve(store.database)),
     )
 
 
@@ -252,6 +258,7 @@ def _agents_side(store: _Store, hive: Hive) -> AgentSide:
         budgets=hive.budgets,
         chronicle=store.chronicle,
         credentials=hive.credentials,
+        limits=hive.limits,
     )
     steering = Steering(fleet=hive.fleet, shape=hive.shape, queue=hive.queue)
     return AgentSide(runners=runners, asking=hive.asking, steering=steering)

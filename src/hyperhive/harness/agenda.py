@@ -1,10 +1,13 @@
 """When the next turn begins: mail is leased while nothing stands against it."""
 
 import asyncio
+import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from hyperhive.harness.auth import auth, stored
 from hyperhive.harness.claude import ClaudeError
 from hyperhive.harness.condition import Condition
 from hyperhive.harness.journal import Journal
@@ -13,7 +16,7 @@ from hyperhive.harness.mail import Mail
 from hyperhive.harness.prompt import Identity, system_prompt
 from hyperhive.harness.rest import Rest
 from hyperhive.harness.surroundings import tool_groups
-from hyperhive.harness.turns import Turns
+from hyperhive.harness.turns import Ended, Turns
 from hyperhive.protocol import agent
 from hyperhive.protocol.agent import MAX_WAIT_S, Received, Welcome
 from hyperhive.protocol.events import Note, Outcome
@@ -25,6 +28,8 @@ SHORTEST_LIMIT_S: Final = 60.0
 LONGEST_LIMIT_S: Final = 6 * 3600.0
 BACKOFF_S: Final = (0.0, 1.0, 5.0, 15.0, 60.0)
 """Before the next turn, by how many times in a row claude was lost."""
+OVERLOAD_S: Final = (15.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+"""Before the model is tried again, by how many times in a row it did not answer; up to a quarter more by chance."""
 EMPTY_S: Final = 1.0
 """Between two empty answers, at least: a hive that has us paused may not park the call."""
 
@@ -44,8 +49,10 @@ class Agenda:
         document: AgentDocument,
         credentials: Path,
         may_have_login: bool,
+        has_other: Callable[[], bool],
     ) -> None:
-        """`credentials` is where claude stores a login; `may_have_login` says that it may have another."""
+        """`credentials` is where claude stores a login; `may_have_login` says that it may have another, `has_other`
+        that one goes before it."""
         self._link = link
         self._mail = mail
         self._turns = turns
@@ -55,6 +62,8 @@ class Agenda:
         self._document = document
         self._credentials = credentials
         self._may_have_login = may_have_login
+        self._has_other = has_other
+        self._refused = ""  # what claude said when it was last turned away
         self._open = asyncio.Event()
         self._unparked = asyncio.Event()
         self._stopping = False
@@ -66,6 +75,7 @@ class Agenda:
     async def run(self) -> None:
         """Ends after `stop`, when the turn under way has ended and is settled."""
         await self._open.wait()
+        self._say_auth()
         await self._ask_for_login()
         while not self._stopping:
             await self._open.wait()
@@ -91,6 +101,8 @@ class Agenda:
     def logged_in(self) -> None:
         """Claude has got a login: whoever waits for one goes on."""
         self._has_new_login = True
+        self._refused = ""
+        self._say_auth()
         self._rest.new_login()
         self._condition.needs_login(False)
         self._unparked.set()
@@ -131,6 +143,7 @@ class Agenda:
             self._has_new_login = False
             ended = await self._turns.run(received, system_prompt)
         self._unparked.clear()  # from here on the operator's word ends any waiting
+        self._note_login(ended)
         self._lost = self._lost + 1 if ended.outcome is Outcome.INTERRUPTED else 0
         if self._stopping:
             return
@@ -138,6 +151,8 @@ class Agenda:
             await self._wait_for_login()
         elif ended.outcome is Outcome.RATE_LIMITED:
             await self._wait_for_limit(_seconds_until(ended.resets_at))
+        elif ended.outcome is Outcome.OVERLOADED:
+            await self._wait_for_model(ended.overloads)
         elif self._lost:
             await self._park(BACKOFF_S[min(self._lost, len(BACKOFF_S)) - 1])
 
@@ -158,16 +173,38 @@ class Agenda:
         await self._park(seconds)
         self._condition.limited(0)
 
+    async def _wait_for_model(self, overloads: int) -> None:
+        seconds = OVERLOAD_S[min(overloads, len(OVERLOAD_S)) - 1] * random.uniform(1, 1.25)
+        self._condition.overloaded(time.time() + seconds)
+        await self._park(seconds)
+        self._condition.overloaded(0)
+
+    def _note_login(self, ended: Ended) -> None:
+        """What a turn has shown of claude's login."""
+        if ended.outcome is Outcome.NEEDS_LOGIN:
+            self._refused = ended.note or "it was refused"
+        elif ended.outcome is Outcome.OK:
+            self._refused = ""
+        self._say_auth()
+
+    def _say_auth(self) -> None:
+        kept = stored(self._credentials)
+        self._condition.auth(auth(kept, has_other=self._has_other(), refused=self._refused))
+
     async def _wait_for_login(self) -> None:
         """Until a login was made, the stored one is another, or somebody tells the agent to go on."""
         if self._has_new_login:
             return
         before = self._login()
+        self._say_auth()
         self._condition.needs_login(True)
         self._journal.record(Note(text="claude needs a login: messages wait in the queue", level="error"))
         await self._rest.doze()  # a login is read at the start
         while not await self._park(LOGIN_CHECK_S) and self._login() == before:
             pass
+        if self._login() != before:
+            self._refused = ""
+        self._say_auth()
         self._condition.needs_login(False)
 
     async def _park(self, seconds: float) -> bool:

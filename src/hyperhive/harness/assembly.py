@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from hyperhive.harness.model import Model
 from hyperhive.harness.relay import relay
 from hyperhive.harness.rest import Rest
 from hyperhive.harness.session import Session
-from hyperhive.harness.surroundings import CREDENTIALS, Surroundings, tool_groups
+from hyperhive.harness.surroundings import CREDENTIALS, MODELS_ADDRESS, Surroundings, tool_groups
 from hyperhive.harness.tools.toolbox import Toolbox
 from hyperhive.harness.turns import Turns
 from hyperhive.protocol import agent
@@ -67,13 +67,14 @@ class Runner:
             link=self._link, mail=self._mail, turns=self._turns, journal=self._journal, groups=tool_groups(document)
         )
         credentials = place.claude_config / ".credentials.json"
+        credential = Credential(
+            self._link, wanted=settings.credentials == "hive" and place.rehearsal_socket is None
+        )  # fmt: skip
         self._agenda = Agenda(
             link=self._link, mail=self._mail, turns=self._turns, rest=self._rest, condition=self._condition,
             journal=self._journal, document=document, credentials=credentials,
             may_have_login=bool(place.rehearsal_socket or place.credentials or {*CREDENTIALS} & {*settings.env}),
-        )  # fmt: skip
-        credential = Credential(
-            self._link, wanted=settings.credentials == "hive" and place.rehearsal_socket is None
+            has_other=lambda: credential.is_there or _gets_in({**place.credentials, **settings.env}, place),
         )  # fmt: skip
         credential.on_change = self._agenda.credential_changed
         self._rest.credential = credential.variables
@@ -220,6 +221,14 @@ class Runner:
         self._grace_s = shutdown.grace_seconds
         self._stop.set()
         return Nothing()
+
+
+def _gets_in(env: Mapping[str, str], place: Surroundings) -> bool:
+    """Whether claude has something in its environment that goes before a login."""
+    secrets = {*CREDENTIALS} - {MODELS_ADDRESS}
+    return place.rehearsal_socket is not None or any(
+        name in secrets or name.startswith("CLAUDE_CODE_USE_") for name in env
+    )
 
 
 async def _within(seconds: float, step: Coroutine[Any, Any, None]) -> bool:

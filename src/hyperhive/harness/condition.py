@@ -9,7 +9,7 @@ from hyperhive.harness.journal import Journal
 from hyperhive.harness.link import Link
 from hyperhive.harness.log import say
 from hyperhive.protocol import agent
-from hyperhive.protocol.agent import Login, Report, Welcome
+from hyperhive.protocol.agent import Auth, Login, Report, Welcome, Window
 from hyperhive.protocol.events import ModelChanged, Rest, TokenUsageChanged, TurnState, TurnStateChanged
 from hyperhive.protocol.faults import FaultError
 
@@ -20,7 +20,7 @@ class Condition:
         self._journal = journal
         self._now = Report(
             turn_state=TurnState.IDLE, rest=Rest.DOZING, model=model, session_id=session_id, needs_login=False,
-            limited_until=0.0, context_tokens=UNSET,
+            limited_until=0.0, overloaded_until=0.0, context_tokens=UNSET,
         )  # fmt: skip
         self._unsaid = Report()
         self._usage = TokenUsageChanged(context_tokens=0)
@@ -64,6 +64,18 @@ class Condition:
     def limited(self, until: float) -> None:
         """A usage limit holds the agent until then, Unix seconds; 0: none does."""
         self._change(Report(limited_until=until))
+
+    def overloaded(self, until: float) -> None:
+        """The model did not answer; it is tried again then, Unix seconds. 0: it answers."""
+        self._change(Report(overloaded_until=until))
+
+    def windows(self, windows: list[Window]) -> None:
+        """How much of the account is used."""
+        self._change(Report(windows=windows))
+
+    def auth(self, auth: Auth) -> None:
+        """How claude gets in."""
+        self._change(Report(auth=auth))
 
     def context(self, tokens: int, window: int) -> None:
         self._change(Report(context_tokens=tokens))

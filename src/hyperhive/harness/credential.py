@@ -19,6 +19,11 @@ class Credential:
         link.on_welcome.append(self._welcomed)
         link.serve(agent.CREDENTIAL_CHANGED, self._changed)
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the hive has one for this agent, as far as it has said."""
+        return self._wanted and bool(self._mark)
+
     async def variables(self) -> Mapping[str, str]:
         """For a claude that starts now; empty for an agent with a login of its own. Waits while the hive is away."""
         if not self._wanted:

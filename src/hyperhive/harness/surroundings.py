@@ -17,8 +17,9 @@ PROXY_PORT: Final = 3128
 REHEARSAL_PORT: Final = 3129
 """Where on the container's loopback the hive's sockets are reached; 0 in the environment takes a free port."""
 
+MODELS_ADDRESS: Final = "ANTHROPIC_BASE_URL"
 CREDENTIALS: Final = (
-    "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL", "CLAUDE_CODE_OAUTH_TOKEN",
+    "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", MODELS_ADDRESS, "CLAUDE_CODE_OAUTH_TOKEN",
 )  # fmt: skip
 """Variables that the hive may have given to this container, and that claude gets as they are."""
 

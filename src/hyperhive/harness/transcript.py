@@ -8,9 +8,11 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw, Struct
 
+from hyperhive.protocol.agent import Window
 from hyperhive.protocol.events import Outcome
 
 MAX_NOTE: Final = 500
+MAX_WINDOWS: Final = 8
 
 
 class Head(Struct, frozen=True):
@@ -92,9 +94,25 @@ class Streamed(Struct, frozen=True):
     event: StreamedEvent = StreamedEvent()
 
 
+class _Window(Struct, frozen=True, rename="camel"):
+    utilization: float = 0.0
+    resets_at: float = 0.0
+
+
 class RateLimitInfo(Struct, frozen=True, rename="camel"):
     status: str = ""
     resets_at: float | None = None
+    unified_windows: Any = None
+
+    @property
+    def windows(self) -> list[Window]:
+        """As far as they are of a shape that is known: what is said beside them counts in any case."""
+        try:
+            found = msgspec.convert(self.unified_windows or {}, dict[str, _Window])
+            parts = [{"name": n, "utilization": w.utilization, "resets_at": w.resets_at} for n, w in found.items()]
+            return msgspec.convert(parts[:MAX_WINDOWS], list[Window])
+        except msgspec.ValidationError:
+            return []
 
 
 class RateLimit(Struct, frozen=True):
@@ -204,6 +222,7 @@ class Tally:
 
 _BY_ORDER: Final[dict[Ordered | None, Outcome]] = {Ordered.CANCEL: Outcome.CANCELLED, Ordered.BUDGET: Outcome.BUDGET}
 _OVERFLOW: Final = frozenset({"prompt_too_long", "blocking_limit"})
+_OVERLOADED: Final = frozenset({"rate_limit", "overloaded", "server_error"})
 _BUDGET: Final = frozenset({"error_max_budget_usd"})
 
 
@@ -218,8 +237,10 @@ def outcome(tally: Tally, ordered: Ordered | None) -> Outcome:
         return _BY_ORDER.get(ordered, Outcome.INTERRUPTED)
     if tally.error == "authentication_failed":
         return Outcome.NEEDS_LOGIN
-    if tally.error == "rate_limit" or tally.resets_at is not None:
+    if tally.resets_at:
         return Outcome.RATE_LIMITED
+    if tally.error in _OVERLOADED or tally.resets_at is not None:
+        return Outcome.OVERLOADED
     if result.terminal_reason in _OVERFLOW:
         return Outcome.OVERFLOW
     if result.subtype in _BUDGET or tally.error == "billing_error":
@@ -247,10 +268,19 @@ class Settlement(StrEnum):
     FAIL = "fail"  #: to the queue, and the attempt counts
 
 
-def settlement(ended: Outcome, ordered: Ordered | None) -> Settlement:
-    """A cancelled turn's messages are handled: the operator has seen them fail and does not want them again."""
+MAX_OVERLOADS: Final = 20
+"""In a row: from then on the attempt counts, so that a message which is itself the reason is given up in the end."""
+
+
+def settlement(ended: Outcome, ordered: Ordered | None, overloads: int = 0) -> Settlement:
+    """A cancelled turn's messages are handled: the operator has seen them fail and does not want them again.
+
+    `overloads` is how many turns in a row, this one among them, have ended so.
+    """
     if ended in (Outcome.OK, Outcome.CANCELLED):
         return Settlement.ACK
     if ordered in (Ordered.STOP, Ordered.BUDGET) or ended in (Outcome.NEEDS_LOGIN, Outcome.RATE_LIMITED):
+        return Settlement.RETURN
+    if ended is Outcome.OVERLOADED and overloads <= MAX_OVERLOADS:
         return Settlement.RETURN
     return Settlement.FAIL

@@ -69,6 +69,8 @@ class Turn:
 class Ended:
     outcome: Outcome
     resets_at: float | None = None  #: of a rejected usage limit
+    overloads: int = 0  #: how many turns in a row have ended in one
+    note: str = ""
 
 
 class Turns:
@@ -86,6 +88,7 @@ class Turns:
         self._own: Turn | None = None  # one that claude has begun by itself
         self._arrived: Arrived | None = None
         self._window = 0
+        self._overloads = 0
         self.claim = asyncio.Lock()
         """Held by whoever has a turn carried out, until it is settled."""
         rest.on_release = self._lost_own
@@ -195,9 +198,10 @@ class Turns:
             self._turn = self._arrived = None
         ended = _outcome(turn)
         note = "" if ended is Outcome.OK else trouble or _note(turn, ended)
+        self._overloads = self._overloads + 1 if ended is Outcome.OVERLOADED else 0
         await self._settle(turn, ended, note)
         self._end(turn, ended, note)
-        return Ended(ended, turn.tally.resets_at)
+        return Ended(ended, turn.tally.resets_at, self._overloads, note)
 
     async def _carry_out(self, turn: Turn, prompt: str, system_prompt: str) -> str:
         """Why claude could not do it, when the reason is not claude's own."""
@@ -221,7 +225,7 @@ class Turns:
     async def _settle(self, turn: Turn, ended: Outcome, note: str) -> None:
         if not turn.messages:
             return
-        match settlement(ended, turn.ordered):
+        match settlement(ended, turn.ordered, self._overloads):
             case Settlement.ACK:
                 stale = await self._mail.ack(turn.messages)
                 if stale:
@@ -295,6 +299,10 @@ class Turns:
                 self._journal.record(Note(text=_of_compaction(said.compact_metadata)))
             case transcript.Background():
                 self._rest.background(len(said.tasks))
+            case transcript.RateLimit():
+                self._tally(said)
+                if windows := said.rate_limit_info.windows:
+                    self._condition.windows(windows)
             case Result():
                 self._hear_result(said)
             case _:

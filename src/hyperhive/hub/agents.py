@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from hyperhive.broker.roster import AgentRow, Wanted
-from hyperhive.protocol.agent import UNDER_WAY, Login
+from hyperhive.protocol.agent import UNDER_WAY, Auth, Login, Window
 from hyperhive.protocol.events import Rest, TurnState
 from hyperhive.protocol.ids import MANAGER, AgentName
 from hyperhive.protocol.rpc import Peer
@@ -49,7 +49,12 @@ class Agent:
     turn_state: str = TurnState.IDLE
     model: str = ""
     context_tokens: int = 0
-    limited_until: float = 0.0  #: a usage limit holds it until then, Unix seconds; 0: none does
+    claimed_until: float = 0.0  #: what its harness says of a usage limit, Unix seconds; 0: none
+    overloaded_until: float = 0.0  #: the model did not answer it; it tries again then, Unix seconds
+    windows: tuple[Window, ...] = ()  #: of its account, as its claude has heard
+    asks: bool = False  #: its limit is over, and it waits for the operator's word
+    excused_until: float = 0.0  #: until then the operator lets it have the rest of a window
+    auth: Auth | None = None  #: what its harness says of its login
     over_budget: str = ""  #: why nothing more may be spent for it now; empty: it may
     login: Login | None = None  #: the latest login in its container
     turn_cause: str = ""  #: who sent what the latest turn is about
@@ -91,7 +96,12 @@ class Agent:
     @property
     def held(self) -> bool:
         """Whether it is given no mail."""
-        return self.row.paused or bool(self.over_budget)
+        return self.row.paused or bool(self.over_budget) or bool(self.row.limited_until)
+
+    @property
+    def limited_until(self) -> float:
+        """A usage limit holds it until then, Unix seconds; 0: none does."""
+        return self.row.limited_until
 
     @property
     def logs_in(self) -> bool:
@@ -112,4 +122,4 @@ class Agent:
         self.greeting.clear()
         self.rest, self.turn_state = Rest.DOZING, TurnState.IDLE
         self.status_text, self.status_set_at = "", 0.0
-        self.limited_until, self.login = 0.0, None
+        self.claimed_until, self.overloaded_until, self.login = 0.0, 0.0, None

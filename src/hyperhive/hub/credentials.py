@@ -1,6 +1,7 @@
 """The hive's own credential for claude, and which agents get it: those whose config asks for it."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import structlog
@@ -30,6 +31,8 @@ class Credentials:
         self._now: HiveCredential | None = None
         self._problem: FaultError | None = None
         self._changing = asyncio.Lock()
+        self.on_change: Callable[[], Awaitable[None]] = _nobody_cares
+        """Called when there is another one, or none any more."""
 
     async def open(self) -> None:
         """A file that cannot be read is logged, and said to whoever asks; the hive runs without it."""
@@ -44,6 +47,10 @@ class Credentials:
         if self._now is None or self._rehearsing or agent.settings.credentials != "hive":
             return wire.Credential()
         return wire.Credential(env=self._now.env, mark=self._now.mark)
+
+    def uses(self, agent: Agent) -> bool:
+        """Whether what the agent's claude spends is this credential's: its config has none that goes before it."""
+        return bool(self.given_to(agent).env) and not file.SECRET_NAMES & {*agent.settings.env}
 
     @property
     def is_there(self) -> bool:
@@ -81,6 +88,7 @@ class Credentials:
             self._now, self._problem = now, None
         log.info("the hive has a credential", kind=now.kind, fingerprint=now.fingerprint)
         self._tell()
+        await self.on_change()
         return self.shown()
 
     async def unset(self) -> bool:
@@ -91,6 +99,7 @@ class Credentials:
         if was_there:
             log.info("the hive has no credential any more")
             self._tell()
+            await self.on_change()
         return was_there
 
     def _agents(self) -> list[Agent]:
@@ -101,3 +110,7 @@ class Credentials:
             if agent.peer is not None:
                 mark = wire.CredentialMark(mark=self.given_to(agent).mark)
                 agent.peer.notify(wire.CREDENTIAL_CHANGED, mark)
+
+
+async def _nobody_cares() -> None:
+    pass

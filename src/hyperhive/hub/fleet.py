@@ -345,13 +345,21 @@ class Fleet:
             self.mail_waits(agent.name)
         self.chronicle.changed(agent)
 
-    async def set_needs_login(self, agent: Agent, needed: bool) -> None:
+    async def set_limit(self, agent: Agent, *, until: float, by: str = "", cause: str = "") -> None:
+        """A usage limit holds it until then; with 0 it goes on."""
+        await self._record(agent, limited_until=until, limited_by=by, limited_for=cause if until else "")
+        self.hold(agent)
+        if not until and agent.peer is not None and not agent.row.paused:
+            agent.peer.notify(PAUSE, Pause(paused=False))  # its harness waits, too
+
+    async def set_needs_login(self, agent: Agent, needed: bool, why: str = "") -> None:
         """The harness has found out; whoever should know is told when it is news."""
         if needed != agent.row.needs_login:
             await self._record(agent, needs_login=needed)
             if self._news_of_logins.take(agent.name, asyncio.get_running_loop().time()):
                 return  # only a harness that means harm changes its mind so often
-            await self.notices.add(helper_event("needs_login" if needed else "logged_in", agent=agent.name))
+            event = "needs_login" if needed else "logged_in"
+            await self.notices.add(helper_event(event, agent=agent.name, note=why if needed else ""))
 
     def check_parent(self, name: AgentName, parent: str) -> None:
         """Raises FaultError (`bad_config`) when the parent is steered, at whatever remove, by the agent itself."""

@@ -11,6 +11,7 @@ from hyperhive.hub.credentials import Credentials
 from hyperhive.hub.desk import Desk
 from hyperhive.hub.doors import Doors
 from hyperhive.hub.fleet import Fleet
+from hyperhive.hub.limits import Limits
 from hyperhive.hub.notify.notifications import Notifications
 from hyperhive.hub.queue import JobQueue
 from hyperhive.hub.schedules import Scheduling
@@ -36,3 +37,4 @@ class Hive:
     totals: Totals
     notifications: Notifications
     credentials: Credentials
+    limits: Limits

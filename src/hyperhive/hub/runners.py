@@ -19,15 +19,16 @@ from hyperhive.hub.budgets import Budgets
 from hyperhive.hub.chronicle import Chronicle
 from hyperhive.hub.credentials import Credentials
 from hyperhive.hub.fleet import Fleet
+from hyperhive.hub.limits import Limits
 from hyperhive.hub.recipients import check_allowed
-from hyperhive.hub.status import state
+from hyperhive.hub.status import auth_words, state
 from hyperhive.protocol import agent as wire
 from hyperhive.protocol.events import EventRecord, TurnEnd, TurnStart, live_event
 from hyperhive.protocol.rpc import Nothing, Peer
 
 MAX_TURN_MS: Final = 7 * 86400 * 1000
-MAX_LIMIT_S: Final = 31 * 86400.0
-"""No usage limit that a harness reports is taken to hold for longer."""
+MAX_OVERLOAD_S: Final = 3600.0
+"""No pause after an overload that a harness reports is taken to be longer."""
 _MANAGER_ROLE: Final = "manager"
 _TURN_KINDS: Final = frozenset({"turn_start", "turn_end"})
 
@@ -43,6 +44,7 @@ class Runners:
     budgets: Budgets
     chronicle: Chronicle
     credentials: Credentials
+    limits: Limits
 
     async def hello(self, agent: Agent, peer: Peer, hello: wire.Hello) -> wire.Welcome:
         """The runner of this boot speaks for the agent from now on; an older one is fenced off."""
@@ -144,13 +146,26 @@ class Runners:
 
     async def report(self, agent: Agent, report: wire.Report) -> Nothing:
         """What the harness says of itself: shown, and what decides when its container may sleep."""
-        for field in ("turn_state", "rest", "model", "context_tokens", "limited_until", "login"):
+        for field in ("turn_state", "rest", "model", "context_tokens"):
             value = getattr(report, field)
             if value is not UNSET:
                 setattr(agent, field, value)
-        agent.limited_until = min(agent.limited_until, time.time() + MAX_LIMIT_S)
+        if report.overloaded_until is not UNSET:
+            agent.overloaded_until = min(report.overloaded_until, time.time() + MAX_OVERLOAD_S)
+        if report.auth is not UNSET:
+            agent.auth = report.auth
+        if report.login is not UNSET:
+            is_new = agent.login is None or agent.login.state != report.login.state
+            agent.login = report.login
+            if is_new and report.login.state == wire.LoginState.DONE:
+                await self.limits.logged_in(agent)
+        if report.limited_until is not UNSET:
+            await self.limits.reported(agent, report.limited_until)
+        if report.windows is not UNSET:
+            await self.limits.used(agent, report.windows)
         if report.needs_login is not UNSET:
-            await self.fleet.set_needs_login(agent, report.needs_login)
+            why = auth_words(agent, agent.auth.state) if agent.auth else ""
+            await self.fleet.set_needs_login(agent, report.needs_login, why)
         self.fleet.rest_changed(agent.name)
         self.chronicle.changed(agent)
         return Nothing()

@@ -1,12 +1,14 @@
 """An agent's row in the roster, as clients and pages see it."""
 
+import time
 from datetime import UTC, datetime
 
 from msgspec import UNSET
 
 from hyperhive.hub.agents import Agent, Phase
+from hyperhive.protocol.agent import AuthState, Window
 from hyperhive.protocol.events import Rest
-from hyperhive.protocol.host import AgentStatusRow
+from hyperhive.protocol.host import AgentStatusRow, AuthStatus, WindowRow
 from hyperhive.protocol.ids import container_name
 
 
@@ -15,7 +17,7 @@ def rfc3339(seconds: float) -> str:
 
 
 def state(agent: Agent) -> str:
-    """One word for it all, by precedence: failed, needs_login, paused, budget, rate_limited, then its container."""
+    """One word for it all, by precedence: failed, needs_login, paused, budget, rate_limited, overloaded, container."""
     if agent.phase is Phase.FAILED:
         return "failed"
     if agent.needs_login:
@@ -26,11 +28,58 @@ def state(agent: Agent) -> str:
         return "budget"
     if agent.limited_until:
         return "rate_limited"
+    if agent.overloaded_until:
+        return "overloaded"
     if agent.phase is Phase.STOPPED and agent.row.asleep:
         return str(Rest.ASLEEP)
     if agent.phase is Phase.RUNNING:
         return agent.turn_state if agent.turn_state != "idle" else agent.rest
     return agent.phase
+
+
+def limit_words(agent: Agent) -> str:
+    """What the operator reads about the usage limit that holds it; empty when none does."""
+    if not agent.limited_until:
+        return ""
+    what = "the rest of its account's window is yours" if agent.row.limited_for == "reserve" else "its usage limit"
+    by = f", says {agent.row.limited_by}, who uses the hive's credential, too" if agent.row.limited_by else ""
+    if agent.asks:
+        return f"{what} held it; that is over, and it waits for your word: `hive resume {agent.name}`"
+    return f"{what} holds it{by}"
+
+
+def auth_words(agent: Agent, state: str) -> str:
+    """What the operator reads about a login in this state."""
+    whose = "the hive's credential" if agent.settings.credentials == "hive" else "its login"
+    return {
+        "ok": "claude has a login",
+        "lapsed": "claude renews its access at the next turn, by itself",
+        "renewal_failed": "claude could not renew its login, and has given it up",
+        "none": "claude was never logged in",
+        "refused": f"{whose} was refused",
+    }.get(state, "")
+
+
+def auth_row(agent: Agent, now: float) -> AuthStatus | None:
+    """What its harness says of its login, and whether it has lapsed meanwhile, which harms nothing."""
+    auth = agent.auth
+    if auth is None:
+        return None
+    state = "lapsed" if auth.state == AuthState.OK and 0 < auth.renews_at <= now else auth.state
+    return AuthStatus(
+        state=state,
+        text=auth_words(agent, state),
+        valid_until=rfc3339(auth.valid_until) if auth.valid_until else UNSET,
+        note=auth.note or UNSET,
+    )
+
+
+def window_row(window: Window) -> WindowRow:
+    return WindowRow(
+        name=window.name,
+        percent=round(min(window.utilization, 1.0) * 100),
+        resets_at=rfc3339(window.resets_at),
+    )
 
 
 def status_row(
@@ -67,7 +116,12 @@ def status_row(
         failure=agent.failure or UNSET,
         context_tokens=agent.context_tokens or UNSET,
         limited_until=rfc3339(agent.limited_until) if agent.limited_until else UNSET,
+        limit=limit_words(agent) or UNSET,
+        limit_asks=agent.asks or UNSET,
+        overloaded_until=rfc3339(agent.overloaded_until) if agent.overloaded_until else UNSET,
+        windows=[window_row(window) for window in agent.windows] or UNSET,
         login=agent.login or UNSET,
+        auth=auth_row(agent, time.time()) or UNSET,
         cost_today_usd=cost_today_usd or UNSET,
         over_budget=agent.over_budget or UNSET,
     )

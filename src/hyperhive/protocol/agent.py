@@ -25,6 +25,8 @@ LEASE_S: Final = 120
 
 MessageKey = Annotated[str, Meta(min_length=1, max_length=128)]
 Word = Annotated[str, Meta(max_length=16, pattern=r"^[a-z_]*\Z")]
+UnixTime = Annotated[float, Meta(ge=0, le=2**37)]
+"""Seconds; the bound is a year that every calendar has."""
 Ids = Annotated[list[int], Meta(max_length=1024)]
 
 
@@ -238,6 +240,35 @@ class Login(Struct, frozen=True, kw_only=True):
     note: Annotated[str, Meta(max_length=2000)] = ""  #: why it failed, in claude's words
 
 
+class AuthState(StrEnum):
+    """How claude in an agent's container gets in."""
+
+    OK = "ok"
+    RENEWAL_FAILED = "renewal_failed"  #: claude could not renew its login, and has emptied it
+    NONE = "none"  #: there was never a login
+    REFUSED = "refused"  #: what claude has was refused: its login, or the hive's credential
+
+
+class Auth(Struct, frozen=True, kw_only=True):
+    """What is known of the login that claude uses, without asking anybody. Times are Unix seconds, 0: not known.
+
+    What `renews_at` is past is harmless: claude renews its access by itself, until `valid_until`.
+    """
+
+    state: Word
+    renews_at: UnixTime = 0.0
+    valid_until: UnixTime = 0.0
+    note: Annotated[str, Meta(max_length=500)] = ""  #: why it is refused, in claude's words
+
+
+class Window(Struct, frozen=True, kw_only=True):
+    """How much of an account may be used in a while, as claude was told with an answer of the model's."""
+
+    name: Word  #: five_hour, seven_day
+    utilization: Annotated[float, Meta(ge=0, le=100)]  #: part of it that is used; 1: all
+    resets_at: UnixTime  #: Unix seconds
+
+
 class Report(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The harness's state, sent when it changes. Unset fields are unchanged."""
 
@@ -247,7 +278,10 @@ class Report(Struct, frozen=True, kw_only=True, omit_defaults=True):
     session_id: Annotated[str, Meta(max_length=200)] | UnsetType = UNSET
     needs_login: bool | UnsetType = UNSET
     login: Login | UnsetType = UNSET
-    limited_until: Annotated[float, Meta(ge=0, le=2**40)] | UnsetType = UNSET  #: Unix seconds; 0: not limited
+    auth: Auth | UnsetType = UNSET
+    limited_until: UnixTime | UnsetType = UNSET  #: a usage limit; Unix seconds; 0: not limited
+    overloaded_until: UnixTime | UnsetType = UNSET  #: the model did not answer; when it is tried again, 0: it did
+    windows: Annotated[list[Window], Meta(max_length=8)] | UnsetType = UNSET
     context_tokens: Annotated[int, Meta(ge=0, le=2**53)] | UnsetType = UNSET
 
 

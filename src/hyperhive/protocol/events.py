@@ -32,7 +32,10 @@ class Outcome(StrEnum):
     CANCELLED = "cancelled"  #: the operator stopped it
     INTERRUPTED = "interrupted"  #: claude or its container died in the middle
     NEEDS_LOGIN = "needs_login"
-    RATE_LIMITED = "rate_limited"
+    RATE_LIMITED = "rate_limited"  #: until an announced time
+    OVERLOADED = (
+        "overloaded"  #: the model's side did not answer: too many requests, an error of its own, no connection
+    )
     OVERFLOW = "overflow"
     BUDGET = "budget"
 

@@ -466,6 +466,13 @@ class SetHiveBudget(Request, frozen=True):
     warn_at: Annotated[float, Meta(ge=0, le=1)] | UnsetType = UNSET
 
 
+class Reserve(Request, frozen=True):
+    """What the operator keeps of every account's windows: agents stop when only so much is left. Without `percent`
+    it is only said."""
+
+    percent: Annotated[int, Meta(ge=0, le=90)] | None = None
+
+
 TargetName = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
@@ -503,11 +510,28 @@ AnyRequest = (
     | LoginLink | WebSessions | RevokeWebSession | Compact | AgentLogin | AgentLoginCode | AgentLoginCancel
     | CreateToken | Tokens | RevokeToken | Stats | Schedules | SetSchedulePaused | FireSchedule
     | Budgets | TopUp | SetHiveBudget | AddNotifyTarget | NotifyTargets | RemoveNotifyTarget | TestNotifyTarget
-    | SetCredential | Credential | UnsetCredential
+    | SetCredential | Credential | UnsetCredential | Reserve
 )  # fmt: skip
 
 
 # answers
+
+
+class AuthStatus(Struct, frozen=True, kw_only=True):
+    """How claude in an agent's container gets in."""
+
+    state: str  #: ok, lapsed (claude renews it by itself), renewal_failed, none, refused
+    valid_until: str | UnsetType = UNSET  #: when its login ends for good; RFC 3339
+    text: str  #: the same in words
+    note: str | UnsetType = UNSET  #: why it was refused, in claude's words
+
+
+class WindowRow(Struct, frozen=True, kw_only=True):
+    """How much of an account's window is used."""
+
+    name: str  #: five_hour, seven_day
+    percent: int  #: of it that is used
+    resets_at: str  #: RFC 3339
 
 
 class AgentStatusRow(Struct, frozen=True, kw_only=True):
@@ -538,7 +562,12 @@ class AgentStatusRow(Struct, frozen=True, kw_only=True):
     failure: str | UnsetType = UNSET  #: why it is failed, in words
     context_tokens: int | UnsetType = UNSET  #: of the conversation, as claude counted last
     limited_until: str | UnsetType = UNSET  #: a usage limit holds it until then; RFC 3339
+    limit: str | UnsetType = UNSET  #: what holds it, in words
+    limit_asks: bool | UnsetType = UNSET  #: that is over, and it waits for the operator's word
+    overloaded_until: str | UnsetType = UNSET  #: the model did not answer it; it tries again then
+    windows: list[WindowRow] | UnsetType = UNSET  #: how much of its account is used, as its claude heard last
     login: Login | UnsetType = UNSET  #: the latest login in its container
+    auth: AuthStatus | UnsetType = UNSET  #: how its claude gets in, as its harness says
     cost_today_usd: float | UnsetType = UNSET  #: of the turns that ended since midnight, UTC
     over_budget: str | UnsetType = UNSET  #: why nothing more may be spent for it now
 
@@ -868,6 +897,7 @@ class Response(Struct, frozen=True, kw_only=True):
     stats: TurnStats | UnsetType = UNSET
     budgets: list[BudgetRow] | UnsetType = UNSET
     credential: HiveCredential | UnsetType = UNSET
+    reserve: int | UnsetType = UNSET  #: percent of every window that is the operator's
 
 
 REQUESTS: Final[tuple[type[Any], ...]] = AnyRequest.__args__

@@ -186,6 +186,13 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             "`hive auth set`, while there is one. Whatever runs in the container can read it"
         ),
     ] = "own"
+    resume: Annotated[
+        Literal["auto", "ask", "never"],
+        Meta(
+            description="after a usage limit: `auto`: it goes on by itself when the limit ends; `ask`: it then waits "
+            "for your `hive resume`; `never`: it is paused when it comes to a limit"
+        ),
+    ] = "auto"
     tools: Tools = Tools()
     mcp_servers: Annotated[dict[EntryName, McpServer], Meta(max_length=64)] = {}
     env: Annotated[

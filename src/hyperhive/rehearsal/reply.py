@@ -5,11 +5,13 @@ import asyncio
 import json
 import secrets
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from hyperhive.rehearsal import sse
 from hyperhive.rehearsal.exchange import Exchange
-from hyperhive.rehearsal.script import Call, Fail, Garble, Usage
+from hyperhive.rehearsal.script import Call, Fail, Garble, Usage, Windows
 
 SIGNATURE: Final = "cmVoZWFyc2Fs"
 _JSON: Final = {"content-type": "application/json"}
@@ -30,8 +32,9 @@ _ERROR_TYPES: Final = {
 class Reply(abc.ABC):
     """One answer to one request, played step by step. Every id in it is new."""
 
-    def __init__(self, exchange: Exchange, *, model: str, usage: Usage) -> None:
+    def __init__(self, exchange: Exchange, *, model: str, usage: Usage, windows: Windows | None = None) -> None:
         self._exchange = exchange
+        self._headers = used(windows, time.time()) if windows else {}
         self._model = model
         self._usage = usage
         self._id = new_id("msg")
@@ -109,7 +112,7 @@ class Streamed(Reply):
     async def _begin(self) -> None:
         if not self._begun:
             self._begun = True
-            await self._exchange.begin(200, _STREAM)
+            await self._exchange.begin(200, _STREAM | self._headers)
             await self._exchange.write(sse.message_start(self._id, self._model, self._usage) + sse.PING)
 
     async def _block(self, start: dict[str, Any], deltas: list[dict[str, Any]], pace_s: float) -> None:
@@ -125,8 +128,8 @@ class Streamed(Reply):
 
 
 class Whole(Reply):
-    def __init__(self, exchange: Exchange, *, model: str, usage: Usage) -> None:
-        super().__init__(exchange, model=model, usage=usage)
+    def __init__(self, exchange: Exchange, *, model: str, usage: Usage, windows: Windows | None = None) -> None:
+        super().__init__(exchange, model=model, usage=usage, windows=windows)
         self._content: list[dict[str, Any]] = []
 
     async def say(self, text: str, pace_s: float) -> None:  # noqa: ARG002 (nobody sees it grow)
@@ -152,7 +155,7 @@ class Whole(Reply):
 
     async def end(self, stop_reason: str) -> None:
         answer = sse.message(self._id, self._model, self._content, stop_reason, self._usage)
-        await respond_json(self._exchange, answer)
+        await respond_json(self._exchange, answer, self._headers)
 
 
 def new_id(kind: str) -> str:
@@ -177,6 +180,22 @@ def error_headers(fail: Fail, now: float) -> dict[str, str]:
     return headers | fail.headers
 
 
+def used(windows: Windows, now: float) -> dict[str, str]:
+    """The headers of a subscription that may go on. The time is Unix seconds."""
+    prefix, reset = "anthropic-ratelimit-unified", str(int(now + windows.resets_in_s))
+    return {
+        f"{prefix}-status": "allowed",
+        f"{prefix}-reset": reset,
+        f"{prefix}-representative-claim": "five_hour",
+        f"{prefix}-5h-status": "allowed",
+        f"{prefix}-5h-reset": reset,
+        f"{prefix}-5h-utilization": f"{windows.five_hour:g}",
+        f"{prefix}-7d-status": "allowed",
+        f"{prefix}-7d-reset": reset,
+        f"{prefix}-7d-utilization": f"{windows.seven_day:g}",
+    }
+
+
 def used_up(resets_at: float) -> dict[str, str]:
     """The headers of a subscription whose five hours are used up. The time is Unix seconds."""
     prefix, reset = "anthropic-ratelimit-unified", str(int(resets_at))
@@ -198,8 +217,10 @@ async def respond_error(exchange: Exchange, fail: Fail) -> None:
     await exchange.respond(fail.status, error_headers(fail, time.time()), json.dumps(body).encode())
 
 
-async def respond_json(exchange: Exchange, answer: dict[str, Any]) -> None:
-    await exchange.respond(200, _JSON, json.dumps(answer).encode())
+async def respond_json(
+    exchange: Exchange, answer: dict[str, Any], headers: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    await exchange.respond(200, {**_JSON, **headers}, json.dumps(answer).encode())
 
 
 async def respond_html(exchange: Exchange) -> None:

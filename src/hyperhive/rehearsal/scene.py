@@ -10,7 +10,7 @@ import msgspec
 
 from hyperhive.rehearsal import template
 from hyperhive.rehearsal.conversation import Conversation, Mail, mail_in
-from hyperhive.rehearsal.script import AnyStep, Call, Say, Script, Stop, Think, Together, Turn, Usage, rounds
+from hyperhive.rehearsal.script import AnyStep, Call, Say, Script, Stop, Think, Together, Turn, Usage, Windows, rounds
 
 THE_END: Final = Say("That is all my part says about this.")
 MAX_QUOTE: Final = 4000
@@ -23,6 +23,7 @@ class Scene:
     steps: tuple[AnyStep, ...]
     usage: Usage
     stop_reason: str
+    windows: Windows | None = None
     place: tuple[str, int, int] | None = None
 
 
@@ -89,6 +90,7 @@ def _scene(asked: Conversation, steps: tuple[AnyStep, ...], *, place: tuple[str,
     return Scene(
         steps=steps,
         usage=usages[-1] if usages else _estimate(asked, steps),
+        windows=next((step for step in steps if isinstance(step, Windows)), None),
         stop_reason=stops[-1] if stops else "tool_use" if calls else "end_turn",
         place=place,
     )

@@ -18,6 +18,7 @@ Seconds = Annotated[float, Meta(ge=0, le=600)]
 Milliseconds = Annotated[int, Meta(ge=0, le=10_000)]
 Times = Annotated[int, Meta(ge=1, le=1_000_000)]
 Tokens = Annotated[int, Meta(ge=0, le=100_000_000)]
+Part = Annotated[float, Meta(ge=0, le=1)]
 Pattern = Annotated[str, Meta(max_length=4096)]
 
 ALWAYS: Final = 1_000_000
@@ -58,6 +59,14 @@ class Usage(Step, frozen=True):
     output: Tokens = 0
     cache_read: Tokens = 0
     cache_creation: Tokens = 0
+
+
+class Windows(Step, frozen=True):
+    """How much of a subscription's windows is used, from 0 to 1, as the headers of this round say."""
+
+    five_hour: Part = 0.0
+    seven_day: Part = 0.0
+    resets_in_s: Annotated[int, Meta(ge=0, le=30 * 86400)] = 3600
 
 
 class Stop(Step, frozen=True):
@@ -116,7 +125,7 @@ class Garble(Step, frozen=True):
 
 
 AnyFault = Fail | Stall | Cut | Reset | Garble
-AnyStep = Say | Think | Call | Together | Usage | Stop | Gate | AnyFault
+AnyStep = Say | Think | Call | Together | Usage | Windows | Stop | Gate | AnyFault
 
 
 class Turn(Struct, frozen=True, forbid_unknown_fields=True):

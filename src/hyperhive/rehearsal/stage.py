@@ -71,7 +71,7 @@ class Stage:
 
     async def _play(self, scene: Scene, asked: Conversation, exchange: Exchange) -> None:
         shape = Streamed if asked.stream else Whole
-        answer = shape(exchange, model=asked.model, usage=scene.usage)
+        answer = shape(exchange, model=asked.model, usage=scene.usage, windows=scene.windows)
         for number, step in enumerate(scene.steps):
             if isinstance(step, AnyFault):
                 if self._is_due(scene, number, step):
@@ -95,7 +95,7 @@ class Stage:
             case Gate():
                 await self._wait_at(step.name, answer)
             case _:
-                pass  # Usage and Stop are part of the scene already
+                pass  # Usage, Windows and Stop are part of the scene already
 
     async def _break(self, fault: AnyFault, answer: Reply, exchange: Exchange) -> None:
         match fault:

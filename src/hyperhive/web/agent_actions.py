@@ -141,6 +141,8 @@ def _why_it_waits(agent: Agent) -> str:
         return "has no budget left"
     if agent.limited_until:
         return "is held by a usage limit"
+    if agent.overloaded_until:
+        return "gets no answer from the model, and tries again"
     return "" if agent.should_run or agent.row.asleep else "is stopped"
 
 

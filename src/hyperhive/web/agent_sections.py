@@ -1,6 +1,7 @@
 """What stands beside the terminal on an agent's page, and what the operator does there."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from hyperhive.broker.budgets import Amount
 from hyperhive.hub.agents import Agent
 from hyperhive.hub.directories import has_credentials
 from hyperhive.hub.hive import Hive
+from hyperhive.hub.status import auth_row
 from hyperhive.protocol import host
 from hyperhive.protocol.agent import LoginState
 from hyperhive.protocol.faults import FaultError, FaultKind
@@ -39,6 +41,7 @@ async def agent_login(hive: Hive, name: str) -> View:
         "hive_has": hive.credentials.is_there,
         "kept": await asyncio.to_thread(has_credentials, hive.fleet.house.paths, agent.name),
         "directory": str(hive.fleet.house.paths.agent_claude(agent.name)),
+        "auth": auth_row(agent, time.time()),
         "login": login,
         "under_way": login is not None and login.state in _UNDER_WAY,
         "is_trusted": login is not None and trusted_login_url(login.url),

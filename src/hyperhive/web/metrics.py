@@ -25,7 +25,7 @@ from hyperhive.protocol.events import Rest, TurnState
 from hyperhive.protocol.ids import OPERATOR
 from hyperhive.web.route import hive_of
 
-_STATES: Final = ("failed", "needs_login", "paused", "budget", *Phase, *Rest, *TurnState)
+_STATES: Final = ("failed", "needs_login", "paused", "budget", "rate_limited", "overloaded", *Phase, *Rest, *TurnState)
 _TOKENS: Final[Mapping[str, Callable[[TurnSum], float]]] = {
     "input": lambda sum: sum.input_tokens,
     "output": lambda sum: sum.output_tokens,

@@ -110,7 +110,7 @@ class AgentView:
     def place(self) -> tuple[int, str]:
         """What needs the operator comes first, then the manager, then all by name: a row keeps its place while its
         agent works."""
-        needs = self.status.failed or self.status.needs_login
+        needs = self.status.failed or self.status.needs_login or bool(self.status.limit_asks)
         return (0 if needs else 1 if self.is_manager else 2), self.status.name
 
     @property

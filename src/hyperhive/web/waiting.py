@@ -58,7 +58,7 @@ def _of_agent(row: AgentStatusRow) -> list[News]:
         ("login", row.needs_login, f"{row.name} needs a login", "Its messages wait until it has one.", "#agent_login"),
         ("failed", row.failed, f"{row.name} failed", row.failure, ""),
         ("budget", row.over_budget, f"The budget of {row.name} is spent", row.over_budget, "#agent_budget"),
-        ("limited", row.limited_until, f"{row.name} is held by a usage limit", f"until {_until(row)}", ""),
+        ("limited", row.limited_until, f"{row.name} is held by a usage limit", _until(row), ""),
     ]
     return [
         News(kind=kind, tag=f"news-{kind}-{row.name}", title=title, text=str(text or "")[:_WORDS], href=page + anchor)
@@ -68,4 +68,6 @@ def _of_agent(row: AgentStatusRow) -> list[News]:
 
 
 def _until(row: AgentStatusRow) -> str:
-    return absolute(row.limited_until) if row.limited_until else ""
+    if row.limit_asks:
+        return "It is over, and your word is waited for."
+    return f"until {absolute(row.limited_until)}" if row.limited_until else ""

@@ -36,10 +36,12 @@ class State:
     needs_login: bool = False
     limited: bool = False
     failed: bool = False
+    asks: bool = False  #: its limit is over, and it waits for the operator's word
 
     @classmethod
     def of(cls, agent: Agent) -> "State":
-        return cls(agent.needs_login, agent.limited_until > 0, agent.phase is Phase.FAILED)
+        limited = agent.limited_until > 0 and not agent.row.limited_by
+        return cls(agent.needs_login, limited, agent.phase is Phase.FAILED, agent.asks)
 
 
 def edges(name: str, before: State, now: State, failure: str = "") -> list[News]:
@@ -48,6 +50,7 @@ def edges(name: str, before: State, now: State, failure: str = "") -> list[News]
         (NotifyKind.NEEDS_LOGIN, now.needs_login and not before.needs_login, "its messages wait until it has one", ""),
         (NotifyKind.LOGGED_IN, before.needs_login and not now.needs_login, "it goes on with its messages", ""),
         (NotifyKind.RATE_LIMITED, now.limited and not before.limited, "its messages wait", ""),
+        (NotifyKind.RATE_LIMITED, now.asks and not before.asks, "that is over; `hive resume` lets it go on", ""),
         (NotifyKind.AGENT_FAILED, now.failed and not before.failed, "the hive gave up on its container", failure),
     ]
     return [News(kind=kind, text=f"{name}: {text}", said=said) for kind, new, text, said in told if new]

@@ -43,6 +43,18 @@ class Row:
         return {outcome for outcome in self.outcomes if outcome != "ok"} | ({self.state, self.told, self.event} - {""})
 
 
+@dataclass(frozen=True)
+class Elsewhere:
+    """A row that a test of its own plays."""
+
+    what: str
+    shows: set[str]
+    attempt: int
+    recovers: str
+    file: str  #: below this directory
+    test: str
+
+
 @dataclass(kw_only=True)
 class Scene:
     """One agent, `a`, of a hive with its state on a disk that can be filled."""
@@ -122,15 +134,14 @@ def twice(what: str, *steps: AnyStep) -> Row:
     return Row(what=what, steps=steps, outcomes=("failed", "ok"), attempt=2)
 
 
-def parks(state: str, what: str, *steps: AnyStep) -> Row:
-    """No attempt counts; the agent waits in the state, of which the operator is told outside, too."""
-    return Row(what=what, steps=steps, outcomes=(state, "ok"), state=state, told=state, recover=resume,
+def parks(state: str, what: str, *steps: AnyStep, told: str = "") -> Row:
+    """No attempt counts; the agent waits in the state until its time or the operator comes."""
+    return Row(what=what, steps=steps, outcomes=(state, "ok"), state=state, told=told, recover=resume,
                recovers="`hive resume NAME`")  # fmt: skip
 
 
 TEXT: Final = Say("This is the beginning of an answer that")
 WORK: Final = Call("Bash", {"command": "true"})
-LIMIT_S: Final = 5 * 3600
 
 HANG: Final = Call("Bash", {"command": HANGING})
 EAT: Final = Call("Bash", {"command": "python3 -c 'b\"x\" * (3 << 30)'"})
@@ -156,19 +167,18 @@ PASSING: Final = (
 )  # fmt: skip
 
 FAILING: Final = (
-    twice("the API stays overloaded (529)", Fail(529, times=2)),
-    twice("the API stays broken (500)", Fail(500, times=2)),
-    twice("the API cannot be reached", Reset(times=2)),
     twice("the API refuses the request (400)", Fail(400, message="no such thing", times=9)),
     twice("the API refuses the request after some work was done", WORK, Fail(400, message="no such thing", times=9)),
-)
+    twice("there is no such model (404)", Fail(404, times=9)),
+)  # fmt: skip
 
 PARKING: Final = (
-    parks("needs_login", "the login is not accepted (401)", Fail(401, may_retry=False, times=1)),
-    parks("needs_login", "the login may not do that (403)", Fail(403, times=1)),
-    parks("rate_limited", "a rate limit that does not say until when (429)", Fail(429, may_retry=False, times=1)),
-    parks("rate_limited", "a usage limit is reached (429 with the time of its reset)",
-          Fail(429, limit_resets_in_s=LIMIT_S, may_retry=False, times=1)),
+    parks("overloaded", "the API stays overloaded (529)", Fail(529, times=2)),
+    parks("overloaded", "the API stays broken (500)", Fail(500, times=2)),
+    parks("overloaded", "the API cannot be reached", Reset(times=2)),
+    parks("overloaded", "a rate limit that does not say until when (429)", Fail(429, may_retry=False, times=1)),
+    parks("needs_login", "the login is not accepted (401)", Fail(401, may_retry=False, times=1), told="needs_login"),
+    parks("needs_login", "the login may not do that (403)", Fail(403, times=1), told="needs_login"),
 )  # fmt: skip
 
 CRASHES: Final = (
@@ -183,5 +193,96 @@ CRASHES: Final = (
     Row(what="a command eats all the memory of the container", steps=(EAT,)),
     Row(what="the disk is full when the turn ends", steps=(TEXT, Gate("disk")), strike=fill_the_disk, requests=1),
 )  # fmt: skip
+
+OTHERS: Final = (
+    Elsewhere(
+        "a usage limit is reached (429 with the time of its reset)",
+        shows={"rate_limited"},
+        attempt=1,
+        recovers="`hive resume NAME`",
+        file="integration/test_harness_limits.py",
+        test="a_limit_with_a_reset_parks_until_then_or_the_operators_word_and_an_overload_for_moments",
+    ),
+    Elsewhere(
+        "another agent has reached the limit of the hive's credential",
+        shows={"rate_limited"},
+        attempt=1,
+        recovers="`hive resume NAME`",
+        file="integration/test_limits.py",
+        test="one_agents_limit_holds_all_who_use_the_hives_credential_and_they_go_on_one_after_the_other",
+    ),
+    Elsewhere(
+        "the agent's login could not be renewed",
+        shows={"needs_login", "renewal_failed"},
+        attempt=1,
+        recovers="`hive auth login NAME`",
+        file="integration/test_harness_limits.py",
+        test="a_login_whose_renewal_is_refused_is_told_from_one_whose_access_has_lapsed",
+    ),
+    Elsewhere(
+        "the budget is spent",
+        shows={"budget"},
+        attempt=1,
+        recovers="`hive budget NAME --top-up`",
+        file="acceptance/test_budget_of_a_hive.py",
+        test="a_turn_that_crosses_the_budget_ends_and_its_message_waits_for_money",
+    ),
+    Elsewhere(
+        "a message has failed five times",
+        shows={"dead_letter"},
+        attempt=5,
+        recovers="`hive dead requeue ID`",
+        file="integration/test_mailbox_attempts.py",
+        test="failures_back_off_and_the_fifth_is_the_last",
+    ),
+    Elsewhere(
+        "the container has died three times with the same message",
+        shows={"dead_letter"},
+        attempt=3,
+        recovers="`hive dead requeue ID`",
+        file="integration/test_mailbox_attempts.py",
+        test="three_deaths_of_the_container_on_one_message_make_it_dead",
+    ),
+    Elsewhere(
+        "the container dies again and again",
+        shows={"failed", "agent_failed"},
+        attempt=2,
+        recovers="`hive start NAME`",
+        file="acceptance/test_crashes.py",
+        test="a_container_that_dies_again_and_again_is_given_up_loudly_and_start_tries_again",
+    ),
+    Elsewhere(
+        "the container dies while no daemon runs",
+        shows={"container_crash"},
+        attempt=2,
+        recovers=ITSELF,
+        file="acceptance/test_crashes.py",
+        test="a_container_that_died_while_no_hive_ran_is_replaced",
+    ),
+    Elsewhere(
+        "the conversation cannot be resumed",
+        shows=set(),
+        attempt=1,
+        recovers=ITSELF,
+        file="integration/test_harness_resilience.py",
+        test="a_conversation_that_cannot_be_resumed_gives_way_to_a_new_one",
+    ),
+    Elsewhere(
+        "the process of the way out is killed",
+        shows=set(),
+        attempt=1,
+        recovers=ITSELF,
+        file="acceptance/test_way_out.py",
+        test="the_way_out_is_there_again_after_its_process_was_killed",
+    ),
+    Elsewhere(
+        "the agent asks for a host that is not on its list",
+        shows={"egress_refused"},
+        attempt=1,
+        recovers="`hive edit NAME`",
+        file="acceptance/test_way_out.py",
+        test="a_forbidden_host_is_refused_and_the_operator_sees_it_also_after_the_daemon_was_killed",
+    ),
+)
 
 ROWS: Final = (*PASSING, *FAILING, *PARKING, *CRASHES)

@@ -32,7 +32,7 @@ CLAUDE_BYTE_STREAM_IDLE_TIMEOUT_MS = "2000"
 API_TIMEOUT_MS = "3000"
 """
 """What lasts minutes in an agent's life is over soon."""
-TOLD = [NotifyKind.NEEDS_LOGIN, NotifyKind.RATE_LIMITED]
+TOLD = [NotifyKind.NEEDS_LOGIN]
 
 
 def outcomes_of(hive: HiveProcess, message: int) -> tuple[str, ...]:

@@ -198,7 +198,13 @@ class Life:
             if agent.over_budget:
                 await self.hive.budgets.top_up(agent.name, Amount(usd=0.3))
             if agent.row.paused or agent.needs_login:
-                await self.hive.fleet.set_paused(agent.name, False)
+                await self.resume(agent.name)
+
+    async def resume(self, name: str) -> None:
+        from hyperhive.api import lives
+        from hyperhive.protocol import host
+
+        await lives.set_paused(self.hive, host.SetPaused(name=name, paused=False))
 
     async def restart(self, _: str) -> None:
         await self.close()
@@ -219,7 +225,7 @@ class Life:
                 await self.go_on("")
                 for agent in self.hive.fleet.agents():
                     if agent.limited_until:
-                        await self.hive.fleet.set_paused(agent.name, False)
+                        await self.resume(agent.name)
                 await asyncio.sleep(20)
                 self._check_runners()
         await asyncio.sleep(10 * DOZING_S)

@@ -198,7 +198,7 @@ class Weather:
 
     async def play(self, claude: PlayedClaude, prompt: str, messages: list[int]) -> None:
         kind = "ok" if self.calm else self.chance.choices([*_WEATHER], [*_WEATHER.values()])[0]
-        kind = "529" if POISON in prompt else kind
+        kind = "400" if POISON in prompt else kind
         claude.ledger.outcomes[kind] += 1
         await asyncio.sleep(self.chance.uniform(1, 20))
         if kind != "early":
@@ -213,6 +213,8 @@ class Weather:
                 await claude.end(error="rate_limit")
             case "529":
                 await claude.end(error="server_error")
+            case "400":
+                await claude.end(error="invalid_request")
             case "401":
                 await claude.end(error="authentication_failed")
             case "overflow":

@@ -30,6 +30,7 @@ def test_a_turn_that_ended_in_the_future_has_ended_when_it_was_told(ts: float) -
                     fleet=hive.fleet, mailbox=hive.mailbox, events=hive.fleet.chronicle.events, turns=hive.turns,
                     budgets=hive.budgets, chronicle=hive.fleet.chronicle, credentials=hive.credentials,
                     limits=hive.limits,
+                    lookout=hive.lookout,
                 )  # fmt: skip
                 end = record(1, ts, TurnEnd(turn="t", ok=True, duration_ms=5000))
                 await runners.record(hive.fleet.get(SCOUT), wire.Events(records=[end]))

@@ -63,6 +63,12 @@ def check_part(part: Part, until: float, rows: list[TurnRow]) -> None:
     inside = [row for row in rows if part.since <= row.ended_at < until]
     assert (part.turns, part.not_ok) == (len(inside), sum(row.outcome != "ok" for row in inside))
     assert math.isclose(part.cost_usd, usd(inside), abs_tol=1e-9)
+    sorts = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens")
+    tokens = sum(min(max(getattr(row, sort), 0), 2**53) for row in inside for sort in sorts)
+    assert math.isclose(part.tokens, tokens, rel_tol=1e-12)
+    assert part.tool_calls == sum(row.tool_calls for row in inside)
+    took = math.fsum(max(row.ended_at - row.started_at, 0) for row in inside)
+    assert math.isclose(part.mean_s, took / (len(inside) or 1), abs_tol=1e-6)
 
 
 @settings(max_examples=60, deadline=None)

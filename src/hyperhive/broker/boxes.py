@@ -78,12 +78,20 @@ class Box:
         self.terms = 0  #: how often an epoch was begun or continued in this process
         self.news = 0  #: how often mail has come that a waiter might take
         self.held = False
+        self.canary = ""  #: the mark of one that nobody was given yet
         self.holding = False  #: it may have leases
         self.deadline = _FOREVER  #: of its leases, monotonic
         self.waiters: list[Waiter] = []
 
     def holder(self, epoch: int) -> Holder:
         return Holder(self.name, self.incarnation, epoch)
+
+    def take_canary(self) -> str:
+        """Its mark, for the one who is answered now; empty when there is none or nothing may be given out."""
+        canary = "" if self.held else self.canary
+        if canary:
+            self.canary = ""
+        return canary
 
     def parked(self) -> Waiter | None:
         """The one who has waited longest."""

@@ -64,7 +64,7 @@ class JobDraft:
     agent: str
     kind: JobKind
     params: Mapping[str, Param] = field(default_factory=dict)
-    source: str  #: approval, operator, manager, startup, update
+    source: str  #: approval, operator, manager, startup, update, watchdog
     requester: str = ""
     reason: str = ""
     approval: int | None = None

@@ -205,6 +205,15 @@ class Mailbox:
         if not held:
             self._waiting.arrived(box)
 
+    def probe(self, agent: str, canary: str) -> None:
+        """Give a canary of this mark to whoever leases the agent's mail next: no message, and nothing is kept of it.
+
+        It takes the way of one, through the writer; who gets it sends it back with an ack.
+        """
+        box = self._boxes.require(agent)
+        box.canary = canary
+        self._waiting.wake(box)
+
     async def container_died(self, agent: str) -> None:
         """What the agent held goes back to the queue; a message that was read in too many deaths is dead.
 

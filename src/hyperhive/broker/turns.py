@@ -71,9 +71,15 @@ class Part:
     turns: int = 0
     not_ok: int = 0  #: of them, how many did not end well
     cost_usd: float = 0.0
+    tokens: float = 0  #: of every sort
+    tool_calls: float = 0
+    mean_s: float = 0.0  #: how long they took on average
 
     def on_wire(self) -> host.TurnPart:
-        return host.TurnPart(since=rfc3339(self.since), turns=self.turns, not_ok=self.not_ok, cost_usd=self.cost_usd)
+        return host.TurnPart(
+            since=rfc3339(self.since), turns=self.turns, not_ok=self.not_ok, cost_usd=self.cost_usd,
+            tokens=int(self.tokens), tool_calls=int(self.tool_calls), mean_s=self.mean_s,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +104,10 @@ class TurnSummary:
     models: tuple[Share, ...]
     agents: tuple[Share, ...]
     parts: tuple[Part, ...]  #: all of the same length, also those without a turn
+
+    @property
+    def tools_per_turn(self) -> float:
+        return self.tool_calls / self.turns if self.turns else 0.0
 
     def on_wire(self) -> host.TurnStats:
         return host.TurnStats(

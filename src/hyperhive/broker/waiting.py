@@ -109,6 +109,8 @@ class Waiting:
         if waiter.future.done():
             waiter.finish()
             self._take_back(waiter, leased)
+        elif waiter in waiter.box.waiters and (canary := waiter.box.take_canary()):
+            waiter.finish(Received(messages=leased.messages, unread=leased.unread, canary=canary))
         elif leased.messages or waiter.deadline <= self._clock.monotonic():
             waiter.finish(Received(messages=leased.messages, unread=leased.unread))
         elif waiter.box.news != waiter.news and not waiter.box.held:

@@ -20,7 +20,13 @@ def run(json: Json = False) -> None:
 
 
 def cells(row: host.AgentStatusRow) -> tuple[str, ...]:
-    return (row.name, state_of(row), row.active_model or "", str(row.unread or ""), one_line(_doing(row), 80))
+    return (
+        row.name,
+        state_of(row),
+        row.active_model or "",
+        str(row.unread or ""),
+        one_line(_doing(row), 80),
+    )
 
 
 def state_of(row: host.AgentStatusRow) -> str:
@@ -39,7 +45,12 @@ def _state_of_flags(row: host.AgentStatusRow) -> str:
 
 
 def _doing(row: host.AgentStatusRow) -> str:
-    return row.failure or _waits_for(row) or row.status_text or row.description or ""
+    stuck = f"{row.stuck}, {_remedy(row)}: {row.stuck_note}" if row.stuck else ""
+    return row.failure or stuck or _waits_for(row) or row.status_text or row.description or ""
+
+
+def _remedy(row: host.AgentStatusRow) -> str:
+    return f"hive {'restart' if row.stuck in ('deaf', 'unreachable') else 'cancel'} {row.name}"
 
 
 def _waits_for(row: host.AgentStatusRow) -> str:

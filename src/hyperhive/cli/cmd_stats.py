@@ -38,6 +38,9 @@ def run(
         raise CliError("the hive says nothing about turns; it is older than this command")
     if answer.stats.turns:
         _show(answer.stats)
+        for row in answer.budgets or []:
+            counted = f"{_usd(row.day.spent_usd)} today, {_usd(row.month.spent_usd)} this month"
+            put(f"counted     {counted}: by the hive itself, for budgets; the cost above is claude's own estimate")
     else:
         say(f"no turn ended in the last {window}")
 
@@ -48,7 +51,7 @@ def _show(stats: host.TurnStats) -> None:
     put(f"tokens      {stats.input_tokens} in, {stats.output_tokens} out")
     put(f"the cache   {stats.cache_read_tokens} tokens read, {stats.cache_creation_tokens} written")
     put(f"took        half of them at most {stats.p50_s:.1f} s, 95 % at most {stats.p95_s:.1f} s")
-    put(f"tool calls  {stats.tool_calls}")
+    put(f"tool calls  {stats.tool_calls}, {stats.tool_calls / stats.turns:.1f} in a turn")
     for title in _TABLES:
         shares: list[host.TurnShare] = getattr(stats, title)
         put_table((title[:-1].upper(), "TURNS", "COST"), [_cells(each) for each in shares])

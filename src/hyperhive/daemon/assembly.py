@@ -14,11 +14,13 @@ from hyperhive.api.agent import AgentDoors, AgentSide
 from hyperhive.broker.api_tokens import ApiTokens
 from hyperhive.broker.approvals import Approvals
 from hyperhive.broker.budgets import BudgetBook
+from hyperhive.broker.clock import Clock, SystemClock
 from hyperhive.broker.database import Database
 from hyperhive.broker.decisions import Decisions
 from hyperhive.broker.deployments import Deployments
 from hyperhive.broker.events import EventLog
 from hyperhive.broker.jobs import JobDraft, JobRow, Jobs
+from hyperhive.broker.letters import MailChange
 from hyperhive.broker.mailbox import Mailbox
 from hyperhive.broker.notices import Notices
 from hyperhive.broker.questions import Questions
@@ -51,6 +53,7 @@ from hyperhive.hub.doors import Doors
 from hyperhive.hub.fleet import Fleet, House
 from hyperhive.hub.hive import Hive
 from hyperhive.hub.limits import Limits
+from hyperhive.hub.lookout import Lookout
 from hyperhive.hub.notify.newsroom import Newsroom
 from hyperhive.hub.notify.notifications import Notifications, Sender
 from hyperhive.hub.plan import Tooling
@@ -76,8 +79,8 @@ class _Store:
 
 
 @contextlib.asynccontextmanager
-async def hive_at(paths: Paths, *, rehearsal: Path | None) -> AsyncIterator[Hive]:
-    """A whole hive without its admin socket, for as long as it is entered.
+async def hive_at(paths: Paths, *, rehearsal: Path | None, clock: Clock | None = None) -> AsyncIterator[Hive]:
+    """A whole hive without its admin socket, for as long as it is entered. By the clock it watches its agents.
 
     Left in the reverse order of what follows: stop watching containers (they run on), end the agents' connections
     (their runners come back), leave the egress proxy serving, and last of all flush and close the database.
@@ -104,7 +107,8 @@ async def hive_at(paths: Paths, *, rehearsal: Path | None) -> AsyncIterator[Hive
             configs=configs,
             notices=store.notices,
         )
-        hive = _hive(store, fleet, _shape(store, fleet, configs), rehearsing=rehearsal is not None)
+        shape, rehearsing = _shape(store, fleet, configs), rehearsal is not None
+        hive = _hive(store, fleet, shape, rehearsing=rehearsing, clock=clock or SystemClock())
         await hive.credentials.open()
         doors.answer_with(_agents_side(store, hive))
         _listen(store, hive, doors)
@@ -115,6 +119,8 @@ async def hive_at(paths: Paths, *, rehearsal: Path | None) -> AsyncIterator[Hive
         stack.push_async_callback(hive.budgets.close)
         await hive.limits.open()
         stack.push_async_callback(hive.limits.close)
+        await hive.lookout.open()
+        stack.push_async_callback(hive.lookout.close)
         await stack.enter_async_context(_timers(hive.asking, hive.scheduling))
         await stack.enter_async_context(hive.queue.running())
         await stack.enter_async_context(_upkeep(store, hive))
@@ -210,7 +216,7 @@ def _shape(store: _Store, fleet: Fleet, configs: Configs) -> Shape:
     )
 
 
-def _hive(store: _Store, fleet: Fleet, shape: Shape, *, rehearsing: bool) -> Hive:
+def _hive(store: _Store, fleet: Fleet, shape: Shape, *, rehearsing: bool, clock: Clock) -> Hive:
     asking = Asking(
         fleet=fleet,
         questions=shape.work.questions,
@@ -246,6 +252,9 @@ def _hive(store: _Store, fleet: Fleet, shape: Shape, *, rehearsing: bool) -> Hiv
         ),
         credentials=credentials,
         limits=Limits(fleet=fleet, credentials=credentials, kept=Reserve(store.database)),
+        lookout=Lookout(
+            fleet=fleet, mailbox=store.mailbox, notices=store.notices, submit=shape.queue.submit, clock=clock
+        ),
     )
 
 
@@ -259,15 +268,28 @@ def _agents_side(store: _Store, hive: Hive) -> AgentSide:
         chronicle=store.chronicle,
         credentials=hive.credentials,
         limits=hive.limits,
+        lookout=hive.lookout,
     )
     steering = Steering(fleet=hive.fleet, shape=hive.shape, queue=hive.queue)
     return AgentSide(runners=runners, asking=hive.asking, steering=steering)
 
 
 def _listen(store: _Store, hive: Hive, doors: AgentDoors) -> None:
-    store.mailbox.on_change = hive.desk.mail_moved
-    store.mailbox.on_queued = hive.fleet.mail_waits
-    store.database.on_pressure = doors.press
+    def mail_moved(change: MailChange) -> None:
+        hive.desk.mail_moved(change)
+        hive.lookout.mail_moved(change)
+
+    def mail_waits(name: str) -> None:
+        hive.fleet.mail_waits(name)
+        hive.lookout.mail_waits(name)
+
+    def press(busy: bool) -> None:
+        doors.press(busy)
+        hive.lookout.press(busy)
+
+    store.mailbox.on_change = mail_moved
+    store.mailbox.on_queued = mail_waits
+    store.database.on_pressure = press
     hive.asking.questions.on_change = hive.asking.question_changed
     hive.asking.reminders.on_change = hive.asking.reminder_changed
     hive.scheduling.schedules.on_change = hive.scheduling.changed

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +16,8 @@ from hyperhive.harness.mail import Mail
 from hyperhive.harness.prompt import Identity, system_prompt
 from hyperhive.harness.rest import Rest
 from hyperhive.harness.surroundings import tool_groups
-from hyperhive.harness.turns import Ended, Turns
+from hyperhive.harness.turn import Ended
+from hyperhive.harness.turns import Turns
 from hyperhive.protocol import agent
 from hyperhive.protocol.agent import MAX_WAIT_S, Received, Welcome
 from hyperhive.protocol.events import Note, Outcome
@@ -70,6 +71,8 @@ class Agenda:
         self._lost = 0
         self._has_new_login = False  # made since the latest turn began
         self._role = document.settings.role
+        self.after_turn: Callable[[], Awaitable[None]] = _nothing
+        """What is to be done behind a turn that ended well, before the next one's mail is leased."""
         link.on_welcome.append(self._welcomed)
 
     async def run(self) -> None:
@@ -85,6 +88,11 @@ class Agenda:
                 await asyncio.sleep(EMPTY_S if time.monotonic() - asked < EMPTY_S else 0)
             else:
                 await self._take_up(received)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether turns may begin: it is neither paused nor being stopped."""
+        return self._open.is_set() and not self._stopping
 
     def pause(self, paused: bool) -> None:
         if paused:
@@ -147,7 +155,9 @@ class Agenda:
         self._lost = self._lost + 1 if ended.outcome is Outcome.INTERRUPTED else 0
         if self._stopping:
             return
-        if ended.outcome is Outcome.NEEDS_LOGIN:
+        if ended.outcome is Outcome.OK:
+            await self.after_turn()
+        elif ended.outcome is Outcome.NEEDS_LOGIN:
             await self._wait_for_login()
         elif ended.outcome is Outcome.RATE_LIMITED:
             await self._wait_for_limit(_seconds_until(ended.resets_at))
@@ -228,3 +238,7 @@ class Agenda:
 
 def _seconds_until(resets_at: float | None) -> float:
     return min(max((resets_at or 0.0) - time.time(), SHORTEST_LIMIT_S), LONGEST_LIMIT_S)
+
+
+async def _nothing() -> None:
+    pass

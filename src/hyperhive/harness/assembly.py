@@ -20,14 +20,27 @@ from hyperhive.harness.link import Link
 from hyperhive.harness.login import Logins
 from hyperhive.harness.mail import Mail
 from hyperhive.harness.model import Model
+from hyperhive.harness.recall import Recall
 from hyperhive.harness.relay import relay
 from hyperhive.harness.rest import Rest
 from hyperhive.harness.session import Session
 from hyperhive.harness.surroundings import CREDENTIALS, MODELS_ADDRESS, Surroundings, tool_groups
 from hyperhive.harness.tools.toolbox import Toolbox
 from hyperhive.harness.turns import Turns
+from hyperhive.harness.upkeep import Upkeep
 from hyperhive.protocol import agent
-from hyperhive.protocol.agent import Arrived, Compact, Done, Hello, ModelSet, OverBudget, Pause, SetModel, Shutdown
+from hyperhive.protocol.agent import (
+    Arrived,
+    Compact,
+    Done,
+    Hello,
+    ModelSet,
+    OverBudget,
+    Pause,
+    SetModel,
+    Shutdown,
+    Unstick,
+)
 from hyperhive.protocol.events import Note
 from hyperhive.protocol.rpc import Nothing, Peer
 from hyperhive.protocol.settings import AgentDocument
@@ -48,7 +61,7 @@ class Runner:
         self._place = place
         self._children = children or Children()
         self._children.take_over()
-        self._link = Link(place.socket, Hello(boot_id=os.urandom(16).hex(), version=__version__))
+        self._link = Link(place.socket, Hello(boot_id=os.urandom(16).hex(), version=__version__, canary=True))
         self._journal = Journal(self._link, place.events_db)
         self._model = Model(place.model_file, settings.model)
         self._session = Session(place.session_file)
@@ -63,6 +76,9 @@ class Runner:
         self._turns = Turns(
             rest=self._rest, mail=self._mail, journal=self._journal, condition=self._condition, settings=settings
         )
+        self._recall = Recall(self._link, place.recall_file, name=document.name, role=settings.role)
+        self._turns.recall, self._turns.on_recalled = self._recall.text, self._recall.settled
+        self._turns.on_forget = self._recall.compacted
         self._toolbox = Toolbox(
             link=self._link, mail=self._mail, turns=self._turns, journal=self._journal, groups=tool_groups(document)
         )
@@ -86,6 +102,12 @@ class Runner:
             turns=self._turns, session=self._session, condition=self._condition,
             system_prompt=self._agenda.system_prompt,
         )  # fmt: skip
+        self._upkeep = Upkeep(
+            turns=self._turns, rest=self._rest, session=self._session, condition=self._condition,
+            journal=self._journal, link=self._link, agenda=self._agenda, recall=self._recall,
+            settings=settings.session,
+        )  # fmt: skip
+        self._agenda.after_turn = self._upkeep.after_turn
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._grace_s = 0.0
@@ -105,6 +127,7 @@ class Runner:
                 agenda = group.create_task(self._agenda.run())
                 parts = (
                     self._link, self._journal, self._condition, self._mail, self._rest, self._logins, self._compaction,
+                    self._upkeep,
                 )  # fmt: skip
                 tasks = [group.create_task(part.run()) for part in parts]
                 await self._stop.wait()
@@ -173,6 +196,7 @@ class Runner:
         self._link.serve(agent.LOGIN_CANCEL, lambda _: Done(done=self._logins.cancel()))
         self._link.serve(agent.PAUSE, self._pause)
         self._link.serve(agent.OVER_BUDGET, self._over_budget)
+        self._link.serve(agent.UNSTICK, self._unstick)
         self._link.serve(agent.SHUTDOWN, self._shutdown)
 
     def _serve_worker(self, peer: Peer) -> None:
@@ -215,6 +239,11 @@ class Runner:
     async def _over_budget(self, over: OverBudget) -> Done:
         if done := await self._turns.over_budget():
             self._journal.record(Note(text=over.reason or "the budget is spent", level="warning"))
+        return Done(done=done)
+
+    async def _unstick(self, unstick: Unstick) -> Done:
+        if done := await self._turns.unstick(unstick.step, unstick.reason):
+            self._journal.record(Note(text=f"{unstick.step.replace('_', ' ')}: {unstick.reason}", level="warning"))
         return Done(done=done)
 
     def _shutdown(self, shutdown: Shutdown) -> Nothing:

@@ -57,6 +57,11 @@ class Condition:
     def lacks_login(self) -> bool:
         return self._now.needs_login is True
 
+    @property
+    def is_barred(self) -> bool:
+        """Whether a login, a usage limit or a model that does not answer is in claude's way."""
+        return self.lacks_login or bool(self._now.limited_until) or bool(self._now.overloaded_until)
+
     def login(self, login: Login) -> None:
         """The latest login, at every step of it."""
         self._change(Report(login=login))
@@ -64,6 +69,11 @@ class Condition:
     def limited(self, until: float) -> None:
         """A usage limit holds the agent until then, Unix seconds; 0: none does."""
         self._change(Report(limited_until=until))
+
+    @property
+    def usage(self) -> TokenUsageChanged:
+        """How long the conversation is, as far as it is known."""
+        return self._usage
 
     def overloaded(self, until: float) -> None:
         """The model did not answer; it is tried again then, Unix seconds. 0: it answers."""

@@ -1,6 +1,7 @@
 """The agent's mail as the runner holds it: leased, read, and given back or acknowledged."""
 
 import asyncio
+import time
 from collections.abc import Collection
 from typing import Final
 
@@ -92,14 +93,29 @@ class Mail:
         self._doubtful.put_nowait([*ids])
 
     async def _lease(self, wait_s: float) -> Received:
-        received = await self._link.insist(
-            agent.RECV, lambda epoch: Recv(epoch=epoch, wait_seconds=wait_s), answer_s=wait_s + MARGIN_S
-        )
+        received = await self._received(wait_s)
         fitting = _fitting(received.messages)
         self._held.update(m.id for m in fitting)
         rest = [m.id for m in received.messages[len(fitting) :]]
         await self.release(rest, failed=False, reason="the messages before it fill the turn")
         return Received(messages=fitting, unread=received.unread + len(rest))
+
+    async def _received(self, wait_s: float) -> Received:
+        """A canary goes back at once; whoever waits for mail goes on waiting."""
+        until = time.monotonic() + wait_s
+        while True:
+            received = await self._link.insist(
+                agent.RECV,
+                lambda epoch, wait_s=wait_s: Recv(epoch=epoch, wait_seconds=wait_s),  # type: ignore[misc]
+                answer_s=wait_s + MARGIN_S,
+            )
+            if not received.canary:
+                return received
+            mark = received.canary
+            await self._link.insist(agent.ACK, lambda epoch, mark=mark: Ack(epoch=epoch, ids=[], canary=mark))  # type: ignore[misc]
+            wait_s = until - time.monotonic()
+            if received.messages or wait_s <= 0:
+                return received
 
     def _take_stock(self, welcome: Welcome) -> None:
         if welcome.held:

@@ -6,11 +6,16 @@ that the two can't be confused.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from hyperhive.harness import guidance
 from hyperhive.harness.quotation import fenced, one_line, one_word, utc
-from hyperhive.protocol.agent import Arrived, Colleague, Envelope
+from hyperhive.protocol.agent import Arrived, Colleague, Envelope, LooseEnd, LooseEndKind
 from hyperhive.protocol.ids import MANAGER, OPERATOR, SYSTEM
+
+MAX_ENDS: Final = 20
+MAX_END: Final = 200
+"""Loose ends in a prompt, and characters of each; the tool shows all of them whole."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +79,41 @@ def wake_prompt(messages: Sequence[Envelope], unread: int) -> str:
     return "\n\n".join(parts)
 
 
+def notes_prompt(then: str) -> str:
+    """What an agent is told before it forgets; `then` says what comes."""
+    return (
+        f"This is from the hive itself. {then} Write down now what you will need and do not have in a file yet: bring "
+        "/state/notes.md up to date with what you are doing and for whom, what is agreed, what is open and what comes "
+        "next. Replace what is out of date, keep it short. Do nothing else in this turn, and send nothing: mail waits "
+        "until it is over."
+    )
+
+
+def recalled(agent: str, role: str, why: str, ends: Sequence[LooseEnd], unread: int) -> str:
+    """Before a prompt to a claude that does not remember: what the hive knows better than any summary."""
+    who = f"You are the agent {one_word(agent)!r}, role {one_word(role)}."
+    parts = [
+        f"From the hive: {why} {who} Your notes are in /state/notes.md: read them when you miss something.",
+        "What you have open:" if ends else "You have no question, reminder or request open.",
+        *(f"- {_loose_end(end)}" for end in ends[:MAX_ENDS]),
+        f"- and {len(ends) - MAX_ENDS} more: `get_loose_ends` shows them" if len(ends) > MAX_ENDS else "",
+        f"{_more(unread) if unread else 'Nothing waits'} in your mailbox beside what follows.",
+    ]
+    return "\n".join(part for part in parts if part) + "\n\n"
+
+
+def _loose_end(end: LooseEnd) -> str:
+    facts = [
+        f"{one_word(end.kind)} {end.id}",
+        f"asked by {one_word(end.asker)}" if end.asker else "",
+        f"{'to be answered by' if end.kind == LooseEndKind.QUESTION else 'about'} {one_word(end.target)}"
+        if end.target
+        else "",
+        f"due {utc(end.due_at)}" if end.due_at is not None else "",
+    ]
+    return f"{', '.join(fact for fact in facts if fact)}: {one_line(end.text)[:MAX_END]!r}"
+
+
 def _more(unread: int) -> str:
     return "1 more message waits" if unread == 1 else f"{unread} more messages wait"
 
@@ -86,6 +126,14 @@ def arrival_notice(arrived: Arrived) -> str:
     source = f", from {', '.join(senders[:10])}" if senders else ""
     first = " One is from your operator: read it before you go on." if OPERATOR in senders else ""
     return f"{count}{source}: call mcp__hyperhive__recv to read {them}.{first}"
+
+
+def nudge(why: str) -> str:
+    """What claude hears at a tool boundary when the hive takes it to be stuck."""
+    return (
+        f"A notice of the hive: you seem to be stuck ({one_line(why)}). Stop and think: try something else, ask "
+        "somebody, or end the turn and say what is in the way. If nothing changes, the hive ends the turn."
+    )
 
 
 def shown(message: Envelope) -> str:

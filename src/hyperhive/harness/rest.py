@@ -62,6 +62,8 @@ class Rest:
         """What a new claude gets of the hive's."""
         self.on_release: Callable[[], None] = lambda: None
         """Called when claude has been released or has gone."""
+        self.on_use: Callable[[], None] = lambda: None
+        """Called when there may be work, or none any more."""
 
     @property
     def claude(self) -> Claude | None:
@@ -94,18 +96,21 @@ class Rest:
         self._busy = busy
         self._aftermath_s = 0.0
         self._news.set()
+        self.on_use()
 
     def background(self, tasks: int) -> None:
         """How many tasks claude has running beside its turns; none of them is ended by dozing off."""
         self._background = tasks
         self._aftermath_s = AFTERMATH_S
         self._news.set()
+        self.on_use()
 
     def new_session(self) -> None:
         """The next turn begins a new conversation."""
         self._session.forget()
         self._fresh = True
         self._condition.session("")
+        self._condition.context(0, self._condition.usage.context_window)
 
     def new_login(self) -> None:
         """The next turn has a claude that has read it; the conversation goes on."""
@@ -134,7 +139,7 @@ class Rest:
                 await self._watch(self._claude)
 
     async def _watch(self, claude: Claude) -> None:
-        patience = None if self._is_needed else max(self._settings.sleep_after, self._aftermath_s)
+        patience = None if self.is_needed else max(self._settings.sleep_after, self._aftermath_s)
         news = asyncio.create_task(self._news.wait())
         sources: list[asyncio.Future[Any]] = [news, claude.ended]
         try:
@@ -142,12 +147,13 @@ class Rest:
         finally:
             news.cancel()
         async with self._lock:
-            idle = not self._news.is_set() and not self._is_needed
+            idle = not self._news.is_set() and not self.is_needed
             if self._claude is claude and (claude.ended.done() or idle):
                 await self._release()
 
     @property
-    def _is_needed(self) -> bool:
+    def is_needed(self) -> bool:
+        """Whether claude is at something, in the background too."""
         return self._busy or self._background > 0
 
     async def _start(self, system_prompt: str) -> Claude:

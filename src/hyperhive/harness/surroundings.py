@@ -45,6 +45,7 @@ class Surroundings:
     rehearsal_port: int
     model_file: Path
     session_file: Path
+    recall_file: Path
     events_db: Path
     credentials: dict[str, str]
 
@@ -83,6 +84,7 @@ class Surroundings:
             rehearsal_port=port("HYPERHIVE_REHEARSAL_PORT", REHEARSAL_PORT),
             model_file=perhaps("HYPERHIVE_MODEL_FILE") or state / "hyperhive-model",
             session_file=state / "hyperhive-session",
+            recall_file=state / "hyperhive-recall",
             events_db=perhaps("HYPERHIVE_EVENTS_DB") or state / "hyperhive-events.sqlite",
             credentials={name: env[name] for name in CREDENTIALS if env.get(name)},
         )

@@ -183,6 +183,8 @@ class Ordered(StrEnum):
     CANCEL = "cancel"  #: the operator's
     STOP = "stop"  #: the harness is being stopped
     BUDGET = "budget"  #: the hive's: what may be spent is spent
+    OVERDUE = "overdue"  #: ours: it had a time, and took longer
+    UNSTICK = "unstick"  #: the hive's: it seems to be stuck
 
 
 @dataclass

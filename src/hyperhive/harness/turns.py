@@ -1,13 +1,8 @@
 """A turn: from the messages that cause it to claude's result, and what becomes of the messages."""
 
 import asyncio
-import os
-import time
-import uuid
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
-
-from msgspec import UNSET
 
 from hyperhive.harness import transcript
 from hyperhive.harness.claude import Claude, ClaudeError
@@ -15,12 +10,13 @@ from hyperhive.harness.condition import Condition
 from hyperhive.harness.guard import refusal
 from hyperhive.harness.journal import Journal
 from hyperhive.harness.mail import Mail
-from hyperhive.harness.prompt import arrival_notice, wake_prompt
+from hyperhive.harness.prompt import arrival_notice, nudge, wake_prompt
 from hyperhive.harness.rest import Rest
 from hyperhive.harness.transcript import Ordered, Result, Settlement, Tally, settlement
+from hyperhive.harness.turn import Asked, Ended, Turn, of_compaction
 from hyperhive.harness.wire import Notice, Said, ToolRequest, Verdict
 from hyperhive.protocol.agent import Arrived, Received
-from hyperhive.protocol.events import Note, Outcome, Stream, ToolCall, TurnEnd, TurnStart, TurnState
+from hyperhive.protocol.events import Note, Outcome, Stream, ToolCall, TurnStart, TurnState
 from hyperhive.protocol.ids import OPERATOR, SYSTEM
 from hyperhive.protocol.rpc import Nothing
 from hyperhive.protocol.settings import AgentSettings
@@ -28,49 +24,10 @@ from hyperhive.protocol.settings import AgentSettings
 INTERRUPT_TRIES: Final = 5
 INTERRUPT_S: Final = 1.0
 """How long claude may take to heed an interrupt before it is told again; in the end it is killed."""
-
-
+MAX_NOTES_CALLS: Final = 24
+"""Tool calls with which an agent has to get its notes written."""
 MAX_SHOWN: Final = 32 * 1024
 """Characters of a message in its turn's event, which takes them escaped; the mailbox has the whole."""
-
-_UNDONE: Final = {
-    None: Outcome.FAILED,
-    Ordered.CANCEL: Outcome.CANCELLED,
-    Ordered.STOP: Outcome.INTERRUPTED,
-    Ordered.BUDGET: Outcome.BUDGET,
-}
-
-
-@dataclass
-class Turn:
-    id: str = field(default_factory=lambda: os.urandom(8).hex())
-    messages: list[int] = field(default_factory=list)
-    prompt: str = field(default_factory=lambda: str(uuid.uuid4()))
-    began: float = field(default_factory=time.monotonic)
-    tally: Tally = field(default_factory=Tally)
-    taken: asyncio.Event = field(default_factory=asyncio.Event)  #: the prompt is in claude's context
-    over: asyncio.Event = field(default_factory=asyncio.Event)
-    ordered: Ordered | None = None
-    compacts: bool = False  #: it is there to shorten the conversation
-    sends: int = 0
-
-    @property
-    def takes_mail(self) -> bool:
-        """Whether messages may still become part of it."""
-        return bool(self.messages) and self.ordered is None and not self.over.is_set()
-
-    def next_mid(self) -> str:
-        """The id of the turn's next message, the same however often it has to be sent."""
-        self.sends += 1
-        return f"{self.id}:{self.sends}"
-
-
-@dataclass(frozen=True)
-class Ended:
-    outcome: Outcome
-    resets_at: float | None = None  #: of a rejected usage limit
-    overloads: int = 0  #: how many turns in a row have ended in one
-    note: str = ""
 
 
 class Turns:
@@ -87,10 +44,17 @@ class Turns:
         self._turn: Turn | None = None
         self._own: Turn | None = None  # one that claude has begun by itself
         self._arrived: Arrived | None = None
+        self._nudge = ""  # what claude hears at the next tool boundary
         self._window = 0
         self._overloads = 0
         self.claim = asyncio.Lock()
         """Held by whoever has a turn carried out, until it is settled."""
+        self.recall: Callable[[int], Awaitable[str]] = _nothing
+        """What a prompt begins with when claude does not remember what was before; takes how many messages wait."""
+        self.on_forget: Callable[[], None] = lambda: None
+        """Called when a conversation goes on from a summary."""
+        self.on_recalled: Callable[[], None] = lambda: None
+        """Called when such a prompt is in claude's context."""
         rest.on_release = self._lost_own
 
     @property
@@ -111,16 +75,28 @@ class Turns:
         """Carry the messages' turn out to its end and settle them. The caller holds the claim."""
         turn = self._turn = Turn(messages=[m.id for m in received.messages])
         self._begin(turn, received)
-        return await self._whole(turn, wake_prompt(received.messages, received.unread), system_prompt)
+        return await self._whole(turn, wake_prompt(received.messages, received.unread), system_prompt, received.unread)
 
-    async def compact(self, instructions: str, system_prompt: str) -> Ended:
+    async def compact(self, instructions: str, system_prompt: str, *, sender: str = OPERATOR) -> Ended:
         """Let claude go on from a summary of the conversation. The caller holds the claim."""
-        turn = self._turn = Turn(compacts=True)
+        turn = self._turn = Turn(asked=[Asked(compacts=True)], upkeep=True)
         command = f"/compact {instructions}".rstrip()
         self._rest.busy(True)
         self._condition.turn(TurnState.COMPACTING)
-        self._journal.record(TurnStart(turn=turn.id, sender=OPERATOR, body=command))
+        self._journal.record(TurnStart(turn=turn.id, sender=sender, body=command))
         return await self._whole(turn, command, system_prompt)
+
+    async def checkpoint(self, text: str, system_prompt: str, *, within_s: float) -> Ended:
+        """Let the agent write down what it will need, in so much time. The caller holds the claim."""
+        turn = self._turn = Turn(upkeep=True)
+        self._rest.busy(True)
+        self._condition.turn(TurnState.THINKING)
+        self._journal.record(TurnStart(turn=turn.id, sender=SYSTEM, body=text))
+        overdue = asyncio.get_running_loop().create_task(self._end_after(within_s, turn))
+        try:
+            return await self._whole(turn, text, system_prompt)
+        finally:
+            overdue.cancel()
 
     async def cancel(self) -> bool:
         """The operator wants the turn to end. Whether there was one."""
@@ -140,9 +116,24 @@ class Turns:
             return True
         return await self._order(Ordered.BUDGET)
 
+    async def unstick(self, step: str, why: str) -> bool:
+        """The hive takes the agent to be stuck: tell claude, end the turn, or end claude. Whether there was a turn."""
+        turn = self.current
+        if turn is None:
+            return False
+        if step == "nudge":
+            self._nudge = nudge(why)
+            return True
+        turn.why = why
+        if step == "interrupt" and turn is self._turn:
+            return await self._order(Ordered.UNSTICK)
+        turn.ordered = Ordered.UNSTICK
+        await self._rest.kill()
+        return True
+
     def arrived(self, arrived: Arrived) -> None:
         """Mail has come in: claude hears of it at the next tool boundary, if it is at work."""
-        if self.current is not None:
+        if self.current is not None and not self.current.upkeep:
             self._arrived = arrived
 
     def mail_was_read(self) -> None:
@@ -164,14 +155,16 @@ class Turns:
         self._journal.record(ToolCall(tool=request.tool, input=request.input, tool_use_id=request.tool_use_id))
         if self.current is not None:
             self.current.tally.tool_calls += 1
-        why = refusal(request.tool, request.command, self._settings)
+        why = self._too_many(request) or refusal(request.tool, request.command, self._settings)
         if why is not None:
             self._journal.record(Note(text=why, level="warning"))
         return Verdict(refusal=why)
 
     def boundary(self, _: Nothing) -> Notice:
         arrived, self._arrived = self._arrived, None
-        return Notice(text="" if arrived is None else arrival_notice(arrived))
+        said, self._nudge = self._nudge, ""
+        texts = (said, "" if arrived is None else arrival_notice(arrived))
+        return Notice(text="\n".join(text for text in texts if text))
 
     # the course of a turn
 
@@ -190,30 +183,32 @@ class Turns:
             )
         )
 
-    async def _whole(self, turn: Turn, prompt: str, system_prompt: str) -> Ended:
+    async def _whole(self, turn: Turn, prompt: str, system_prompt: str, unread: int = 0) -> Ended:
         try:
-            trouble = await self._carry_out(turn, prompt, system_prompt)
+            trouble = await self._carry_out(turn, prompt, system_prompt, unread)
         finally:
             turn.over.set()
             self._turn = self._arrived = None
-        ended = _outcome(turn)
-        note = "" if ended is Outcome.OK else trouble or _note(turn, ended)
+            self._nudge = ""
+        ended = turn.outcome()
+        unstuck = turn.note(ended) if turn.ordered is Ordered.UNSTICK else ""
+        note = "" if ended is Outcome.OK else unstuck or trouble or turn.note(ended)
         self._overloads = self._overloads + 1 if ended is Outcome.OVERLOADED else 0
         await self._settle(turn, ended, note)
         self._end(turn, ended, note)
-        return Ended(ended, turn.tally.resets_at, self._overloads, note)
+        return Ended(ended, turn.tally.resets_at, note, turn.ordered, self._overloads)
 
-    async def _carry_out(self, turn: Turn, prompt: str, system_prompt: str) -> str:
+    async def _carry_out(self, turn: Turn, prompt: str, system_prompt: str, unread: int) -> str:
         """Why claude could not do it, when the reason is not claude's own."""
         try:
-            claude = await self._rest.warm(system_prompt)
-            turn.tally.cost_before = claude.cost_usd
-            if turn.ordered is None:
-                await claude.prompt(turn.prompt, prompt, is_command=turn.compacts)
-                await _either(turn.taken, claude)
-                if turn.messages:
-                    await self._mail.read(turn.messages, turn.id)
-                await _either(turn.over, claude)
+            await self._ask(turn, prompt, system_prompt, unread)
+            if turn.goes_on:
+                self._shorten(turn)
+                await self._ask(turn, "/compact", system_prompt, unread)
+            if turn.goes_on:
+                turn.asked.append(Asked())
+                self._condition.turn(TurnState.THINKING)
+                await self._ask(turn, prompt, system_prompt, unread)
         except ClaudeError as error:
             await self._rest.kill()  # it may still come to a prompt whose messages go back
             await self._rest.doze()
@@ -221,6 +216,40 @@ class Turns:
         if self._rest.claude is None:
             await self._rest.doze()
         return ""
+
+    async def _ask(self, turn: Turn, prompt: str, system_prompt: str, unread: int) -> None:
+        """Until claude is done with it; raises ClaudeError."""
+        asked = turn.current
+        recalled = "" if turn.upkeep or asked.compacts else await self.recall(unread)
+        claude = await self._rest.warm(system_prompt)
+        asked.tally.cost_before = claude.cost_usd
+        if turn.ordered is not None:
+            return
+        await claude.prompt(asked.uuid, recalled + prompt, is_command=asked.compacts)
+        await _either(asked.taken, claude)
+        if turn.messages and len(turn.asked) == 1:
+            await self._mail.read(turn.messages, turn.id)
+        if recalled and asked.taken.is_set():
+            self.on_recalled()
+        await _either(asked.over, claude)
+
+    def _shorten(self, turn: Turn) -> None:
+        text = "the conversation is too long for the model: it is compacted, and the turn is tried once more"
+        self._journal.record(Note(text=text, level="warning"))
+        turn.asked.append(Asked(compacts=True))
+        self._condition.turn(TurnState.COMPACTING)
+
+    async def _end_after(self, seconds: float, turn: Turn) -> None:
+        await asyncio.sleep(seconds)
+        if turn is self._turn:
+            await self._order(Ordered.OVERDUE)
+
+    def _too_many(self, request: ToolRequest) -> str | None:
+        """Whether a turn for notes has become something else."""
+        turn = self.current
+        if turn is None or not turn.upkeep or turn.tally.tool_calls <= MAX_NOTES_CALLS:
+            return None
+        return f"{request.tool} is refused: this turn is for your notes, and had {MAX_NOTES_CALLS} calls. End it now."
 
     async def _settle(self, turn: Turn, ended: Outcome, note: str) -> None:
         if not turn.messages:
@@ -237,22 +266,7 @@ class Turns:
                 await self._mail.release(turn.messages, failed=True, reason=note)
 
     def _end(self, turn: Turn, ended: Outcome, note: str) -> None:
-        usage = (turn.tally.result.usage if turn.tally.result else None) or transcript.Usage()
-        self._journal.record(
-            TurnEnd(
-                turn=turn.id,
-                ok=ended is Outcome.OK,
-                outcome=ended,
-                note=note or UNSET,
-                duration_ms=round((time.monotonic() - turn.began) * 1000),
-                cost_usd=turn.tally.cost_usd,
-                input_tokens=usage.input_tokens or 0,
-                output_tokens=usage.output_tokens or 0,
-                cache_read_tokens=usage.cache_read_input_tokens or 0,
-                cache_creation_tokens=usage.cache_creation_input_tokens or 0,
-                tool_calls=turn.tally.tool_calls,
-            )
-        )
+        self._journal.record(turn.end(ended, note))
         if self.current is None:
             self._condition.turn(TurnState.IDLE)
             self._rest.busy(False)
@@ -290,13 +304,14 @@ class Turns:
                 self._rest.session_is(said.session_id)
                 self._turn_of_claude(said)
             case transcript.Lifecycle():
-                if self._turn is not None and said.command_uuid == self._turn.prompt and said.state != "queued":
-                    self._turn.taken.set()
+                if self._turn is not None and said.command_uuid == self._turn.current.uuid and said.state != "queued":
+                    self._turn.current.taken.set()
             case transcript.Status():
                 self._hear_status(said)
             case transcript.Compacted():
                 self._tally(said)
-                self._journal.record(Note(text=_of_compaction(said.compact_metadata)))
+                self._journal.record(Note(text=of_compaction(said.compact_metadata)))
+                self.on_forget()
             case transcript.Background():
                 self._rest.background(len(said.tasks))
             case transcript.RateLimit():
@@ -310,10 +325,11 @@ class Turns:
 
     def _turn_of_claude(self, said: transcript.Init) -> None:
         turn = self._turn
-        if turn is not None and (said.user_message_uuids is None or turn.prompt in said.user_message_uuids):
-            turn.taken.set()
+        if turn is not None and (said.user_message_uuids is None or turn.current.uuid in said.user_message_uuids):
+            turn.current.taken.set()
         elif self._own is None:
-            self._own = Turn(tally=Tally(cost_before=self._rest.claude.cost_usd if self._rest.claude else 0.0))
+            before = self._rest.claude.cost_usd if self._rest.claude else 0.0
+            self._own = Turn(asked=[Asked(tally=Tally(cost_before=before))])
             self._rest.busy(True)
             self._condition.turn(TurnState.THINKING)
             body = "work in the background has ended, and claude goes on by itself"
@@ -322,7 +338,7 @@ class Turns:
     def _hear_status(self, said: transcript.Status) -> None:
         """Claude may also compact by itself, in the middle of a turn."""
         turn = self.current
-        if turn is not None and not turn.compacts:
+        if turn is not None and not turn.current.compacts:
             compacts = said.status == TurnState.COMPACTING
             self._condition.turn(TurnState.COMPACTING if compacts else TurnState.THINKING)
 
@@ -342,10 +358,8 @@ class Turns:
         self._window = max(windows, default=self._window)
         self._show_context()
         turn, own = self._turn, self._own
-        if turn is not None and result.answers(turn.prompt):
-            turn.tally.take(result)
-            turn.taken.set()
-            turn.over.set()
+        if turn is not None and result.answers(turn.current.uuid):
+            turn.answered(result)
         if own is not None:
             own.tally.take(result)
             self._end_own(own)
@@ -354,38 +368,12 @@ class Turns:
 
     def _end_own(self, own: Turn) -> None:
         self._own = None
-        ended = transcript.outcome(own.tally, None)
-        self._end(own, ended, "" if ended is Outcome.OK else _note(own, ended))
+        ended = own.outcome()
+        self._end(own, ended, "" if ended is Outcome.OK else own.note(ended))
 
     def _lost_own(self) -> None:
         if self._own is not None:
             self._end_own(self._own)
-
-
-def _outcome(turn: Turn) -> Outcome:
-    """Claude calls a compaction a success also when it was interrupted or there was nothing to compact."""
-    ended = transcript.outcome(turn.tally, turn.ordered)
-    if ended is not Outcome.OK or not turn.compacts or turn.tally.compacted is not None:
-        return ended
-    return _UNDONE[turn.ordered]
-
-
-def _of_compaction(compacted: transcript.CompactMetadata) -> str:
-    before, after = compacted.pre_tokens, compacted.post_tokens
-    counts = f": {before} tokens before, {after} after" if before is not None and after is not None else ""
-    return f"the conversation goes on from a summary{counts}"
-
-
-def _note(turn: Turn, ended: Outcome) -> str:
-    if turn.compacts and turn.ordered is not None:
-        return "the compaction was ended before it was done: the conversation is as it was"
-    if ended is Outcome.CANCELLED:
-        return "cancelled by the operator; its messages count as handled"
-    if ended is Outcome.BUDGET and turn.ordered is Ordered.BUDGET:
-        return "the budget is spent; its messages went back to the queue"
-    if turn.ordered is Ordered.STOP:
-        return "the harness was stopped; its messages went back to the queue"
-    return transcript.explanation(turn.tally)
 
 
 async def _either(event: asyncio.Event, claude: Claude) -> None:
@@ -396,3 +384,7 @@ async def _either(event: asyncio.Event, claude: Claude) -> None:
         await asyncio.wait(sources, return_when=asyncio.FIRST_COMPLETED)
     finally:
         waiting.cancel()
+
+
+async def _nothing(_unread: int) -> str:
+    return ""

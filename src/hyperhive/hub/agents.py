@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from hyperhive.broker.roster import AgentRow, Wanted
+from hyperhive.hub.watchdog import Episode
 from hyperhive.protocol.agent import UNDER_WAY, Auth, Login, Window
 from hyperhive.protocol.events import Rest, TurnState
 from hyperhive.protocol.ids import MANAGER, AgentName
@@ -56,6 +57,7 @@ class Agent:
     excused_until: float = 0.0  #: until then the operator lets it have the rest of a window
     auth: Auth | None = None  #: what its harness says of its login
     over_budget: str = ""  #: why nothing more may be spent for it now; empty: it may
+    episode: Episode | None = None  #: of its being stuck
     login: Login | None = None  #: the latest login in its container
     turn_cause: str = ""  #: who sent what the latest turn is about
     status_text: str = ""
@@ -102,6 +104,11 @@ class Agent:
     def limited_until(self) -> float:
         """A usage limit holds it until then, Unix seconds; 0: none does."""
         return self.row.limited_until
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing stands against its taking mail at once."""
+        return not (self.held or self.needs_login or self.limited_until or self.overloaded_until or self.logs_in)
 
     @property
     def logs_in(self) -> bool:

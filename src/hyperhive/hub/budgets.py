@@ -33,6 +33,10 @@ from hyperhive.protocol.settings import Budget
 
 ANSWER_S: Final = 20.0
 """How long a harness may take to end its turn; then its container is started anew."""
+MOST_TOLD: Final = 10
+LATE_S: Final = 60.0
+"""A harness that still spends when it has been told so often, and for so long, says that it ends its turns and does
+not. What it had spent before may be heard of later, and what it has in the background may begin a turn or two."""
 LOOK_AGAIN_S: Final = 600.0
 """The wall clock may be set: the day is asked for at least so often."""
 KEEP_S: Final = 400 * 86400.0
@@ -62,6 +66,14 @@ class Bound:
         return f"{self.spent:.0f} of the {self.limit:.0f} tokens for {when}"
 
 
+@dataclass
+class Told:
+    """How often a harness was told to end its turn since the budget is spent, and when first."""
+
+    since: float
+    times: int = 0
+
+
 def bounds(budget: Budget, sums: Sums) -> Iterator[Bound]:
     """Each number that the budget has, with what was added to it."""
     for of in ("day", "month"):
@@ -89,7 +101,9 @@ class Budgets:
     _day: str = ""
     _timer: Timer | None = None
     _background: Background = field(default_factory=Background)
+    answer_s: float = ANSWER_S
     _ending: set[str] = field(default_factory=set)
+    _told: dict[str, Told] = field(default_factory=dict)
     _differing: set[str] = field(default_factory=set)
     _warned: set[tuple[str, str]] = field(default_factory=set)
 
@@ -148,6 +162,8 @@ class Budgets:
         """Hold the agent's mail or let it go on, and end its turn when it has just come to the end of its budget."""
         reason = self._reason(agent)
         newly = bool(reason) and not agent.over_budget
+        if not reason:
+            self._told.pop(agent.name, None)
         if reason != agent.over_budget:
             agent.over_budget = reason
             self.fleet.hold(agent)
@@ -230,15 +246,25 @@ class Budgets:
 
     async def _end(self, agent: Agent, peer: Peer) -> None:
         try:
-            async with asyncio.timeout(ANSWER_S):
-                await peer.call(OVER_BUDGET, OverBudget(reason=agent.over_budget[:500]))
-        except (FaultError, TimeoutError) as error:
-            if agent.peer is peer:
+            if not await self._heeds(agent, peer):
                 log.warning("a turn over budget does not end: its container is started anew", agent=agent.name)
-                log.debug("why it does not", error=str(error))
+                self._told.pop(agent.name, None)
                 await self.fleet.restart(agent.name)
         finally:
             self._ending.discard(agent.name)
+
+    async def _heeds(self, agent: Agent, peer: Peer) -> bool:
+        told = self._told.setdefault(agent.name, Told(self.clock.monotonic()))
+        told.times += 1
+        if told.times > MOST_TOLD and self.clock.monotonic() - told.since > LATE_S:
+            return False
+        try:
+            async with asyncio.timeout(self.answer_s):
+                await peer.call(OVER_BUDGET, OverBudget(reason=agent.over_budget[:500]))
+        except (FaultError, TimeoutError) as error:
+            log.debug("a harness gives no answer about its budget", agent=agent.name, error=str(error))
+            return agent.peer is not peer
+        return True
 
     def _tell_differences(self, differences: Sequence[Difference]) -> None:
         for each in differences:

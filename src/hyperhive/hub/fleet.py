@@ -406,8 +406,13 @@ class Fleet:
         agent.furnished = True
         await self.doors.open(agent)
         await self.way_out.open(agent, self.agents())
-        return container_spec(
-            agent, paths=house.paths, tooling=house.tooling, rehearsal=house.rehearsal, argv=house.runner_argv
+        return await asyncio.to_thread(  # it looks where links lead
+            container_spec,
+            agent,
+            paths=house.paths,
+            tooling=house.tooling,
+            rehearsal=house.rehearsal,
+            argv=house.runner_argv,
         )
 
     def document(self, agent: Agent) -> AgentDocument:

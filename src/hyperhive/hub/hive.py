@@ -12,6 +12,7 @@ from hyperhive.hub.desk import Desk
 from hyperhive.hub.doors import Doors
 from hyperhive.hub.fleet import Fleet
 from hyperhive.hub.limits import Limits
+from hyperhive.hub.lookout import Lookout
 from hyperhive.hub.notify.notifications import Notifications
 from hyperhive.hub.queue import JobQueue
 from hyperhive.hub.schedules import Scheduling
@@ -38,3 +39,4 @@ class Hive:
     notifications: Notifications
     credentials: Credentials
     limits: Limits
+    lookout: Lookout

@@ -20,6 +20,7 @@ from hyperhive.hub.chronicle import Chronicle
 from hyperhive.hub.credentials import Credentials
 from hyperhive.hub.fleet import Fleet
 from hyperhive.hub.limits import Limits
+from hyperhive.hub.lookout import Lookout
 from hyperhive.hub.recipients import check_allowed
 from hyperhive.hub.status import auth_words, state
 from hyperhive.protocol import agent as wire
@@ -45,6 +46,7 @@ class Runners:
     chronicle: Chronicle
     credentials: Credentials
     limits: Limits
+    lookout: Lookout
 
     async def hello(self, agent: Agent, peer: Peer, hello: wire.Hello) -> wire.Welcome:
         """The runner of this boot speaks for the agent from now on; an older one is fenced off."""
@@ -56,6 +58,7 @@ class Runners:
         agent.peer, agent.epoch = peer, epoch.number
         agent.greeting.set()
         self.budgets.greeted(agent)
+        self.lookout.greeted(agent, sends_canaries_back=hello.canary, held=[envelope.id for envelope in epoch.held])
         self.chronicle.changed(agent)
         return wire.Welcome(
             agent=agent.name,
@@ -76,19 +79,26 @@ class Runners:
             self.chronicle.changed(agent)
 
     def recv(self, agent: Agent, ask: wire.Recv) -> Awaitable[wire.Received]:
-        return self.mailbox.recv(agent.name, ask.epoch, ask.wait_seconds, ask.max, ask.ack)
+        received = self.mailbox.recv(agent.name, ask.epoch, ask.wait_seconds, ask.max, ask.ack)
+        if ask.wait_seconds > 0:
+            self.lookout.receives(agent, received)
+        return received
 
     def read(self, agent: Agent, ask: wire.Read) -> Awaitable[wire.Settled]:
         return self.mailbox.read(agent.name, ask.epoch, ask.ids, ask.turn)
 
     def ack(self, agent: Agent, ask: wire.Ack) -> Awaitable[wire.Settled]:
-        return self.mailbox.ack(agent.name, ask.epoch, ask.ids)
+        settled = self.mailbox.ack(agent.name, ask.epoch, ask.ids)
+        if ask.canary:
+            self.lookout.sent_back(agent, ask.canary, settled)
+        return settled
 
     def release(self, agent: Agent, ask: wire.Release) -> Awaitable[wire.Settled]:
         return self.mailbox.release(agent.name, ask.epoch, ask.ids, ask.failed, ask.reason)
 
     def heartbeat(self, agent: Agent, ask: wire.Heartbeat) -> Nothing:
         self.mailbox.heartbeat(agent.name, ask.epoch)
+        self.lookout.heard(agent)
         return Nothing()
 
     def send(self, agent: Agent, ask: wire.Send) -> Awaitable[wire.Sent]:
@@ -139,6 +149,7 @@ class Runners:
             unread=await self.mailbox.unread(agent.name),
             parent=agent.parent,
             tool_groups=list(agent.tool_groups),
+            held=agent.held,
         )
 
     def credential(self, agent: Agent, _: Nothing) -> wire.Credential:
@@ -172,6 +183,7 @@ class Runners:
 
     async def record(self, agent: Agent, batch: wire.Events) -> wire.EventsSeen:
         """Keep the harness's events; a turn's end is also kept as the turn's row, and what they spent is counted."""
+        self.lookout.watch(agent, batch.records)
         await self.budgets.count(agent, batch.records)
         for (
             record

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from msgspec import UNSET
 
 from hyperhive.hub.agents import Agent, Phase
+from hyperhive.hub.watchdog import words
 from hyperhive.protocol.agent import AuthState, Window
 from hyperhive.protocol.events import Rest
 from hyperhive.protocol.host import AgentStatusRow, AuthStatus, WindowRow
@@ -17,11 +18,13 @@ def rfc3339(seconds: float) -> str:
 
 
 def state(agent: Agent) -> str:
-    """One word for it all, by precedence: failed, needs_login, paused, budget, rate_limited, overloaded, container."""
+    """One word for it all: what comes first here holds, and its container's state when nothing else does."""
     if agent.phase is Phase.FAILED:
         return "failed"
     if agent.needs_login:
         return "needs_login"
+    if agent.episode is not None:
+        return "stuck"
     if agent.row.paused:
         return "paused"
     if agent.over_budget:
@@ -124,4 +127,6 @@ def status_row(
         auth=auth_row(agent, time.time()) or UNSET,
         cost_today_usd=cost_today_usd or UNSET,
         over_budget=agent.over_budget or UNSET,
+        stuck=agent.episode.stuck if agent.episode else UNSET,
+        stuck_note=words(agent.episode) if agent.episode else UNSET,
     )

@@ -4,7 +4,7 @@ Identity is the socket: nothing here says who the caller is.
 """
 
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -75,6 +75,7 @@ class Hello(Struct, frozen=True, kw_only=True):
     boot_id: Annotated[str, Meta(min_length=8, max_length=64)]
     version: Annotated[str, Meta(max_length=64)] = ""
     claude_version: Annotated[str, Meta(max_length=64)] = ""
+    canary: bool = False  #: the runner sends canaries back
 
 
 class Welcome(Struct, frozen=True, kw_only=True):
@@ -100,6 +101,7 @@ class Recv(Struct, frozen=True, kw_only=True):
 class Received(Struct, frozen=True, kw_only=True):
     messages: list[Envelope] = []  #: leased to the caller; empty for a peek, when paused and when nothing came
     unread: int = 0  #: queued messages that were not handed out
+    canary: str = ""  #: the mark of a canary: it goes back with an ack at once, and claude never hears of it
 
 
 class Read(Struct, frozen=True, kw_only=True):
@@ -111,10 +113,11 @@ class Read(Struct, frozen=True, kw_only=True):
 
 
 class Ack(Struct, frozen=True, kw_only=True):
-    """The turn that read these ended well."""
+    """The turn that read these ended well, or nothing but a canary has come."""
 
     epoch: int
     ids: Ids
+    canary: Annotated[str, Meta(max_length=64)] = ""
 
 
 class Release(Struct, frozen=True, kw_only=True):
@@ -205,6 +208,7 @@ class Whoami(Struct, frozen=True, kw_only=True):
     unread: int
     parent: str = ""
     tool_groups: list[str] = []
+    held: bool = False  #: it is given no mail, and is to begin no turn by itself: paused, or its budget is spent
 
 
 class Credential(Struct, frozen=True, kw_only=True):
@@ -561,6 +565,14 @@ class OverBudget(Struct, frozen=True, kw_only=True):
     reason: Annotated[str, Meta(max_length=500)] = ""
 
 
+class Unstick(Struct, frozen=True, kw_only=True):
+    """The agent seems to be stuck in its turn. `nudge`: tell claude at the next tool boundary; `interrupt`: end the
+    turn; `restart_claude`: end claude, and with it the turn. The messages of an ended turn go back as failed."""
+
+    step: Literal["nudge", "interrupt", "restart_claude"]
+    reason: Annotated[str, Meta(max_length=500)] = ""
+
+
 class Shutdown(Struct, frozen=True, kw_only=True):
     """End claude and the runner: at once, or when the turn under way has ended, at most `grace_seconds` later."""
 
@@ -578,6 +590,7 @@ LOGIN_CANCEL: Final = Method("login_cancel", Nothing, Done)
 CREDENTIAL_CHANGED: Final = Method("credential_changed", CredentialMark, Nothing)
 PAUSE: Final = Method("pause", Pause, Nothing)
 OVER_BUDGET: Final = Method("over_budget", OverBudget, Done)
+UNSTICK: Final = Method("unstick", Unstick, Done)
 SHUTDOWN: Final = Method("shutdown", Shutdown, Nothing)
 
 RUNNER_METHODS: Final[tuple[Method[Any, Any], ...]] = (
@@ -592,5 +605,6 @@ RUNNER_METHODS: Final[tuple[Method[Any, Any], ...]] = (
     CREDENTIAL_CHANGED,
     PAUSE,
     OVER_BUDGET,
+    UNSTICK,
     SHUTDOWN,
 )

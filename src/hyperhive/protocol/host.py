@@ -570,6 +570,8 @@ class AgentStatusRow(Struct, frozen=True, kw_only=True):
     auth: AuthStatus | UnsetType = UNSET  #: how its claude gets in, as its harness says
     cost_today_usd: float | UnsetType = UNSET  #: of the turns that ended since midnight, UTC
     over_budget: str | UnsetType = UNSET  #: why nothing more may be spent for it now
+    stuck: str | UnsetType = UNSET  #: silent, looping, parked, deaf, unreachable
+    stuck_note: str | UnsetType = UNSET  #: how, and what the hive has done about it, in words
 
 
 class HiveUrls(Struct, frozen=True, kw_only=True):
@@ -796,6 +798,9 @@ class TurnPart(Struct, frozen=True, kw_only=True):
     turns: int
     not_ok: int  #: of them, how many did not end well
     cost_usd: float
+    tokens: int = 0  #: of every sort, the cache's included
+    tool_calls: int = 0
+    mean_s: float = 0.0  #: how long they took on average
 
 
 class TurnStats(Struct, frozen=True, kw_only=True):

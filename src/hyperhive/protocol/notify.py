@@ -21,6 +21,8 @@ class NotifyKind(StrEnum):
     NEEDS_LOGIN = "needs_login", "An agent needs a login"
     LOGGED_IN = "logged_in", "An agent is logged in"
     RATE_LIMITED = "rate_limited", "A usage limit holds an agent"
+    BUDGET = "budget", "A budget runs out"
+    STUCK = "stuck", "An agent is stuck"
     DEAD_LETTER = "dead_letter", "A message was given up"
     AGENT_FAILED = "agent_failed", "An agent failed"
     DEPLOY_FAILED = "deploy_failed", "A deployment failed"

@@ -110,6 +110,61 @@ class Budget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit
     ] = 0.8
 
 
+class SessionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a conversation has become too long. The agent writes its notes before it is compacted or ended."""
+
+    compact_at: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="part of the model's context window: a conversation that is longer than that after a turn is "
+            "compacted; 0: never. A window may be a million tokens, and each request pays for all that is in it",
+        ),
+    ] = 0.75
+    compact_at_tokens: (
+        Annotated[int, Meta(ge=20_000, le=10**9, description="the same in tokens: what comes first counts")] | None
+    ) = None
+    notes_within: Annotated[
+        Seconds,
+        Meta(description="seconds that the agent has for its notes before that; 0: it is not asked for any"),
+    ] = 300
+    reset_after: Annotated[
+        Seconds,
+        Meta(description="seconds without work until a large conversation is ended and a new one begins; 0: never"),
+    ] = 0
+    reset_at_tokens: Annotated[
+        int, Meta(ge=1000, le=10**9, description="what a large one is for `reset_after`, in tokens")
+    ] = 100_000
+
+
+class StuckSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """From when on the hive takes the agent to be stuck, and does something about it."""
+
+    silent_after: Annotated[
+        Seconds, Meta(description="seconds of a turn in which nothing comes from claude; 0: never")
+    ] = 900
+    tool_after: Annotated[
+        Seconds, Meta(description="the same while a tool call is under way, at least `silent_after`; 0: never")
+    ] = 3600
+    loop_after: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="times in a row that the same tool is called with the same input; ten times as often where a "
+            "tool is there to be asked again, as `recv`; 0: never",
+        ),
+    ] = 20
+    canary_every: Annotated[
+        Seconds,
+        Meta(
+            description="seconds without mail after which the hive tries whether mail would come through; it wakes "
+            "nobody and costs no tokens; 0: never"
+        ),
+    ] = 3600
+
+
 class Packages(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     apt: Annotated[
         list[PackageName],
@@ -206,6 +261,8 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     network: NetworkSettings = NetworkSettings()
     limits: LimitSettings = LimitSettings()
     budget: Budget = Budget()
+    session: SessionSettings = SessionSettings()
+    stuck: StuckSettings = StuckSettings()
     packages: Packages = Packages()
     schedule: Annotated[dict[EntryName, Schedule], Meta(max_length=64)] = {}
     sleep_after: Annotated[

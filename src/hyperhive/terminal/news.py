@@ -95,6 +95,25 @@ class ScheduleSent(Struct, frozen=True):
         return _news(f"the schedule {one_line(self.name, 64)} has sent its message{late}")
 
 
+class Stuck(Struct, frozen=True):
+    stuck: str
+    note: str = ""
+
+    def row(self) -> Row:
+        return Row(kind=Kind.WARNING, head=f"! {one_line(self.stuck, 40)}{_why(self.note)}")
+
+
+class Budget(Struct, frozen=True):
+    reason: str = ""
+    note: str = ""
+
+    def spent(self) -> Row:
+        return Row(kind=Kind.WARNING, head=f"! the budget is spent{_why(self.reason)}")
+
+    def warned(self) -> Row:
+        return Row(kind=Kind.WARNING, head=f"! {one_line(self.note, 300)}")
+
+
 _WORDS: Final[dict[str, tuple[type[Any], Callable[[Any], Row]]]] = {
     "approval_added": (ApprovalAdded, ApprovalAdded.row),
     "approval_resolved": (ApprovalResolved, ApprovalResolved.row),
@@ -106,6 +125,9 @@ _WORDS: Final[dict[str, tuple[type[Any], Callable[[Any], Row]]]] = {
     "destroyed": (Destroyed, Destroyed.row),
     "container_crash": (Crash, Crash.row),
     "egress_refused": (Refused, Refused.row),
+    "stuck": (Stuck, Stuck.row),
+    "budget_spent": (Budget, Budget.spent),
+    "budget_warning": (Budget, Budget.warned),
     "schedule_sent": (ScheduleSent, ScheduleSent.row),
 }
 

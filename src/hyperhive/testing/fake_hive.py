@@ -89,11 +89,15 @@ class FakeHive:
         self.hellos: list[Hello] = []
         self.epoch = 0
         self.paused = False
+        self.asked_who = 0  #: how often the runner asked
+        self.held = False  #: as for a budget that is spent: said to who asks, and no mail is given
         self.events_seen = 0
         self.silent: set[Method[Any, Any]] = set()  #: not answered until they are taken out by `speak`
         self.unanswered: list[Any] = []  #: the parameters of calls that wait for that
         self.refused: set[Method[Any, Any]] = set()  #: answered with a fault that may pass
         self.refusals = 0
+        self.canary = ""  #: the mark of one, for the next who leases
+        self.canaries: list[str] = []  #: the marks of those that came back
         self.credential = Credential()  #: the hive's own, as this agent gets it
         self.lost: set[Method[Any, Any]] = set()  #: carried out once more, and the connection ends before the answer
         self._boot_id = ""
@@ -142,6 +146,11 @@ class FakeHive:
         self.inbox[id_] = Mailed(envelope)
         self._tell()
         return id_
+
+    def probe(self, canary: str) -> None:
+        """Give out a canary of this mark."""
+        self.canary = canary
+        self._tell()
 
     async def announce(self) -> None:
         """Tell the runner what waits."""
@@ -239,14 +248,17 @@ class FakeHive:
         self._check(recv.epoch)
         self._settle(recv.ack, "acked")
         deadline = time.monotonic() + recv.wait_seconds
-        while (not self._queued() or self.paused) and (left := deadline - time.monotonic()) > 0:
+        while (not (self._queued() or self.canary) or self.paused or self.held) and (
+            left := deadline - time.monotonic()
+        ) > 0:
             await self._change(left)
             self._check(recv.epoch)
-        leased = [] if self.paused or recv.wait_seconds == 0 else self._queued()[: recv.max]
+        leased = [] if self.paused or self.held or recv.wait_seconds == 0 else self._queued()[: recv.max]
         for mailed in leased:
             mailed.state = "leased"
+        canary, self.canary = ("", self.canary) if self.paused or recv.wait_seconds == 0 else (self.canary, "")
         self._tell()
-        return Received(messages=[m.envelope for m in leased], unread=len(self._queued()))
+        return Received(messages=[m.envelope for m in leased], unread=len(self._queued()), canary=canary)
 
     def _read(self, read: Read) -> Settled:
         self._check(read.epoch)
@@ -254,6 +266,7 @@ class FakeHive:
 
     def _ack(self, ack: Ack) -> Settled:
         self._check(ack.epoch)
+        self.canaries += [ack.canary] if ack.canary else []
         return self._settle(ack.ids, "acked")
 
     def _release(self, release: Release) -> Settled:
@@ -289,8 +302,10 @@ class FakeHive:
         return Nothing()
 
     def _whoami(self, _: Nothing) -> Whoami:
+        self.asked_who += 1
+        self._tell()
         groups = list(self.desk.groups)
-        return Whoami(agent=self.name, role=self.role, unread=len(self._queued()), tool_groups=groups)
+        return Whoami(agent=self.name, role=self.role, unread=len(self._queued()), tool_groups=groups, held=self.held)
 
     def _report(self, report: Report) -> Nothing:
         self.reports.append(report)

@@ -1,5 +1,6 @@
 """Turns as bars: where each stands in its chart."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,8 +28,12 @@ class Charts:
 
     turns: list[Bar]
     cost: list[Bar]
+    tokens: list[Bar]
+    took: list[Bar]  #: seconds, on average
     most_turns: int
     most_usd: float
+    most_tokens: float
+    most_s: float
     width: int = WIDTH
     height: int = HEIGHT
 
@@ -36,18 +41,26 @@ class Charts:
 def bars(summary: TurnSummary) -> Charts:
     most_turns = max(part.turns for part in summary.parts)
     most_usd = max(part.cost_usd for part in summary.parts)
+    most_tokens = max(part.tokens for part in summary.parts)
+    most_s = max(part.mean_s for part in summary.parts)
     return Charts(
         turns=[
             _bar(place, len(summary.parts), part, part.turns / (most_turns or 1), part.not_ok / (most_turns or 1))
             for place, part in enumerate(summary.parts)
         ],
-        cost=[
-            _bar(place, len(summary.parts), part, part.cost_usd / (most_usd or 1.0), 0.0)
-            for place, part in enumerate(summary.parts)
-        ],
+        cost=_plain(summary.parts, lambda part: part.cost_usd / (most_usd or 1.0)),
+        tokens=_plain(summary.parts, lambda part: part.tokens / (most_tokens or 1.0)),
+        took=_plain(summary.parts, lambda part: part.mean_s / (most_s or 1.0)),
         most_turns=most_turns,
         most_usd=most_usd,
+        most_tokens=most_tokens,
+        most_s=most_s,
     )
+
+
+def _plain(parts: Sequence[Part], share: Callable[[Part], float]) -> list[Bar]:
+    """Bars of which nothing is marked, each this share of the highest one."""
+    return [_bar(place, len(parts), part, share(part), 0.0) for place, part in enumerate(parts)]
 
 
 def _bar(place: int, parts: int, part: Part, share: float, marked: float) -> Bar:

@@ -57,6 +57,7 @@ def _of_agent(row: AgentStatusRow) -> list[News]:
     told = [
         ("login", row.needs_login, f"{row.name} needs a login", "Its messages wait until it has one.", "#agent_login"),
         ("failed", row.failed, f"{row.name} failed", row.failure, ""),
+        ("stuck", row.stuck, f"{row.name} is stuck: {row.stuck}", row.stuck_note, ""),
         ("budget", row.over_budget, f"The budget of {row.name} is spent", row.over_budget, "#agent_budget"),
         ("limited", row.limited_until, f"{row.name} is held by a usage limit", _until(row), ""),
     ]

@@ -24,7 +24,10 @@ SELECT count(*) AS turns, total(min(max(cost_usd, 0), :most_usd)) AS cost_usd,
 
 -- name: parts of the time, those in which a turn ended
 SELECT min(cast((ended_at - :since) / :part_s AS INTEGER), :parts - 1) AS part, count(*) AS turns,
-       sum(outcome <> 'ok') AS not_ok, total(min(max(cost_usd, 0), :most_usd)) AS cost_usd
+       sum(outcome <> 'ok') AS not_ok, total(min(max(cost_usd, 0), :most_usd)) AS cost_usd,
+       total(max(input_tokens, 0)) + total(max(output_tokens, 0)) + total(max(cache_read_tokens, 0))
+         + total(max(cache_creation_tokens, 0)) AS tokens,
+       total(max(tool_calls, 0)) AS tool_calls, total(max(ended_at - started_at, 0)) / count(*) AS mean_s
   FROM turns INDEXED BY turns_ended
  WHERE ended_at >= :since AND ended_at < :until AND (:agent IS NULL OR agent = :agent)
  GROUP BY part ORDER BY part;

@@ -15,6 +15,7 @@ from hyperhive.hub.agents import Agent, Phase
 from hyperhive.hub.asking import Asking
 from hyperhive.hub.fleet import Fleet
 from hyperhive.hub.notify.words import News
+from hyperhive.hub.watchdog import words
 from hyperhive.protocol.events import HiveEvent
 from hyperhive.protocol.faults import FaultError
 from hyperhive.protocol.ids import OPERATOR
@@ -38,20 +39,27 @@ class State:
     failed: bool = False
     asks: bool = False  #: its limit is over, and it waits for the operator's word
 
+    over_budget: bool = False
+    stuck: bool = False  #: and the hive can do no more about it
+
     @classmethod
     def of(cls, agent: Agent) -> "State":
+        stuck = agent.episode is not None and agent.episode.told
+        failed = agent.phase is Phase.FAILED
         limited = agent.limited_until > 0 and not agent.row.limited_by
-        return cls(agent.needs_login, limited, agent.phase is Phase.FAILED, agent.asks)
+        return cls(agent.needs_login, limited, failed, agent.asks, bool(agent.over_budget), stuck)
 
 
-def edges(name: str, before: State, now: State, failure: str = "") -> list[News]:
-    """What is new about the agent."""
+def edges(name: str, before: State, now: State, failure: str = "", *, over: str = "", stuck: str = "") -> list[News]:
+    """What is new about the agent: `over`, which of its budgets is spent, `stuck`, how it is so."""
     told = [
         (NotifyKind.NEEDS_LOGIN, now.needs_login and not before.needs_login, "its messages wait until it has one", ""),
         (NotifyKind.LOGGED_IN, before.needs_login and not now.needs_login, "it goes on with its messages", ""),
         (NotifyKind.RATE_LIMITED, now.limited and not before.limited, "its messages wait", ""),
         (NotifyKind.RATE_LIMITED, now.asks and not before.asks, "that is over; `hive resume` lets it go on", ""),
         (NotifyKind.AGENT_FAILED, now.failed and not before.failed, "the hive gave up on its container", failure),
+        (NotifyKind.BUDGET, now.over_budget and not before.over_budget, "its messages wait", over),
+        (NotifyKind.STUCK, now.stuck and not before.stuck, stuck, ""),
     ]
     return [News(kind=kind, text=f"{name}: {text}", said=said) for kind, new, text, said in told if new]
 
@@ -91,9 +99,12 @@ class Newsroom:
         agent = self.fleet.get(name)
         before, now = self._known.get(name, State()), State.of(agent)
         self._known[name] = now
+        stuck = words(agent.episode) if agent.episode else ""
         clock = asyncio.get_running_loop().time()
         return [
-            news for news in edges(name, before, now, agent.failure) if not self._often.take((name, news.kind), clock)
+            news
+            for news in edges(name, before, now, agent.failure, over=agent.over_budget, stuck=stuck)
+            if not self._often.take((name, news.kind), clock)
         ]
 
     async def _follow_events(self, tell: Tell, wants: Wants) -> None:
@@ -142,6 +153,9 @@ class Newsroom:
         row = await self.mailbox.message(fields["id"])
         return News(kind=NotifyKind.OPERATOR_MAIL, text=f"#{row.id} from {row.sender}", said=row.body)
 
+    async def budget_warning(self, _: str, fields: Mapping[str, Any]) -> News | None:
+        return News(kind=NotifyKind.BUDGET, text=fields["note"])
+
     async def message_dead(self, _: str, fields: Mapping[str, Any]) -> News | None:
         what = f"#{fields['id']} from {fields['sender']} to {fields['recipient']}"
         return News(kind=NotifyKind.DEAD_LETTER, text=what)
@@ -153,6 +167,7 @@ _LOOKS: Final[Mapping[str, tuple[NotifyKind, Look]]] = {
     "approval_resolved": (NotifyKind.DEPLOY_FAILED, Newsroom.approval_resolved),
     "question_asked": (NotifyKind.QUESTION, Newsroom.question_asked),
     "message_sent": (NotifyKind.OPERATOR_MAIL, Newsroom.message_sent),
+    "budget_warning": (NotifyKind.BUDGET, Newsroom.budget_warning),
     "message_dead": (NotifyKind.DEAD_LETTER, Newsroom.message_dead),
 }
 """By the kind of the event: what it may be news of."""

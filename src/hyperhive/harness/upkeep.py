@@ -1,0 +1,129 @@
+"""The conversation kept at a bearable length: compacted when it has become long, ended when it is left alone.
+
+Before either the agent writes its notes, in a turn of its own. All of it happens between two turns; mail that comes
+meanwhile waits.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+from hyperhive.harness.agenda import Agenda
+from hyperhive.harness.condition import Condition
+from hyperhive.harness.journal import Journal
+from hyperhive.harness.link import Link
+from hyperhive.harness.prompt import notes_prompt
+from hyperhive.harness.recall import Recall
+from hyperhive.harness.rest import Rest
+from hyperhive.harness.session import Session
+from hyperhive.harness.transcript import MAX_NOTE, Ordered
+from hyperhive.harness.turns import Turns
+from hyperhive.protocol import agent
+from hyperhive.protocol.events import Note, Outcome
+from hyperhive.protocol.ids import SYSTEM
+from hyperhive.protocol.rpc import Nothing
+from hyperhive.protocol.settings import SessionSettings
+
+GROWTH: Final = 1.1
+"""By how much a conversation must have grown until what did not make it shorter is tried again."""
+BEFORE_COMPACTION: Final = "Your conversation has become long: after this turn it is replaced by a summary of it."
+BEFORE_RESET: Final = "Your conversation is long and has been idle: after this turn it ends and a new one begins."
+
+
+@dataclass(kw_only=True)
+class Upkeep:
+    turns: Turns
+    rest: Rest
+    session: Session
+    condition: Condition
+    journal: Journal
+    link: Link
+    agenda: Agenda
+    recall: Recall
+    settings: SessionSettings
+
+    def __post_init__(self) -> None:
+        self._tried_at = 0  # how long it was after it was last to be made shorter
+        self._news = asyncio.Event()
+        self.rest.on_use = self._news.set
+
+    async def after_turn(self) -> None:
+        """Compact a conversation that has become too long. To be called when no turn is under way."""
+        if not self._is_long():
+            return
+        async with self.turns.claim:
+            if self._is_long() and await self._may_begin():
+                await self._compact()
+                self._tried_at = self._tokens
+
+    async def run(self) -> None:
+        """End a large conversation that nobody has needed for long."""
+        while True:
+            self._news.clear()
+            try:
+                async with asyncio.timeout(self.settings.reset_after if self._is_left_alone() else None):
+                    await self._news.wait()
+            except TimeoutError:
+                async with self.turns.claim:
+                    if self._is_left_alone() and await self._may_begin():
+                        await self._reset()
+                        self._tried_at = self._tokens
+
+    @property
+    def _tokens(self) -> int:
+        return self.condition.usage.context_tokens
+
+    def _is_long(self) -> bool:
+        limit = watermark(self.settings, self.condition.usage.context_window)
+        return limit is not None and self._tokens >= limit and self._has_grown()
+
+    def _is_left_alone(self) -> bool:
+        large = self.settings.reset_after > 0 and self._tokens >= self.settings.reset_at_tokens
+        return large and self._has_grown() and not self.rest.is_needed
+
+    def _has_grown(self) -> bool:
+        """Whether there is a conversation, and more of it than the last try has left."""
+        self._tried_at = min(self._tried_at, self._tokens)
+        return self.session.id is not None and self._tokens >= self._tried_at * GROWTH
+
+    async def _may_begin(self) -> bool:
+        """Whether nothing stands against a turn that nobody has asked for."""
+        if not self.agenda.is_open or self.condition.is_barred:
+            return False
+        held = (await self.link.insist(agent.WHOAMI, lambda _: Nothing())).held
+        return not held and self.agenda.is_open
+
+    async def _compact(self) -> None:
+        system_prompt = await self.agenda.system_prompt()
+        if await self._may_go_on(BEFORE_COMPACTION, system_prompt, "compacted"):
+            ended = await self.turns.compact("", system_prompt, sender=SYSTEM)
+            if ended.outcome is not Outcome.OK:
+                self._warn(f"the conversation could not be compacted: {ended.note}")
+
+    async def _reset(self) -> None:
+        tokens = self._tokens
+        if await self._may_go_on(BEFORE_RESET, await self.agenda.system_prompt(), "ended"):
+            self.rest.new_session()
+            self.recall.ended()
+            idle = f"a conversation of {tokens} tokens was left alone for {self.settings.reset_after} s"
+            self.journal.record(Note(text=f"{idle}: it has ended, and the next turn begins a new one"))
+
+    async def _may_go_on(self, why: str, system_prompt: str, done: str) -> bool:
+        """Behind the agent's notes, or without them where it had its time or there is no room for them."""
+        within_s = self.settings.notes_within
+        if not within_s:
+            return True
+        ended = await self.turns.checkpoint(notes_prompt(why), system_prompt, within_s=within_s)
+        if ended.outcome not in (Outcome.OK, Outcome.OVERFLOW) and ended.ordered is not Ordered.OVERDUE:
+            self._warn(f"the conversation is not {done}, because the agent's notes could not be written: {ended.note}")
+            return False
+        return await self._may_begin()
+
+    def _warn(self, text: str) -> None:
+        self.journal.record(Note(text=text[:MAX_NOTE], level="warning"))
+
+
+def watermark(settings: SessionSettings, window: int) -> float | None:
+    """How many tokens are too many; None while that is not known, or when none are."""
+    limits = [settings.compact_at * window, settings.compact_at_tokens or 0]
+    return min((limit for limit in limits if limit), default=None)

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo run test check bench lock clean
+.PHONY: install demo run test soak check bench lock clean
 
 install: $(STAMP)
 
@@ -20,6 +20,9 @@ run: install  ## start the daemon in the foreground
 
 test: install  ## everything this machine can run; PYTEST_ARGS goes to pytest
 	@scripts/test $(PYTEST_ARGS)
+
+soak: install  ## two hours of twenty agents in bad weather, in a minute or two; SEED=n plays them again
+	@$(BIN)/python tests/long_run.py $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
 
 check: install  ## format, lint, types, imports, docs
 	@scripts/check

@@ -52,6 +52,11 @@ class Receiver:
         """Waits for it."""
         return self._told.get(timeout=50)
 
+    def wait_for(self, words: str) -> None:
+        """Until one says so."""
+        while words not in (told := self.next()).text and words not in str(told.json["title"]):
+            pass
+
     @property
     def quiet(self) -> bool:
         return self._told.empty()

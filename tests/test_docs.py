@@ -16,6 +16,7 @@ from hyperhive.config import agent_toml, schema
 from hyperhive.protocol import agent, events, faults, host, rpc
 from hyperhive.protocol.settings import AgentSettings
 from hyperhive.rehearsal import script, script_file, template
+from weather import OTHERS, ROWS, Elsewhere
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -100,6 +101,20 @@ def test_every_step_of_a_rehearsal_is_described_and_no_other() -> None:
 
 def test_every_field_of_a_rehearsals_texts_is_described() -> None:
     assert set(rows(_part(page("rehearsal.md"), "Fields"))) == set(template.BUILT_IN)
+
+
+def test_the_page_of_bad_weather_is_what_the_tests_play() -> None:
+    row = r"^\| (?!what happened|-)(.+?) \| (.*?) ?\| (\d) \| (.+?) \|$"
+    lines = re.findall(row, page("weather.md"), re.MULTILINE)
+    shown = {what: (set(re.findall(r"`(\w+)`", seen)), int(attempt)) for what, seen, attempt, _ in lines}
+    assert shown == {row.what: (row.shows, row.attempt) for row in (*ROWS, *OTHERS)}
+    recovers = {what: text for what, _, _, text in lines}
+    assert [row.what for row in (*ROWS, *OTHERS) if row.recovers not in recovers[row.what]] == []
+
+
+@pytest.mark.parametrize("row", OTHERS, ids=lambda row: row.what)
+def test_bad_weather_that_is_played_elsewhere_is(row: Elsewhere) -> None:
+    assert f"\ndef test_{row.test}(" in (ROOT / "tests" / row.file).read_text()
 
 
 def test_every_variable_of_the_environment_is_described_and_no_other() -> None:

@@ -1,5 +1,8 @@
 """What an agent of a hive that does not rehearse reaches of the network: its list alone. No turn is played."""
 
+import contextlib
+import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -10,7 +13,7 @@ import pytest
 
 import needs
 from hyperhive.protocol import host
-from hyperhive.testing.hive_process import HiveProcess
+from hyperhive.testing.hive_process import HiveProcess, eventually
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(120)]
 
@@ -61,6 +64,27 @@ def test_a_forbidden_host_is_refused_and_the_operator_sees_it_also_after_the_dae
     hive.kill()
     hive.start()
     assert "403" in in_container(hive, "a", ASK).stdout
+
+
+def test_the_way_out_is_there_again_after_its_process_was_killed(hive: HiveProcess) -> None:
+    hive.ask(host.Spawn(name="a"))
+    hive.until("a", lambda row: bool(row.active_model))
+    assert "403" in in_container(hive, "a", ASK).stdout
+    (before,) = way_out(hive)
+    os.kill(before, signal.SIGKILL)
+    eventually(lambda: len(way_out(hive)) == 1 and way_out(hive) != [before])
+    eventually(lambda: "403" in in_container(hive, "a", ASK).stdout)
+
+
+def way_out(hive: HiveProcess) -> list[int]:
+    """The pids of this hive's proxy."""
+    argv = f"hyperhive.containers.egress_process\0{hive.paths.runtime_dir}/"
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended
+            if argv.encode() in (process / "cmdline").read_bytes():
+                found.append(int(process.name))
+    return found
 
 
 def test_the_operators_shell_has_the_agents_home_and_claude(hive: HiveProcess) -> None:

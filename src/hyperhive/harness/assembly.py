@@ -55,10 +55,11 @@ FLUSH_S: Final = 1.5
 class Runner:
     """All parts of one harness. Made inside the loop; `run` is called once."""
 
-    def __init__(self, place: Surroundings, document: AgentDocument) -> None:
+    def __init__(self, place: Surroundings, document: AgentDocument, children: Children | None = None) -> None:
+        """`children` starts and ends all processes; unless it is given they are this process's own."""
         settings = document.settings
         self._place = place
-        self._children = Children()
+        self._children = children or Children()
         self._children.take_over()
         self._link = Link(place.socket, Hello(boot_id=os.urandom(16).hex(), version=__version__, canary=True))
         self._journal = Journal(self._link, place.events_db)
@@ -134,6 +135,7 @@ class Runner:
                 for task in (agenda, *tasks):
                     task.cancel()
         finally:
+            self._mail.close()
             await self._children.clear(everything=True)
             await self._journal.close()
 

@@ -11,11 +11,13 @@ from typing import Any, Final
 
 from hyperhive.rehearsal import sse
 from hyperhive.rehearsal.exchange import Exchange
-from hyperhive.rehearsal.script import Call, Fail, Usage, Windows
+from hyperhive.rehearsal.script import Call, Fail, Garble, Usage, Windows
 
 SIGNATURE: Final = "cmVoZWFyc2Fs"
 _JSON: Final = {"content-type": "application/json"}
 _STREAM: Final = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
+_PAGE: Final = b"<html><body>rehearsed nonsense</body></html>"
+_GARBLED: Final = {"page": _PAGE, "event": sse.GARBAGE, "nothing": b""}
 _ERROR_TYPES: Final = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -55,7 +57,7 @@ class Reply(abc.ABC):
         """Break with an error of the API; the last thing of a reply."""
 
     @abc.abstractmethod
-    async def garble(self) -> None:
+    async def garble(self, garble: Garble) -> None:
         """Break with what is not the protocol; the last thing of a reply."""
 
     @abc.abstractmethod
@@ -85,17 +87,21 @@ class Streamed(Reply):
             await self._exchange.write(sse.PING)
 
     async def fail(self, fail: Fail) -> None:
-        if self._begun:
-            await self._exchange.write(sse.error(*error_of(fail)))
-            await self._exchange.end()
-        else:
+        if not self._begun and not fail.streamed:
             await respond_error(self._exchange, fail)
-
-    async def garble(self) -> None:
-        if not self._begun:
-            await respond_html(self._exchange)
             return
-        await self._exchange.write(sse.GARBAGE)
+        await self._begin()
+        await self._exchange.write(sse.error(*error_of(fail)))
+        await self._exchange.end()
+
+    async def garble(self, garble: Garble) -> None:
+        how = garble.how or ("event" if self._begun else "page")
+        if not self._begun:
+            if how == "page":
+                await respond_html(self._exchange)
+                return
+            await self._exchange.begin(200, _STREAM)
+        await self._exchange.write(_GARBLED[how])
         await self._exchange.end()
 
     async def end(self, stop_reason: str) -> None:
@@ -141,8 +147,11 @@ class Whole(Reply):
     async def fail(self, fail: Fail) -> None:
         await respond_error(self._exchange, fail)
 
-    async def garble(self) -> None:
-        await respond_html(self._exchange)
+    async def garble(self, garble: Garble) -> None:
+        if garble.how == "nothing":
+            await self._exchange.respond(200, _JSON, b"")
+        else:
+            await respond_html(self._exchange)
 
     async def end(self, stop_reason: str) -> None:
         answer = sse.message(self._id, self._model, self._content, stop_reason, self._usage)
@@ -215,4 +224,4 @@ async def respond_json(
 
 
 async def respond_html(exchange: Exchange) -> None:
-    await exchange.respond(200, {"content-type": "text/html"}, b"<html><body>rehearsed nonsense</body></html>")
+    await exchange.respond(200, {"content-type": "text/html"}, _PAGE)

@@ -91,6 +91,7 @@ class Fail(Step, frozen=True):
     may_retry: bool | None = None
     limit_resets_in_s: Annotated[int, Meta(ge=0, le=30 * 86400)] | None = None  #: a used-up subscription's window
     headers: dict[str, str] = {}
+    streamed: bool = False  #: as an event of a stream that began well, also before any text
     times: Times = ALWAYS
 
 
@@ -113,8 +114,13 @@ class Reset(Step, frozen=True):
 
 
 class Garble(Step, frozen=True):
-    """A fault: answer with what is not the protocol."""
+    """A fault: answer with what is not the protocol.
 
+    `page` is HTML in place of an answer, `event` one that is cut off in its JSON, `nothing` the end in good order of
+    an answer that says no more. Unless said, a page before any text and an event after some.
+    """
+
+    how: Literal["", "page", "event", "nothing"] = ""
     times: Times = 1
 
 

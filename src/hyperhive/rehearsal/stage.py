@@ -102,7 +102,7 @@ class Stage:
             case Fail():
                 await answer.fail(fault)
             case Garble():
-                await answer.garble()
+                await answer.garble(fault)
             case Stall():
                 await asyncio.get_running_loop().create_future()
             case Reset():

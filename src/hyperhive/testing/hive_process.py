@@ -192,11 +192,11 @@ class HiveProcess:
 
 @contextlib.contextmanager
 def running_hive(
-    *, manager: bool = False, prefix: tuple[str, ...] = (), dashboard: bool = False
+    *, manager: bool = False, prefix: tuple[str, ...] = (), dashboard: bool = False, root: Path | None = None
 ) -> Iterator[tuple[HiveProcess, ScriptedModel]]:
-    """A hive and its model, both fresh; everything is ended and removed afterwards."""
-    with tempfile.TemporaryDirectory(prefix="hh-", ignore_cleanup_errors=True) as root:
-        hive = HiveProcess(Path(root))
+    """A hive and its model, both fresh; everything is ended and removed afterwards, but for the caller's `root`."""
+    with tempfile.TemporaryDirectory(prefix="hh-", ignore_cleanup_errors=True) as fresh:
+        hive = HiveProcess(root or Path(fresh))
         hive.manager = manager
         hive.prefix = prefix
         hive.dashboard = dashboard

@@ -119,6 +119,11 @@ def test_the_page_of_the_api_and_its_description_are_what_the_table_says() -> No
     assert page("openapi.json") == written["openapi_text"](), "run `.venv/bin/python scripts/docs`"
 
 
+def test_the_options_of_an_agent_on_nixos_are_made_from_the_types_as_they_are() -> None:
+    written = runpy.run_path(str(ROOT / "scripts" / "docs"))["nix_keys"]()
+    assert (ROOT / "nix" / "agent-keys.json").read_text() == written, "run `.venv/bin/python scripts/docs`"
+
+
 def test_every_page_can_be_found_from_the_readme() -> None:
     linked = set(re.findall(r"\]\(docs/([\w-]+\.md)", (ROOT / "README.md").read_text()))
     assert linked == {path.name for path in DOCS.glob("*.md")}

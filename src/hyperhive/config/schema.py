@@ -88,6 +88,11 @@ def faults(value: Any, kind: Any, path: KeyPath = ()) -> Iterator[Fault]:
         yield from _of_value(value, kind, path)
 
 
+def said(kind: Any) -> dict[str, Any]:
+    """Title, description and bounds of a type, as far as it has them."""
+    return _meta(kind)
+
+
 def toml(value: Any) -> str:
     """A value of settings as TOML."""
     match value:

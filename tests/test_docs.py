@@ -12,7 +12,8 @@ import pytest
 import typer
 
 from hyperhive.cli import c0re, main
-from hyperhive.config import agent_toml, schema
+from hyperhive.config import agent_toml, schema, settings_file
+from hyperhive.config.settings_file import DaemonSettings
 from hyperhive.protocol import agent, events, faults, host, rpc
 from hyperhive.protocol.settings import AgentSettings
 from hyperhive.rehearsal import script, script_file, template
@@ -86,6 +87,18 @@ def test_every_kind_of_event_is_described_and_no_other() -> None:
 def test_the_table_of_agent_toml_is_what_the_types_say() -> None:
     written = runpy.run_path(str(ROOT / "scripts" / "docs"))["agent_toml_page"]()
     assert page("agent-toml.md") == written, "run `.venv/bin/python scripts/docs`"
+
+
+def test_the_table_of_the_daemons_settings_is_what_the_types_say() -> None:
+    written = runpy.run_path(str(ROOT / "scripts" / "docs"))["operating_page"]()
+    assert page("operating.md") == written, "run `.venv/bin/python scripts/docs`"
+    assert [key.name for key in schema.keys(DaemonSettings) if not key.description] == []
+
+
+@pytest.mark.parametrize("text", fenced(page("operating.md"), "json"))
+def test_an_example_of_a_settings_file_is_accepted(text: str, tmp_path: Path) -> None:
+    (tmp_path / "settings.json").write_text(text)
+    assert settings_file.read(tmp_path / "settings.json") != DaemonSettings()
 
 
 def test_every_key_of_agent_toml_is_described() -> None:

@@ -8,12 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from hyperhive.config import agent_toml, schema
+from hyperhive.config import agent_toml, schema, settings_file
+from hyperhive.config.settings_file import AgentDefaults, DaemonSettings, DashboardSettings, NixosSettings
 from hyperhive.protocol.settings import AgentSettings
 from nix_house import NIX, ROOT, Nix, NixError, to_nix
 
 FILES = sorted([*NIX.rglob("*.nix"), *ROOT.glob("*.nix")])
 KEYS = json.loads((NIX / "agent-keys.json").read_text())
+STAND_IN = "/nix/store/stand-in"
 EVERY_KIND = {"bool": True, "text": "example", "list": ["example"], "names": {"example": "example"}}
 
 
@@ -157,6 +159,24 @@ def test_a_host_that_only_enables_it_is_shut_to_others_and_has_every_default(nix
         "agents": {"cpu": "200%", "memory": "4G", "network": "allowlist"},
         "nixos": {"flake": "path:/hyperhive", "system": "x86_64-linux", "allow_unfree": []},
     }
+
+
+def test_the_daemon_reads_the_settings_that_the_module_writes(nix: Nix, tmp_path: Path) -> None:
+    host = nix.value("""check.host { services.hive-c0re = {
+        enable = true; manager = false; dashboardPort = 7001; domain = "hive.example.org"; gateway.enable = true;
+        agents = { cpuQuota = "50%"; memoryMax = "1G"; network = "none"; }; credentialFile = "/run/secrets/claude";
+    }; }""")
+    (tmp_path / "settings.json").write_text(json.dumps(host["settings"]))
+
+    assert settings_file.read(tmp_path / "settings.json") == DaemonSettings(
+        backend="nixos",
+        manager=False,
+        dashboard=DashboardSettings(address="127.0.0.1:7001", url="https://hive.example.org"),
+        agents=AgentDefaults(cpu="50%", memory="1G", network="none"),
+        credential_file="/run/credentials/hive-c0re.service/claude",
+        nixos=NixosSettings(flake="path:/hyperhive", system="x86_64-linux"),
+    )
+    assert f"--settings {STAND_IN}-hyperhive-settings.json" in host["service"]["serviceConfig"]["ExecStart"]
 
 
 def test_the_daemon_s_unit_keeps_what_its_containers_need(nix: Nix) -> None:

@@ -201,6 +201,8 @@ def _expected(kind: Any) -> str:
             if "max_length" in meta
             else "text"
         )
+    if inner is bool:
+        return "true or false"
     form = "a list" if get_origin(inner) in (list, tuple) else "a table"
     return f"{form} of at most {meta['max_length']}" if "max_length" in meta else form
 

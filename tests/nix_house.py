@@ -1,4 +1,4 @@
-"""Nix without NixOS and without a network: what our files evaluate to, by their own stand-in for nixpkgs' lib."""
+"""Nix without NixOS and without a network: what our files evaluate to."""
 
 import json
 import os
@@ -10,6 +10,8 @@ import needs
 
 ROOT = Path(__file__).parents[1]
 NIX = ROOT / "nix"
+LIB = Path(os.environ["NIXPKGS"], "lib") if os.environ.get("NIXPKGS") else NIX / "mini-lib"
+"""The stand-in, or the real one where somebody has a nixpkgs: `make nix-check NIXPKGS=DIR`."""
 
 
 class NixError(Exception):
@@ -33,8 +35,8 @@ class Nix:
         }
 
     def value(self, expression: str) -> Any:
-        """What the expression is; `check` in it is nix/check.nix, `lib` the stand-in. Raises NixError."""
-        names = f"let check = import {NIX}/check.nix {{ }}; lib = import {NIX}/mini-lib; in "
+        """What the expression is; `check` in it is nix/check.nix, `lib` nixpkgs'. Raises NixError."""
+        names = f"let lib = import {LIB}; check = import {NIX}/check.nix {{ inherit lib; }}; in "
         return json.loads(self._run("--eval", "--strict", "--json", "-E", names + expression))
 
     def parse(self, path: Path) -> None:

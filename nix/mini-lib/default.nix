@@ -31,6 +31,12 @@ let
     filterAttrsRecursive =
       keep: set:
       mapAttrs (_: value: if isAttrs value then filterAttrsRecursive keep value else value) (filterAttrs keep set);
+    mapAttrsRecursive =
+      make: set:
+      let
+        within = path: mapAttrs (name: value: let here = path ++ [ name ]; in if isAttrs value then within here value else make here value);
+      in
+      within [ ] set;
     attrByPath =
       path: default: set:
       if path == [ ] then set
@@ -44,6 +50,7 @@ let
         _: values:
         if length values == 2 && all isAttrs values then recursiveUpdate (head values) (elemAt values 1) else elemAt values (length values - 1)
       ) [ one other ];
+    findFirst = is: default: items: let found = filter is items; in if found == [ ] then default else head found;
     unique = foldl' (found: item: if elem item found then found else found ++ [ item ]) [ ];
     id = value: value;
     const = value: _: value;
@@ -66,6 +73,8 @@ let
     versionAtLeast = one: other: builtins.compareVersions one other >= 0;
     versionOlder = one: other: builtins.compareVersions one other < 0;
     getName = package: if isString package then (builtins.parseDrvName package).name else package.pname or (builtins.parseDrvName package.name).name;
+    toIntBase10 = text: builtins.fromJSON (lib.head (match "0*([0-9]+)" text));
+    getLib = package: package;
     getExe = package: "${package}/bin/${package.meta.mainProgram}";
     getExe' = package: program: "${package}/bin/${program}";
     importJSON = path: builtins.fromJSON (builtins.readFile path);

@@ -48,7 +48,7 @@ let
 
   one =
     path: values:
-    if all (value: value == head values) values then head values
+    if length values == 1 || all (value: value == head values) values then head values
     else throw "The option `${showOption path}' has conflicting definition values: ${shown values}";
 
   shown = values: concatStringsSep ", " (map show values);
@@ -56,7 +56,7 @@ let
 
   # types
 
-  mkType = { name, description ? name, check ? (_: true), merge ? one, ... }@type: { _type = "option-type"; inherit name description check merge; } // type;
+  mkType = { name, description ? name, check ? (_: true), merge ? one, ... }@type: { _type = "option-type"; getSubOptions = _: { }; inherit name description check merge; } // type;
 
   plain = name: description: check: mkType { inherit name description check; };
 
@@ -86,6 +86,7 @@ let
       description = "null or ${type.description}";
       check = value: value == null || type.check value;
       merge = path: values: if all (value: value == null) values then null else mergeTyped type path values;
+      inherit (type) getSubOptions;
     };
     either = first: second: mkType {
       name = "either";
@@ -107,6 +108,7 @@ let
       check = isAttrs;
       merge = path: values: zipAttrsWith (name: found: mergeTyped type (path ++ [ name ]) (strongest (concatMap discharge found))) (withoutEmpty (concatMap pushDown values));
       nested = type;
+      getSubOptions = path: type.getSubOptions (path ++ [ "<name>" ]);
     };
     lazyAttrsOf = type: attrsOf type // { isLazy = true; };
     attrs = attrsOf anything;
@@ -120,6 +122,7 @@ let
         specialArgs.name = lib.elemAt path (length path - 1);
       }).config [ "_module" ];
       submodule = module;
+      getSubOptions = path: removeAttrs (evalModules { prefix = path; modules = [ module ]; specialArgs.name = "<name>"; }).options [ "_module" ];
     };
   };
 
@@ -215,7 +218,7 @@ let
         else throw "The option `${showOption path}' was accessed but has no value defined. Try setting the option.";
     in
     option // {
-      inherit path;
+      loc = path;
       isDefined = given != [ ];
       definitions = given;
       value = (option.apply or (value: value)) merged;

@@ -58,7 +58,7 @@ in
 
   options.hyperhive = tree placed // {
     name = mkOption {
-      type = types.strMatching "[a-z]([a-z0-9-]{0,7}[a-z0-9])?";
+      type = types.strMatching "[a-z]|[a-z][a-z0-9-]{0,7}[a-z0-9]";
       description = "What the agent is called. The container is `h-NAME`, and containers of NixOS have at most 11 characters.";
       example = "scout";
     };

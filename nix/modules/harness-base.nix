@@ -63,12 +63,12 @@ in
     };
 
     users.users.agent = {
-      uid = 1000;
+      uid = mkDefault 1000;
       group = "agent";
       isNormalUser = true;
       home = "/home/agent";
     };
-    users.groups.agent.gid = 1000;
+    users.groups.agent.gid = mkDefault 1000;
     users.mutableUsers = mkDefault false;
     users.allowNoPasswordLogin = mkDefault true;
 

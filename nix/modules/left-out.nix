@@ -13,6 +13,6 @@ in
     (out "frontend" "Agents have no pages of their own: the dashboard's are the hive's.")
     (out "gui" "Agents have no screen.")
     (out "matrix" "Give a Matrix server for MCP as hyperhive.extraMcpServers.")
-    (out "user" "The harness runs as the user `agent`, uid 1000.")
+    (out "user" "The harness runs as the user `agent`.")
   ];
 }

@@ -4,10 +4,15 @@
   lib ? import ./mini-lib,
 }:
 let
-  pkgsWith = config: import ./mini-lib/pkgs.nix { inherit lib; } // { inherit config; };
+  pkgsWith =
+    config:
+    let
+      plain = import ./mini-lib/pkgs.nix { inherit lib; } // { inherit config; };
+    in
+    plain // import ./overlays/claude-unstable.nix { nixpkgs-unstable = ./mini-lib/unstable.nix; } plain plain;
 
   evaluate =
-    { nixos ? ./mini-lib/nixos.nix, nixpkgsConfig ? { }, specialArgs ? { } }: modules:
+    { nixos ? ./mini-lib/nixos.nix, nixpkgsConfig ? { allowUnfree = true; }, specialArgs ? { } }: modules:
     lib.evalModules {
       inherit specialArgs;
       modules = [
@@ -182,6 +187,7 @@ in
   agent = module: system { } [ ./modules/agent-base.nix module ];
   agentOf = nixos: module: system { inherit nixos; } [ ./modules/agent-base.nix module ];
   manager = module: system { } [ ./modules/manager.nix module ];
-  host = hostWith { };
+  agentWith = nixpkgsConfig: module: system { inherit nixpkgsConfig; } [ ./modules/agent-base.nix module ];
+  host = hostWith { allowUnfree = true; };
   inherit hostWith evaluate;
 }

@@ -15,7 +15,6 @@ in
 lib.genAttrs [ "bashInteractive" "bubblewrap" "git" "jq" "nix" "nixos-container" "ripgrep" "systemd" "util-linux" ] package
 // {
   hyperhive = package "hyperhive" // { python = package "hyperhive-python"; meta.mainProgram = "hive"; };
-  claude-code = package "claude-code" // { meta.mainProgram = "claude"; };
   formats.json = _: { type = json; generate = name: _: "/nix/store/stand-in-${name}"; };
   config = { };
   stdenv.hostPlatform.system = "x86_64-linux";

@@ -14,11 +14,8 @@ let
   dashboard = "${address}:${toString cfg.dashboardPort}";
   isInStore = file: file != null && lib.hasPrefix builtins.storeDir (toString file);
 
-  # What the operator's own nixpkgs.config says to claude-code, for the systems of agents.
-  nixpkgs = pkgs.config or { };
-  allowsClaude =
-    nixpkgs.allowUnfree or false
-    || (nixpkgs.allowUnfreePredicate or (_: false)) { pname = "claude-code"; name = "claude-code-0"; version = "0"; };
+  # What the operator's own nixpkgs.config says to claude-code, in whichever way, for the systems of agents.
+  allowsClaude = (builtins.tryEval (builtins.seq pkgs.claude-code.drvPath true)).success;
 
   paths =
     set: lib.concatMap (name: if lib.isOption set.${name} then [ [ name ] ] else map (path: [ name ] ++ path) (paths set.${name})) (lib.attrNames set);

@@ -157,7 +157,7 @@ def test_a_host_that_only_enables_it_is_shut_to_others_and_has_every_default(nix
         "manager": True,
         "dashboard": {"address": "127.0.0.1:7000"},
         "agents": {"cpu": "200%", "memory": "4G", "network": "allowlist"},
-        "nixos": {"flake": "path:/hyperhive", "system": "x86_64-linux", "allow_unfree": []},
+        "nixos": {"flake": "path:/hyperhive", "system": "x86_64-linux", "allow_unfree": ["claude-code"]},
     }
 
 
@@ -174,7 +174,7 @@ def test_the_daemon_reads_the_settings_that_the_module_writes(nix: Nix, tmp_path
         dashboard=DashboardSettings(address="127.0.0.1:7001", url="https://hive.example.org"),
         agents=AgentDefaults(cpu="50%", memory="1G", network="none"),
         credential_file="/run/credentials/hive-c0re.service/claude",
-        nixos=NixosSettings(flake="path:/hyperhive", system="x86_64-linux"),
+        nixos=NixosSettings(flake="path:/hyperhive", allow_unfree=["claude-code"]),
     )
     assert f"--settings {STAND_IN}-hyperhive-settings.json" in host["service"]["serviceConfig"]["ExecStart"]
 
@@ -241,13 +241,6 @@ def test_the_gateway_is_nginx_on_the_domain_and_the_firewall_opens_when_told(nix
     assert host["nginx"]["virtualHosts"]["hive.example.org"]["locations"]["/"]["proxyPass"] == "http://127.0.0.1:7000"
 
 
-def test_the_systems_of_agents_get_the_operator_s_own_answer_to_claude(nix: Nix) -> None:
-    allowing = '{ allowUnfreePredicate = pkg: builtins.elem (lib.getName pkg) [ "claude-code" ]; }'
-    for config, allowed in [("{ }", []), (allowing, ["claude-code"]), ("{ allowUnfree = true; }", ["claude-code"])]:
-        host = nix.value(f"check.hostWith {config} {{ services.hive-c0re.enable = true; }}")
-        assert host["settings"]["nixos"]["allow_unfree"] == allowed
-
-
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -267,22 +260,46 @@ def test_a_host_that_cannot_work_says_what_to_change(nix: Nix, options: str, say
 # claude-code, which is not free software
 
 
-def test_claude_is_evaluated_only_where_the_operator_allows_it(nix: Nix, tmp_path: Path) -> None:
-    (tmp_path / "default.nix").write_text(
-        '{ system, config }: { claude-code = { inherit config; drvPath = throw "unfree"; }; }'
-    )
-    overlay = (
-        f"config: (import {NIX}/overlays/claude-unstable.nix {{ nixpkgs-unstable = {tmp_path}; }}"
-        ' { inherit config; stdenv.hostPlatform.system = "x86_64-linux"; } { }).claude-code.config'
-    )
+SNIPPET = 'nixpkgs.config.allowUnfreePredicate = pkg: builtins.elem (lib.getName pkg) [ "claude-code" ];'
 
-    assert nix.value(f"({overlay}) {{ allowUnfree = true; marked = 1; }}") == {"allowUnfree": True, "marked": 1}
-    with pytest.raises(NixError) as refused:
-        nix.value(f"({overlay}) {{ }}")
-    snippet = 'nixpkgs.config.allowUnfreePredicate = pkg: builtins.elem (lib.getName pkg) [ "claude-code" ];'
-    assert snippet in str(refused.value)
-    assert snippet in (ROOT / "README.md").read_text()
-    assert snippet in (ROOT / "docs" / "nixos.md").read_text()
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "{ allowUnfree = true; }",
+        '{ allowUnfreePredicate = pkg: builtins.elem (lib.getName pkg) [ "claude-code" ]; }',
+        '{ allowlistedLicenses = [ "unfree" ]; }',
+    ],
+)
+def test_who_allows_claude_in_one_of_nixpkgs_ways_has_it_and_so_have_the_agents(nix: Nix, config: str) -> None:
+    host = nix.value(f"check.hostWith {config} {{ services.hive-c0re.enable = true; }}")
+    agent = nix.value(f"check.agentWith {config} {{ }}")
+
+    assert host["settings"]["nixos"]["allow_unfree"] == ["claude-code"]
+    for unit in (host["service"], agent["service"]):
+        assert unit["environment"]["HYPERHIVE_CLAUDE"] == f"{STAND_IN}-claude-code/bin/claude"
+
+
+@pytest.mark.parametrize("config", ["{ }", "{ allowUnfreePredicate = pkg: false; }"])
+def test_who_does_not_allow_claude_is_shown_how_and_nothing_allows_it_for_them(nix: Nix, config: str) -> None:
+    for made in ("hostWith", "agentWith"):
+        with pytest.raises(NixError) as refused:
+            nix.value(f"(check.{made} {config} {{ services.hive-c0re.enable = true; }}).service")
+        assert SNIPPET in str(refused.value)
+    settings = nix.value(f"(check.hostWith {config} {{ services.hive-c0re.enable = true; }}).settings")
+    assert settings["nixos"]["allow_unfree"] == []
+
+
+def test_the_pages_show_what_to_write() -> None:
+    assert SNIPPET in (ROOT / "README.md").read_text()
+    assert SNIPPET in (ROOT / "docs" / "nixos.md").read_text()
+
+
+def test_claude_is_of_nixpkgs_unstable_with_the_config_of_whoever_asks(nix: Nix) -> None:
+    overlay = f"import {NIX}/overlays/claude-unstable.nix {{ nixpkgs-unstable = {NIX}/mini-lib/unstable.nix; }}"
+    pkgs = '{ config = { allowUnfree = true; marked = 1; }; stdenv.hostPlatform.system = "aarch64-linux"; }'
+    seen = nix.value(f"({overlay} {pkgs} {{ }}).claude-code.seen")
+    assert seen == {"system": "aarch64-linux", "config": {"allowUnfree": True, "marked": 1}}
 
 
 def _camel(key: str) -> str:

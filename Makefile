@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo run test soak check bench lock clean
+.PHONY: install demo run test soak check bench lock nix-check clean
 
 install: $(STAMP)
 
@@ -32,6 +32,9 @@ bench: install  ## one table of figures with ratios; BENCH_ARGS goes to the runn
 
 lock: install  ## write the lock files anew from pyproject.toml
 	@scripts/lock
+
+nix-check: install  ## NIXPKGS=DIR: the tests of the NixOS modules with a real nixpkgs in place of the stand-in
+	@NIXPKGS="$(NIXPKGS)" scripts/nix-check $(PYTEST_ARGS)
 
 clean:
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

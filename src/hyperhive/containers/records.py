@@ -22,6 +22,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     directories: list[str] = []  #: control groups
     network: str = ""
     uid: int | None = None
+    stop_signal: int = 15  #: asks the first process to end
     started_at: float = 0.0
 
 
@@ -66,7 +67,7 @@ class Place:
 
     def forget(self) -> None:
         """The container is gone; its logs stay."""
-        for name in ("record.json", "exit", "exit.new", "record.new"):
+        for name in ("record.json", "exit", "exit.new", "record.new", "up", "go", "out"):
             (self.path / name).unlink(missing_ok=True)
 
     def erase(self) -> None:

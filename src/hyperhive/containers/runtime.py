@@ -125,7 +125,7 @@ class Runtime(Keeper):
             running = self.running(name)
             if running is None:
                 return None
-            await asyncio.to_thread(_signal, running.record, signal.SIGTERM)
+            await asyncio.to_thread(_signal, running.record, running.record.stop_signal)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(grace_s):
                     return await running.wait()
@@ -299,6 +299,7 @@ def _plan(place: Place, spec: ContainerSpec, command: Command, cage: Cage) -> by
             "data": {str(fd): base64.b64encode(data).decode() for fd, data in command.data.items()},
             "status_fd": command.status_fd,
             "block_fd": command.block_fd,
+            "assembly": command.assembly,
             "argv": command.argv,
             "timeout": START_TIMEOUT_S - 2,
             "record": {
@@ -306,6 +307,7 @@ def _plan(place: Place, spec: ContainerSpec, command: Command, cage: Cage) -> by
                 "directories": directories,
                 "network": spec.network,
                 "uid": spec.uid,
+                "stop_signal": command.stop_signal,
                 "started_at": time.time(),
             },
         }
@@ -320,7 +322,7 @@ def _directories(record: Record) -> tuple[Path, ...]:
     return (scope,) if scope.name.endswith(f"{record.name}.scope") else ()
 
 
-def _signal(record: Record, number: signal.Signals) -> None:
+def _signal(record: Record, number: int) -> None:
     fd = pidfd.open_process(record.init) if record.init else None
     if fd is not None:
         pidfd.send(fd, number)

@@ -309,6 +309,24 @@ class UpdateAll(Request, frozen=True):
     """Rebuild every agent whose container is older than what it would be made from now."""
 
 
+class BuildImage(Request, frozen=True):
+    """Make the base image of the nspawn backend from what its sources have today."""
+
+
+class Images(Request, frozen=True):
+    """The images that are there, oldest first."""
+
+
+class VerifyImages(Request, frozen=True):
+    """Compare every file of images with what was made."""
+
+    ids: list[Annotated[str, Meta(max_length=64)]] = []  #: empty: all of them
+
+
+class CollectImages(Request, frozen=True):
+    """Delete the images that no agent needs any more; the answer names them."""
+
+
 class Jobs(Request, frozen=True):
     """Jobs, newest first. With `follow` the connection stays and every job that changes is told."""
 
@@ -594,6 +612,32 @@ class Job(Struct, frozen=True, kw_only=True):
     error: str | UnsetType = UNSET
 
 
+class ImageDifference(Struct, frozen=True, kw_only=True):
+    """A file that is not what it was when the image was made."""
+
+    path: str
+    what: str  #: missing, added, changed
+
+
+class Image(Struct, frozen=True, kw_only=True):
+    """A part of what nspawn containers are made from."""
+
+    id: str
+    kind: str  #: base, harness, layer
+    digest: str
+    size: int  #: bytes on disk
+    made_at: str
+    took_seconds: float
+    current: bool = False  #: new generations lie on it
+    in_use: bool = False  #: an agent's generation needs it
+    base: str = ""  #: what a layer lies on
+    apt: list[str] = []  #: what a layer was asked for
+    packages: dict[str, str] = {}  #: what was installed, with versions
+    suite: str = ""
+    python: str = ""
+    differences: list[ImageDifference] | UnsetType = UNSET  #: of one that was compared: the first fifty
+
+
 class DiffFile(Struct, frozen=True, kw_only=True):
     """A changed file, or a part of one: the parts of a long diff follow each other under the same path."""
 
@@ -873,6 +917,7 @@ class Response(Struct, frozen=True, kw_only=True):
     stats: TurnStats | UnsetType = UNSET
     budgets: list[BudgetRow] | UnsetType = UNSET
     credential: HiveCredential | UnsetType = UNSET
+    images: list[Image] | UnsetType = UNSET
 
 
 REQUESTS: Final[tuple[type[Any], ...]] = AnyRequest.__args__

@@ -14,7 +14,7 @@ from typing import Final
 from hyperhive.containers.backend import Backend, Command, Finding
 from hyperhive.containers.host import OLDEST_BWRAP, Host
 from hyperhive.containers.pidfd import Process
-from hyperhive.containers.spec import HOME, INSIDE_UID, ContainerSpec, Network
+from hyperhive.containers.spec import HOME, INSIDE_UID, ContainerSpec, Init, Network
 from hyperhive.protocol.backend import BackendKind
 from hyperhive.protocol.faults import FaultError, FaultKind
 
@@ -44,6 +44,8 @@ class Bubblewrap(Backend):
             raise _cannot(spec, "the hive runs as root and the agent has no uid of its own; set one")
         if not self.host.is_root and spec.uid not in (None, self.host.uid):
             raise _cannot(spec, f"only a hive that runs as root can give it the uid {spec.uid}")
+        if spec.init is not Init.RUNNER:
+            raise _cannot(spec, "there is no service manager in it; use the nspawn backend, or take out init")
         for finding in self.findings():
             if finding.needed and not finding.ok:
                 raise _cannot(spec, f"{finding.detail}; {finding.remedy}")

@@ -29,7 +29,7 @@ HALT: Final = 37
 """SIGRTMIN+3: systemd stops its services and ends."""
 
 _ROOT: Final = f"{STAGE}/root"
-_GATE: Final = Path(__file__).with_name("gate.py")
+_GATE: Final = Path(__file__).with_name("gate.py").read_bytes()
 _UPPER_BYTES: Final = 256 << 20
 _ALWAYS_DROPPED: Final = (
     *("CAP_AUDIT_CONTROL", "CAP_AUDIT_WRITE", "CAP_IPC_OWNER", "CAP_LEASE", "CAP_LINUX_IMMUTABLE", "CAP_MKNOD"),
@@ -111,7 +111,7 @@ class Nspawn(Backend):
     def _start_files(self, spec: ContainerSpec, base: int) -> dict[str, StartFile]:
         """What the gate reads; a plan is there for the one alone who carries it out."""
         booted = spec.init is Init.SYSTEMD
-        files = {"gate.py": StartFile(text=_GATE.read_bytes(), uid=base, mode=0o444)}
+        files = {"gate.py": StartFile(text=_GATE, uid=base, mode=0o444)}
         plan = _plan(
             spec.argv, spec.env, cwd=str(spec.cwd), waits=not booted, passed=_PASSED["harness"] if booted else ()
         )

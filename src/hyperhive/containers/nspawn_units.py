@@ -1,5 +1,6 @@
 """What lies above a container's layers when it starts: a few files that its network and its service manager read."""
 
+import hashlib
 from collections.abc import Iterator
 from typing import Final
 
@@ -70,6 +71,8 @@ def above_the_layers(spec: ContainerSpec, python: str) -> Iterator[tuple[str, by
     """Path inside -> content; one that begins with "->" is a symbolic link."""
     yield "etc/hosts", f"127.0.0.1 localhost {spec.hostname}\n::1 localhost\n".encode()
     yield "etc/hostname", f"{spec.hostname}\n".encode()
+    # The same in each life, so that there is one journal, with one bound.
+    yield "etc/machine-id", f"{hashlib.sha256(f'{spec.uid} {spec.name}'.encode()).hexdigest()[:32]}\n".encode()
     if spec.init is not Init.SYSTEMD:
         return
     place = "etc/systemd"

@@ -32,6 +32,7 @@ class Place:
     def __init__(self, parent: Path, name: str) -> None:
         self.path = parent / name
         self.log = self.path / "log"
+        self.journal = self.path / "journal"
 
     def make(self) -> None:
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -69,6 +70,11 @@ class Place:
         """The container is gone; its logs stay."""
         for name in ("record.json", "exit", "exit.new", "record.new", "up", "go", "out"):
             (self.path / name).unlink(missing_ok=True)
+
+    def forget_journal(self) -> None:
+        """The container has none any more."""
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self.journal)
 
     def erase(self) -> None:
         with contextlib.suppress(FileNotFoundError):

@@ -34,6 +34,7 @@ from hyperhive.containers.bubblewrap import Bubblewrap
 from hyperhive.containers.cgroups import Limiter, find_limiter
 from hyperhive.containers.egress import Egress
 from hyperhive.containers.host import Host, read_host
+from hyperhive.containers.journals import Journals
 from hyperhive.containers.keeper import Keepers
 from hyperhive.containers.nspawn import Nspawn
 from hyperhive.containers.runtime import Runtime
@@ -147,7 +148,12 @@ async def _house(paths: Paths, machine: Host, rehearsal: Path | None, backend: B
     tooling = await asyncio.to_thread(lambda: Tooling.of_this_process(claude.find(os.environ)))
     limiter = await _limiter(paths, machine)
     bubblewrap = Runtime(paths.containers, Bubblewrap(machine), limiter)
-    nspawn = Runtime(paths.containers.with_name("nspawn"), Nspawn(machine), await _limiter(paths, machine, "-nspawn"))
+    nspawn = Runtime(
+        paths.containers.with_name("nspawn"),
+        Nspawn(machine),
+        await _limiter(paths, machine, "-nspawn"),
+        journals=Journals(keeper=bubblewrap),
+    )
     return House(
         paths=paths,
         tooling=tooling,

@@ -11,8 +11,10 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from hyperhive.containers.backend import Backend
+from hyperhive.containers.bubblewrap import Bubblewrap
 from hyperhive.containers.cgroups import RlimitsOnly, find_limiter
-from hyperhive.containers.host import interpreter_mounts
+from hyperhive.containers.host import interpreter_mounts, read_host
+from hyperhive.containers.journals import Journals
 from hyperhive.containers.keeper import Exit
 from hyperhive.containers.nspawn import PYTHON
 from hyperhive.containers.runtime import Runtime
@@ -94,7 +96,13 @@ async def ground_of(
     limiter = await asyncio.to_thread(find_limiter, _slice(directory))
 
     async def make() -> Runtime:
-        return Runtime(directory / "containers", backend, limiter)
+        readers = Bubblewrap(await read_host())
+        return Runtime(
+            directory / "containers",
+            backend,
+            limiter,
+            journals=Journals(keeper=Runtime(directory / "readers", readers, limiter)),
+        )
 
     mounts = directory / "mounts"
     await asyncio.to_thread(mounts.mkdir, parents=True)

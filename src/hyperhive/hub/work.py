@@ -20,6 +20,7 @@ from hyperhive.hub.configs import FIRST_TAG, Configs
 from hyperhive.hub.fleet import Fleet
 from hyperhive.hub.helper_events import approval_resolved, helper_event
 from hyperhive.hub.queue import CANCELLED, Run
+from hyperhive.protocol.backend import BackendKind
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.ids import MANAGER, AgentName, known_form
 
@@ -199,6 +200,16 @@ class Work:
         rebuilt = helper_event("rebuilt", agent=agent.name, ok=True, sha=config.sha)
         return _done(rebuilt, *([_kick(agent, prompts.REBUILT)] if switched else []))
 
+    async def _move(self, run: Run) -> Ending:
+        agent, params = self.fleet.get(run.job.agent), run.job.params
+        to, before = BackendKind(_text(params, "backend")), BackendKind(_text(params, "before"))
+        await self.configs.check(agent.name, agent.config.sha, self._known_to(agent.name), backend=to)
+        await run.say(f"making its container by {to} in place of {before}")
+        moved = await self.fleet.move(agent.name, to, before, run.given_up)
+        self.fleet.chronicle.note(agent.name, "rebuilt", {"sha": agent.config.sha})
+        rebuilt = helper_event("rebuilt", agent=agent.name, ok=True, sha=agent.config.sha, note=f"moved to {to}")
+        return _done(rebuilt, *([_kick(agent, prompts.REBUILT)] if moved else []))
+
     async def _start(self, run: Run) -> Ending:
         agent = self.fleet.get(run.job.agent)
         await run.say("starting its container")
@@ -346,6 +357,7 @@ _DOINGS: Final[dict[JobKind, Doing]] = {
     JobKind.INIT_CONFIG: Work._init_config,
     JobKind.DEPLOY: Work._deploy,
     JobKind.REBUILD: Work._rebuild,
+    JobKind.MOVE: Work._move,
     JobKind.START: Work._start,
     JobKind.STOP: Work._stop,
     JobKind.RESTART: Work._restart,

@@ -76,6 +76,7 @@ class ContainerSpec:
     env: Mapping[str, str]
     limits: Limits
     mounts: tuple[Mount, ...] = ()
+    layers: tuple[Path, ...] = ()  #: what its root is made from, the lowest first; empty: what the backend has itself
     network: Network = Network.NONE
     uid: int | None = None  #: on the host; None: the hive's own, which then must not be root
     hostname: str = ""

@@ -28,8 +28,8 @@ class Exit:
 class LogUnit(StrEnum):
     """Whose words a log has."""
 
-    CONTAINER = "container"  #: everybody's in it
-    HARNESS = "harness"  #: where it is a service among others
+    HARNESS = "harness"  #: the harness's and what it starts, where that is a service among others
+    CONTAINER = "container"  #: everybody's; where there is a service manager, its journal
 
 
 class Life(Protocol):
@@ -46,6 +46,7 @@ class Life(Protocol):
 
         Raises CancelledError when its keeper is closed while the container runs on.
         """
+        ...
 
 
 class Keeper(ABC):
@@ -93,17 +94,16 @@ class Keeper(ABC):
         """Whose logs there are of that container; the one that is shown unless asked otherwise comes first."""
 
     @abstractmethod
-    async def logs(
-        self, name: str, *, lines: int = 200, unit: LogUnit = LogUnit.CONTAINER, boot: bool = False
-    ) -> list[str]:
+    async def logs(self, name: str, *, lines: int = 200, unit: LogUnit | None = None, boot: bool = False) -> list[str]:
         """The newest lines, at most 5000, also of a container that has ended; with `boot` of its latest life alone.
+        Without a unit it is the first of `units`.
 
         Hostile text. Raises FaultError (`invalid_params`) for a unit that it has no log of.
         """
 
     @abstractmethod
     def follow_logs(
-        self, name: str, *, lines: int = 200, unit: LogUnit = LogUnit.CONTAINER, boot: bool = False
+        self, name: str, *, lines: int = 200, unit: LogUnit | None = None, boot: bool = False
     ) -> AsyncGenerator[str]:
         """The same, and then each line as it is written, until the caller stops asking."""
 

@@ -22,6 +22,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     directories: list[str] = []  #: control groups
     network: str = ""
     uid: int | None = None
+    stop_signal: int = 15  #: asks the first process to end
     started_at: float = 0.0
 
 
@@ -31,6 +32,7 @@ class Place:
     def __init__(self, parent: Path, name: str) -> None:
         self.path = parent / name
         self.log = self.path / "log"
+        self.journal = self.path / "journal"
 
     def make(self) -> None:
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -66,8 +68,13 @@ class Place:
 
     def forget(self) -> None:
         """The container is gone; its logs stay."""
-        for name in ("record.json", "exit", "exit.new", "record.new"):
+        for name in ("record.json", "exit", "exit.new", "record.new", "up", "go", "out"):
             (self.path / name).unlink(missing_ok=True)
+
+    def forget_journal(self) -> None:
+        """The container has none any more."""
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self.journal)
 
     def erase(self) -> None:
         with contextlib.suppress(FileNotFoundError):

@@ -22,8 +22,8 @@ import msgspec
 from hyperhive.containers import cgroups, logs, pidfd
 from hyperhive.containers.backend import Backend, Command, Finding
 from hyperhive.containers.cgroups import Cage, Limiter
+from hyperhive.containers.journals import Journals
 from hyperhive.containers.keeper import Exit, Keeper, LogUnit, no_such_log
-from hyperhive.containers.logs import Mark
 from hyperhive.containers.records import Place, Record
 from hyperhive.containers.spec import ContainerSpec
 from hyperhive.process import CommandFailed, run
@@ -70,8 +70,17 @@ class Runtime(Keeper):
     Call `adopt` first and `close` last; closing leaves containers running.
     """
 
-    def __init__(self, directory: Path, backend: Backend, limiter: Limiter, *, python: str = sys.executable) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        backend: Backend,
+        limiter: Limiter,
+        *,
+        journals: Journals | None = None,
+        python: str = sys.executable,
+    ) -> None:
         self.directory = directory
+        self._journals = journals
         self.backend = backend
         self.limiter = limiter
         self._python = python
@@ -125,7 +134,7 @@ class Runtime(Keeper):
             running = self.running(name)
             if running is None:
                 return None
-            await asyncio.to_thread(_signal, running.record, signal.SIGTERM)
+            await asyncio.to_thread(_signal, running.record, running.record.stop_signal)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(grace_s):
                     return await running.wait()
@@ -145,18 +154,39 @@ class Runtime(Keeper):
             )
         return self.backend.enter_argv(running.record.init, argv, env=env, cwd=cwd)
 
-    async def units(self, name: str) -> tuple[LogUnit, ...]:  # noqa: ARG002 - the same for all
-        return (LogUnit.CONTAINER,)
+    async def units(self, name: str) -> tuple[LogUnit, ...]:
+        place = self._place(name)
+        has_journal = self._journals is not None and await asyncio.to_thread(place.journal.is_dir)
+        return (LogUnit.HARNESS, LogUnit.CONTAINER) if has_journal else (LogUnit.CONTAINER,)
 
-    async def logs(
-        self, name: str, *, lines: int = 200, unit: LogUnit = LogUnit.CONTAINER, boot: bool = False
-    ) -> list[str]:
-        return await asyncio.to_thread(logs.tail, self._log(name, unit), lines, self._since(name, boot))
+    async def logs(self, name: str, *, lines: int = 200, unit: LogUnit | None = None, boot: bool = False) -> list[str]:
+        place = self._place(name)
+        if journals := await self._journals_for(name, unit):
+            return await journals.tail(place.journal, lines=lines, boot=boot)
+        since = await asyncio.to_thread(place.mark) if boot else None
+        return await asyncio.to_thread(logs.tail, place.log, lines, since)
 
-    def follow_logs(
-        self, name: str, *, lines: int = 200, unit: LogUnit = LogUnit.CONTAINER, boot: bool = False
+    async def follow_logs(
+        self, name: str, *, lines: int = 200, unit: LogUnit | None = None, boot: bool = False
     ) -> AsyncGenerator[str]:
-        return logs.follow(self._log(name, unit), lines, self._since(name, boot))
+        place = self._place(name)
+        journals = await self._journals_for(name, unit)
+        since = await asyncio.to_thread(place.mark) if boot else None
+        written = (
+            journals.follow(place.journal, lines=lines, boot=boot)
+            if journals
+            else logs.follow(place.log, lines, since)
+        )
+        async with contextlib.aclosing(written):
+            async for line in written:
+                yield line
+
+    async def _journals_for(self, name: str, unit: LogUnit | None) -> Journals | None:
+        """Who reads that log, where it is not what the container wrote to its output."""
+        there = await self.units(name)
+        if unit is not None and unit not in there:
+            raise no_such_log(name, unit, there)
+        return self._journals if len(there) > 1 and unit is LogUnit.CONTAINER else None
 
     async def erase(self, name: str) -> None:
         async with self._lock(name):
@@ -179,6 +209,8 @@ class Runtime(Keeper):
             raise self._fault(spec.name, f"its directory or its control group cannot be made: {error}") from error
         command = self.backend.start_command(dataclasses.replace(spec, argv=(*cage.inside, *spec.argv)))
         argv = [*cage.prefix, self._python, "-I", "-S", str(_LAUNCHER)]
+        if command.assembly is None or not command.assembly.journal:
+            await asyncio.to_thread(place.forget_journal)
         said = await asyncio.to_thread(place.make_mark)
         try:
             await run(argv, timeout=START_TIMEOUT_S, input=_plan(place, spec, command, cage))
@@ -272,14 +304,6 @@ class Runtime(Keeper):
         records = [(path.name, Place(self.directory, path.name).record()) for path in places]
         return [record for name, record in records if record is not None and record.name == name]
 
-    def _log(self, name: str, unit: LogUnit) -> Path:
-        if unit is not LogUnit.CONTAINER:
-            raise no_such_log(name, unit, (LogUnit.CONTAINER,))
-        return self._place(name).log
-
-    def _since(self, name: str, boot: bool) -> Mark | None:
-        return self._place(name).mark() if boot else None
-
     def _place(self, name: str) -> Place:
         if not re.fullmatch(r"[a-z][a-z0-9-]{0,62}", name):
             raise FaultError(FaultKind.BAD_NAME, f"cannot find a container called {name[:64]!r}")
@@ -299,6 +323,7 @@ def _plan(place: Place, spec: ContainerSpec, command: Command, cage: Cage) -> by
             "data": {str(fd): base64.b64encode(data).decode() for fd, data in command.data.items()},
             "status_fd": command.status_fd,
             "block_fd": command.block_fd,
+            "assembly": command.assembly,
             "argv": command.argv,
             "timeout": START_TIMEOUT_S - 2,
             "record": {
@@ -306,6 +331,7 @@ def _plan(place: Place, spec: ContainerSpec, command: Command, cage: Cage) -> by
                 "directories": directories,
                 "network": spec.network,
                 "uid": spec.uid,
+                "stop_signal": command.stop_signal,
                 "started_at": time.time(),
             },
         }
@@ -320,7 +346,7 @@ def _directories(record: Record) -> tuple[Path, ...]:
     return (scope,) if scope.name.endswith(f"{record.name}.scope") else ()
 
 
-def _signal(record: Record, number: signal.Signals) -> None:
+def _signal(record: Record, number: int) -> None:
     fd = pidfd.open_process(record.init) if record.init else None
     if fd is not None:
         pidfd.send(fd, number)

@@ -31,10 +31,12 @@ from hyperhive.broker.web_sessions import WebSessions
 from hyperhive.config import claude
 from hyperhive.config.paths import Paths
 from hyperhive.containers.bubblewrap import Bubblewrap
-from hyperhive.containers.cgroups import find_limiter
+from hyperhive.containers.cgroups import Limiter, find_limiter
 from hyperhive.containers.egress import Egress
 from hyperhive.containers.host import Host, read_host
+from hyperhive.containers.journals import Journals
 from hyperhive.containers.keeper import Keepers
+from hyperhive.containers.nspawn import Nspawn
 from hyperhive.containers.runtime import Runtime
 from hyperhive.daemon.claim import claimed
 from hyperhive.daemon.housekeeping import once, persist, sweep
@@ -146,18 +148,29 @@ async def _store(paths: Paths) -> AsyncIterator[_Store]:
 
 async def _house(paths: Paths, machine: Host, rehearsal: Path | None, backend: BackendKind) -> House:
     tooling = await asyncio.to_thread(lambda: Tooling.of_this_process(claude.find(os.environ)))
-    limiter = await asyncio.to_thread(
-        functools.partial(find_limiter, _slice(paths), systemd_version=machine.systemd_version)
-    )
+    limiter = await _limiter(paths, machine)
     bubblewrap = Runtime(paths.containers, Bubblewrap(machine), limiter)
+    nspawn = Runtime(
+        paths.containers.with_name("nspawn"),
+        Nspawn(machine),
+        await _limiter(paths, machine, "-nspawn"),
+        journals=Journals(keeper=bubblewrap),
+    )
     return House(
         paths=paths,
         tooling=tooling,
         runner_argv=(sys.executable, "-I", "-m", "hyperhive.harness.runner"),
-        keepers=Keepers(each={BackendKind.BUBBLEWRAP: bubblewrap}, usual=backend),
+        keepers=Keepers(each={BackendKind.BUBBLEWRAP: bubblewrap, BackendKind.NSPAWN: nspawn}, usual=backend),
         rehearsal=rehearsal,
         per_agent_uids=os.geteuid() == 0,
         images=Images(paths.images, limiter),
+    )
+
+
+async def _limiter(paths: Paths, machine: Host, part: str = "") -> Limiter:
+    """Each keeper has its own, so that none takes another's container of the same name for a left-over."""
+    return await asyncio.to_thread(
+        functools.partial(find_limiter, _slice(paths) + part, systemd_version=machine.systemd_version)
     )
 
 

@@ -10,7 +10,7 @@ from typing import Final
 import hyperhive
 from hyperhive.config.paths import Paths
 from hyperhive.containers.host import interpreter_mounts
-from hyperhive.containers.spec import HOME, ContainerSpec, Limits, Mount, Network
+from hyperhive.containers.spec import HOME, ContainerSpec, Init, Limits, Mount, Network
 from hyperhive.hub.agents import Agent
 from hyperhive.images.generations import Generation
 from hyperhive.protocol.faults import FaultError, FaultKind
@@ -82,6 +82,8 @@ def container_spec(
         uid=agent.row.uid,
         hostname=name,
         cwd=PurePosixPath("/state"),
+        init=Init(agent.settings.init),
+        watched=True,
     )
 
 

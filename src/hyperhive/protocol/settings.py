@@ -188,6 +188,13 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             "`hive auth set`, while there is one. Whatever runs in the container can read it"
         ),
     ] = "own"
+    init: Annotated[
+        Literal["runner", "systemd"],
+        Meta(
+            description="what runs first in the container: `runner`: the harness, and nothing else; `systemd`: a "
+            "service manager with the harness as one of its services. Only the nspawn backend has it"
+        ),
+    ] = "runner"
     tools: Tools = Tools()
     mcp_servers: Annotated[dict[EntryName, McpServer], Meta(max_length=64)] = {}
     env: Annotated[

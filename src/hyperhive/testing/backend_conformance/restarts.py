@@ -28,7 +28,7 @@ async def a_container_outlives_its_hive_and_is_adopted(ground: Ground) -> None:
     await earlier.close()
     async with hive(ground) as runtime:
         assert [running.name for running in await runtime.adopt()] == ["probe"]
-        assert await runtime.stop("probe", grace_s=20) == Exit(status=3)
+        assert await runtime.stop("probe", grace_s=20) == ground.stopped
     following = await ground.make()
     assert await following.adopt() == []
     await following.close()

@@ -10,9 +10,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import needs
 import pytest
 
+import needs
 from hyperhive.containers.cgroups import RlimitsOnly
 from hyperhive.images.images import Images
 

@@ -44,6 +44,7 @@ class JobKind(StrEnum):
     DESTROY = "destroy"
     PURGE = "purge"
     UPDATE_ALL = "update_all"
+    BUILD_IMAGE = "build_image"
 
 
 class JobState(StrEnum):

@@ -64,6 +64,7 @@ from hyperhive.hub.steering import Steering
 from hyperhive.hub.tokens import Tokens
 from hyperhive.hub.way_out import WayOut
 from hyperhive.hub.work import Work
+from hyperhive.images.images import Images
 from hyperhive.protocol.backend import BackendKind
 
 
@@ -97,6 +98,7 @@ async def hive_at(
         doors = AgentDoors(paths)
         house = await _house(paths, machine, rehearsal, backend)
         stack.push_async_callback(house.keepers.close)
+        await house.images.open()
         configs = _configs(house)
         fleet = Fleet(
             house=house,
@@ -161,6 +163,7 @@ async def _house(paths: Paths, machine: Host, rehearsal: Path | None, backend: B
         keepers=Keepers(each={BackendKind.BUBBLEWRAP: bubblewrap, BackendKind.NSPAWN: nspawn}, usual=backend),
         rehearsal=rehearsal,
         per_agent_uids=os.geteuid() == 0,
+        images=Images(paths.images, limiter),
     )
 
 
@@ -213,6 +216,7 @@ def _shape(store: _Store, fleet: Fleet, configs: Configs) -> Shape:
         questions=Questions(database, notices),
         reminders=Reminders(database, notices),
         schedules=Schedules(database, notices),
+        images=fleet.house.images,
         submit=submit,
     )
     queue = JobQueue(jobs, decisions, work)

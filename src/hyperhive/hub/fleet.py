@@ -31,6 +31,8 @@ from hyperhive.hub.plan import Tooling, container_spec, shell_environment
 from hyperhive.hub.sleep import Sleep
 from hyperhive.hub.supervisor import Hooks, Supervisor, cause_of, how_it_ended
 from hyperhive.hub.way_out import WayOut
+from hyperhive.images.generations import Generation
+from hyperhive.images.images import Images
 from hyperhive.protocol.agent import PAUSE, Pause
 from hyperhive.protocol.backend import BackendKind
 from hyperhive.protocol.faults import FaultError, FaultKind
@@ -67,6 +69,7 @@ class House:
     keepers: Keepers
     rehearsal: Path | None  #: the directory of the model's socket, when the hive rehearses
     per_agent_uids: bool  #: a root daemon gives every agent a uid of its own
+    images: Images
 
     def keeper(self, agent: Agent) -> Keeper:
         """Of the agent's container. Raises FaultError (`backend`) when this hive has none of its kind."""
@@ -305,6 +308,7 @@ class Fleet:
         """Delete all that is kept of an agent that is no more. May be repeated."""
         async with self._existence:
             await asyncio.to_thread(directories.purge, self.house.paths, name)
+            await self.house.images.forget(name)
 
     async def _retire(self, member: _Member) -> None:
         agent = member.agent
@@ -341,15 +345,21 @@ class Fleet:
         await self._record(member.agent, wanted=Wanted.UP, asleep=False)
         await member.supervisor.restart()
 
-    async def switch(self, name: str, config: Deployed, given_up: asyncio.Event) -> bool:
-        """From now on the agent is what this config says; whether its container was made anew for it.
+    async def switch(
+        self, name: str, config: Deployed, given_up: asyncio.Event, generation: Generation | None = None
+    ) -> bool:
+        """From now on the agent is what this config says, made from this generation where its backend has such;
+        whether its container was made anew for it.
 
         Raises FaultError when the new container does not come up, or it is given up. However it fails, the agent has
-        its former config again, and a container that is made from that.
+        its former config and generation again, and a container that is made from them.
         """
         member = self._member(name)
         agent, before = member.agent, member.agent.config
+        made_from = await self.house.images.current(name) if generation else None
         agent.config = config
+        if generation is not None:
+            await self.house.images.switch(name, generation)
         if not agent.should_run:
             return False
         member.sleep.stay_awake()
@@ -357,6 +367,8 @@ class Fleet:
             await member.supervisor.replace(given_up)
         except BaseException as error:
             agent.config = before
+            if made_from is not None:
+                await self.house.images.switch(name, made_from)
             if isinstance(error, Exception):
                 await self._come_back(member)
             raise
@@ -444,7 +456,11 @@ class Fleet:
     def needs_update(self, agent: Agent) -> bool:
         """Whether its container was made from other software than it would be made from now."""
         made = bool(agent.row.built_with) or agent.running
-        return made and agent.row.built_with != self.house.tooling.fingerprint
+        base = self.house.images.today if agent.row.backend is BackendKind.NSPAWN else ""
+        return made and agent.row.built_with != self._made_of(base)
+
+    def _made_of(self, base: str) -> str:
+        return f"{self.house.tooling.fingerprint} {base}".rstrip()
 
     # sleep
 
@@ -462,22 +478,42 @@ class Fleet:
     # the supervisor's hooks
 
     async def _launch(self, agent: Agent) -> Life:
-        if agent.row.built_with != self.house.tooling.fingerprint:  # first: what runs is never of unknown make
-            await self._record(agent, built_with=self.house.tooling.fingerprint)
-        async with self._starts:
-            return await self.house.keeper(agent).start(await self._prepare(agent))
-
-    async def _prepare(self, agent: Agent) -> ContainerSpec:
-        house = self.house
         if agent.config.problem:
             agent.config = await self.configs.at(agent.name, agent.row.deployed_sha)
+        generation = await self._generation(agent)
+        made_of = self._made_of(generation.recipe.base if generation else "")
+        if agent.row.built_with != made_of:  # first: what runs is never of unknown make
+            await self._record(agent, built_with=made_of)
+        async with self._starts:
+            return await self.house.keeper(agent).start(await self._prepare(agent, generation))
+
+    async def _generation(self, agent: Agent) -> Generation | None:
+        """What its container is made from, where that is not the host's own software."""
+        if agent.row.backend is not BackendKind.NSPAWN:
+            return None
+        images = self.house.images
+        found = await images.usable(agent.name, agent.settings.packages.apt, self._say_in_log)
+        if found != await images.current(agent.name):
+            await images.switch(agent.name, found)
+        return found
+
+    async def _say_in_log(self, text: str) -> None:
+        log.info("making an image", said=text)
+
+    async def _prepare(self, agent: Agent, generation: Generation | None) -> ContainerSpec:
+        house = self.house
         document = self.document(agent)
         await asyncio.to_thread(directories.make_runtime, house.paths, agent.name, agent.row.uid, document)
         agent.furnished = True
         await self.doors.open(agent)
         await self.way_out.open(agent, self.agents())
         return container_spec(
-            agent, paths=house.paths, tooling=house.tooling, rehearsal=house.rehearsal, argv=house.runner_argv
+            agent,
+            paths=house.paths,
+            tooling=house.tooling,
+            rehearsal=house.rehearsal,
+            argv=house.runner_argv,
+            generation=generation,
         )
 
     def document(self, agent: Agent) -> AgentDocument:

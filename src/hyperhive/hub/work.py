@@ -1,5 +1,6 @@
 """What each kind of job does."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from hyperhive.hub.configs import FIRST_TAG, Configs
 from hyperhive.hub.fleet import Fleet
 from hyperhive.hub.helper_events import approval_resolved, helper_event
 from hyperhive.hub.queue import CANCELLED, Run
+from hyperhive.images.generations import Generation
+from hyperhive.images.images import Images
 from hyperhive.protocol.backend import BackendKind
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.ids import MANAGER, AgentName, known_form
@@ -42,6 +45,7 @@ class Work:
     questions: Questions
     reminders: Reminders
     schedules: Schedules
+    images: Images
     submit: Callable[[JobDraft], Awaitable[JobRow]]
 
     async def carry_out(self, run: Run) -> Ending:
@@ -92,8 +96,9 @@ class Work:
             await run.say("making its directories and its config")
             await self.fleet.make(name, template(name, params), description=about, backend=_text(params, "backend"))
         agent = self.fleet.get(name)
-        await run.say("starting its container")
         try:
+            await self._built(run, name, agent.config)
+            await run.say("starting its container")
             await self.fleet.start(name)
         except FaultError as fault:
             fault = FaultError(fault.kind, f"agent {name!r} was made, but {fault.message}; then: hive start {name}")
@@ -144,21 +149,41 @@ class Work:
             raise FaultError(FaultKind.UNKNOWN_AGENT, f"cannot deploy {sha[:12]}: {name!r} was destroyed meanwhile")
         is_new = name not in self.fleet or not self._was_there(run)
         run.can_be_undone = not is_new
+        generation = await self._built(run, name, config)
         if is_new:
-            switched = await self._deploy_first(run, name, config)
+            switched = await self._deploy_first(run, name, config, generation)
         else:
             await run.say("switching its container to it")
-            switched = await self.fleet.switch(name, config, run.given_up)
+            switched = await self.fleet.switch(name, config, run.given_up, generation)
         run.can_be_undone = False
         return await self._deployed(run, row, config, is_new=is_new, kicked=switched and not is_new)
 
-    async def _deploy_first(self, run: Run, name: AgentName, config: Deployed) -> bool:
+    async def _built(
+        self, run: Run, name: AgentName, config: Deployed, backend: BackendKind | None = None
+    ) -> Generation | None:
+        """What its container will be made from, before anything is stopped. Raises FaultError when it cannot be made,
+        or the operator gives it up."""
+        if (backend or self.fleet.backend_of(name)) is not BackendKind.NSPAWN:
+            return None
+        making = asyncio.create_task(self.images.ensure(name, config.settings.packages.apt, run.say))
+        given_up = asyncio.create_task(run.given_up.wait())
+        try:
+            await asyncio.wait((making, given_up), return_when=asyncio.FIRST_COMPLETED)
+            if not making.done():
+                raise FaultError(FaultKind.WRONG_STATE, CANCELLED)
+            return making.result()
+        finally:
+            for task in (making, given_up):
+                task.cancel()
+            await asyncio.gather(making, given_up, return_exceptions=True)
+
+    async def _deploy_first(self, run: Run, name: AgentName, config: Deployed, generation: Generation | None) -> bool:
         """A config that was approved before there was an agent makes it; when that fails there is none."""
         await run.say("making the agent")
         if name not in self.fleet:  # else a first try, cut off by the hive's end, has made it
             await self.fleet.make(name, {}, deployed=config)
         try:
-            return await self.fleet.switch(name, config, run.given_up)
+            return await self.fleet.switch(name, config, run.given_up, generation)
         except FaultError:
             await self.fleet.end(name)
             raise
@@ -194,8 +219,9 @@ class Work:
     async def _rebuild(self, run: Run) -> Ending:
         agent = self.fleet.get(run.job.agent)
         config = await self.configs.at(agent.name, agent.config.sha)
+        generation = await self._built(run, agent.name, config)
         await run.say("making its container anew")
-        switched = await self.fleet.switch(agent.name, config, run.given_up)
+        switched = await self.fleet.switch(agent.name, config, run.given_up, generation)
         self.fleet.chronicle.note(agent.name, "rebuilt", {"sha": config.sha})
         rebuilt = helper_event("rebuilt", agent=agent.name, ok=True, sha=config.sha)
         return _done(rebuilt, *([_kick(agent, prompts.REBUILT)] if switched else []))
@@ -204,6 +230,7 @@ class Work:
         agent, params = self.fleet.get(run.job.agent), run.job.params
         to, before = BackendKind(_text(params, "backend")), BackendKind(_text(params, "before"))
         await self.configs.check(agent.name, agent.config.sha, self._known_to(agent.name), backend=to)
+        await self._built(run, agent.name, agent.config, to)
         await run.say(f"making its container by {to} in place of {before}")
         moved = await self.fleet.move(agent.name, to, before, run.given_up)
         self.fleet.chronicle.note(agent.name, "rebuilt", {"sha": agent.config.sha})
@@ -292,6 +319,10 @@ class Work:
         await run.say(f"queued a rebuild of {', '.join(stale)}" if stale else "every agent is up to date")
         return _done()
 
+    async def _build_image(self, run: Run) -> Ending:
+        await self.images.build(run.say)
+        return _done()
+
     # small things
 
     async def _approval(self, job: JobRow) -> ApprovalRow:
@@ -364,4 +395,5 @@ _DOINGS: Final[dict[JobKind, Doing]] = {
     JobKind.DESTROY: Work._destroy,
     JobKind.PURGE: Work._purge,
     JobKind.UPDATE_ALL: Work._update_all,
+    JobKind.BUILD_IMAGE: Work._build_image,
 }

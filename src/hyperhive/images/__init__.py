@@ -1,4 +1,4 @@
-"""What nspawn containers are made from: the base, the harness's layer, layers of packages, and each agent's generations.
+"""What nspawn containers are made from: base, harness, layers of packages, and each agent's generations of them.
 
 `Images` (images.py) is the door; the hub uses it and nothing else of this package. It may use `containers` for control
 groups; a backend gets directories as values and knows nothing of how they were made.

@@ -27,10 +27,14 @@ KEPT_DEBS: Final = 2 << 30
 """Bytes of downloads that are kept for the next layer."""
 
 _ENV: Final[Mapping[str, str]] = {**PLAIN_ENV, "DEBIAN_FRONTEND": "noninteractive"}
-_SECTION: Final = re.compile(r"^The following (?:NEW )?packages will be (?:installed|upgraded|DOWNGRADED):\n((?: .*\n)+)", re.M)
+_SECTION: Final = re.compile(
+    r"^The following (?:NEW )?packages will be (?:installed|upgraded|DOWNGRADED):\n((?: .*\n)+)", re.M
+)
 _PACKAGE: Final = re.compile(r"^ +(\S+) \((?:\S+ => )?(\S+)\)$", re.MULTILINE)
 _DATE: Final = re.compile(r"^Date: (.+)$", re.MULTILINE)
-_WAYS: Final = re.compile(r'^(Acquire::(?:https?::Proxy(?:::\S+)?|Check-Valid-Until|Check-Date)) "([^"\n]*)";$', re.MULTILINE)
+_WAYS: Final = re.compile(
+    r'^(Acquire::(?:https?::Proxy(?:::\S+)?|Check-Valid-Until|Check-Date)) "([^"\n]*)";$', re.MULTILINE
+)
 _CONFIG: Final = """\
 Dir::State "{place}/state";
 Dir::State::Lists "{place}/lists";
@@ -95,8 +99,10 @@ class Apt:
             await asyncio.to_thread((self._place / "updated").touch)
 
     async def fetch(self, names: Sequence[str], status: Path) -> list[Package]:
-        """All that must be installed for these names where `status` (dpkg's) says what is there: their files are then in
-        `debs`, checked against the signed lists. Raises CommandFailed."""
+        """All that must be installed for these names where `status` (dpkg's) says what is there.
+
+        Their files are then in `debs`, checked against the signed lists. Raises CommandFailed.
+        """
         over = ("-o", f"Dir::State::status={status}")
         done = await self._apt_get("install", "--download-only", "-qV", *over, "--", *names, timeout=DOWNLOAD_S)
         return await asyncio.to_thread(self._fetched, done.text())
@@ -148,7 +154,9 @@ class Apt:
         stem = f"{name.partition(':')[0]}_{version.replace(':', '%3a')}_"
         found = [file for file in self.debs.iterdir() if file.name.startswith(stem) and file.suffix == ".deb"]
         if not found:
-            raise FaultError(FaultKind.BACKEND, f"cannot install {name}: apt says that it fetched {version}, and did not")
+            raise FaultError(
+                FaultKind.BACKEND, f"cannot install {name}: apt says that it fetched {version}, and did not"
+            )
         return found[0]
 
     def _age(self) -> float:

@@ -5,7 +5,7 @@ import contextlib
 import shutil
 import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from hyperhive.containers.spec import HOME, INSIDE_UID
 from hyperhive.images.apt import Apt
@@ -72,7 +72,7 @@ def _furnish(root: Path) -> None:
             file.write(line)
 
 
-def _facts(root: Path) -> dict[str, object]:
+def _facts(root: Path) -> dict[str, Any]:
     return {"python": (root / "usr/bin/python3").readlink().name, "packages": installed(root / "var/lib/dpkg/status")}
 
 

@@ -92,7 +92,9 @@ async def build(
     )
     finished = Draft(work=work, epoch=epoch, began=began, shift=FIRST_UID)
     return await finished.finish(
-        draft(Kind.HARNESS, id, packages={"hyperhive": hyperhive.__version__, **dict(contents.versions)}, python=python),
+        draft(
+            Kind.HARNESS, id, packages={"hyperhive": hyperhive.__version__, **dict(contents.versions)}, python=python
+        ),
         parent,
     )
 

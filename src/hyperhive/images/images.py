@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from hyperhive.config import trees
@@ -40,11 +41,13 @@ class Images:
         self._names = itertools.count(1)
         self._contents: harness.Contents | None = None
         self._harness_ids: dict[str, str] = {}
+        self.today = ""  #: the base that new generations lie on; empty while there is none
 
     async def open(self) -> None:
         """Clears away what an earlier hive did not finish."""
         if await asyncio.to_thread(self._places.work.is_dir):
             await asyncio.to_thread(_empty, self._places.work)
+        self.today = await asyncio.to_thread(self._today)
 
     # the base
 
@@ -67,6 +70,7 @@ class Images:
                 await asyncio.to_thread(self._unmake, built)
                 raise
             await asyncio.to_thread(places.switch, self._places.bases, built.manifest.id)
+            self.today = built.manifest.id
             await say(f"the base is {built.manifest.id}: {built.manifest.suite}, {built.manifest.python}")
             return self._shown(built, set())
 
@@ -90,10 +94,17 @@ class Images:
             return await asyncio.to_thread(self._of(name).of, recipe)
 
     async def usable(self, name: str, packages: Sequence[str], say: Say) -> Generation:
-        """For a start that nobody waits to be up to date: the current generation or the newest that has these packages
-        and this hive's harness, on whichever base; else as `ensure`."""
+        """For a start that nobody wants to wait: the current generation, or the newest, that has these packages, on
+        whichever base, with this hive's harness. As `ensure` where there is none, or it is not whole any more."""
         found = await asyncio.to_thread(self._usable, name, tuple(sorted(set(packages))))
-        return found or await self.ensure(name, packages, say)
+        if found is None:
+            return await self.ensure(name, packages, say)
+        async with self._making:
+            lowest = await asyncio.to_thread(made.read, self._places.bases / found.recipe.base)
+            assert lowest is not None
+            inside = await self._harness(lowest, say)
+            recipe = msgspec.structs.replace(found.recipe, harness=inside.manifest.id)
+            return await asyncio.to_thread(self._of(name).of, recipe)
 
     async def current(self, name: str) -> Generation | None:
         return await asyncio.to_thread(self._of(name).current)
@@ -215,11 +226,9 @@ class Images:
         generations = self._of(name)
         now = generations.current()
         for found in (*([now] if now else []), *reversed(generations.all())):
-            lowest = made.read(self._places.bases / found.recipe.base)
-            if lowest is None or found.recipe.apt != packages:
-                continue
-            is_whole = all(root.is_dir() for root in found.layers)
-            if is_whole and found.recipe.harness == self._harness_id(lowest.manifest.python):
+            parts = [self._places.bases / found.recipe.base]
+            parts += [self._places.layers / found.recipe.layer] if found.recipe.layer else []
+            if found.recipe.apt == packages and all(made.read(part) for part in parts):
                 return found
         return None
 
@@ -230,20 +239,23 @@ class Images:
         directories = (self._places.bases, self._places.harnesses, self._places.layers)
         return [found for directory in directories for found in made.all_in(directory)]
 
+    def _today(self) -> str:
+        place = places.current(self._places.bases)
+        return place.name if place else ""
+
     def _list(self) -> list[Image]:
         used = in_use(self._places, self._agents())
         return [self._shown(found, used) for found in self._all()]
 
-    def _shown(
-        self, found: Made, used: set[str], differences: list[ImageDifference] | UnsetType = UNSET
-    ) -> Image:
+    def _shown(self, found: Made, used: set[str], differences: list[ImageDifference] | UnsetType = UNSET) -> Image:
         facts = found.manifest
         now = places.current(self._places.bases)
         is_current = now is not None and facts.kind is made.Kind.BASE and now.name == facts.id
         return Image(
             id=facts.id, kind=facts.kind.value, digest=facts.digest, size=facts.size, made_at=rfc3339(facts.made_at),
             took_seconds=facts.took_s, current=is_current, in_use=facts.id in used, base=facts.base,
-            apt=list(facts.apt), packages=dict(facts.packages), suite=facts.suite, python=facts.python, differences=differences,
+            apt=list(facts.apt), packages=dict(facts.packages), suite=facts.suite, python=facts.python,
+            differences=differences,
         )  # fmt: skip
 
     def _verify(self, ids: Sequence[str]) -> list[Image]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -78,9 +78,11 @@ class Draft:
         lines = tree.listing(self.root)
         digest = tree.digest(lines)
         made = msgspec.structs.replace(
-            
             manifest,
-            id=manifest.id or digest[:12], digest=digest, size=size, took_s=time.time() - self.began,
+            id=manifest.id or digest[:12],
+            digest=digest,
+            size=size,
+            took_s=time.time() - self.began,
             epoch=self.epoch,
         )
         keep = self.work / "kept"
@@ -94,10 +96,20 @@ class Draft:
         return found
 
 
-def draft(manifest_of: Kind, id: str = "", **facts: object) -> Manifest:
+def draft(manifest_of: Kind, id: str = "", **facts: Any) -> Manifest:
     """What is known of one before it is finished."""
     return msgspec.convert(
-        {"id": id, "kind": manifest_of, "digest": "", "size": 0, "made_at": time.time(), "took_s": 0.0, "epoch": 0, **facts}, Manifest
+        {
+            "id": id,
+            "kind": manifest_of,
+            "digest": "",
+            "size": 0,
+            "made_at": time.time(),
+            "took_s": 0.0,
+            "epoch": 0,
+            **facts,
+        },
+        Manifest,
     )
 
 

@@ -92,7 +92,10 @@ def _stanzas(text: str) -> Iterator[Source]:
     without_comments = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
     for block in re.split(r"\n\s*\n", without_comments):
         fields = _fields(block)
-        if fields.get("enabled", "yes").lower() in ("no", "false", "0") or "deb" not in fields.get("types", "").split():
+        if (
+            fields.get("enabled", "yes").lower() in ("no", "false", "0")
+            or "deb" not in fields.get("types", "").split()
+        ):
             continue
         yield Source(
             uris=tuple(fields.get("uris", "").split()),
@@ -120,9 +123,7 @@ def _of_debian(sources: Iterator[Source], release: str) -> Iterator[Source]:
     for source in sources:
         suites = tuple(suite for suite in source.suites if suite.rstrip("/") in ours)
         if suites and "main" in source.components and _is_debians(source.signed_by):
-            yield Source(
-                uris=source.uris, suites=suites, components=source.components, signed_by=source.signed_by
-            )
+            yield Source(uris=source.uris, suites=suites, components=source.components, signed_by=source.signed_by)
 
 
 def _is_debians(signed_by: str) -> bool:

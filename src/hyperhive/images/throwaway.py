@@ -4,8 +4,8 @@ It reads a plan (JSON) from stdin and executes the plan's command as the first p
 namespace that nobody else sees. When it dies, or the hive does, the kernel ends every process of it and takes every
 mount away. Its exit status is the command's.
 
-A plan with `layers` gets an overlay of them first, at `root`: owned as the container's user namespace sees it, with all
-writing going to `upper`.
+A plan with `layers` gets an overlay of them first, at `root`: owned as the container's user namespace sees it, and
+what is written there goes to `upper`.
 """
 
 # ruff: noqa: PTH103, PTH123

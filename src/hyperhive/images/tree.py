@@ -16,7 +16,8 @@ from typing import Final
 from urllib.parse import quote_from_bytes
 
 _CAPABILITY: Final = "security.capability"
-_LEFT_OUT: Final = ("security.selinux",)
+_LEFT_OUT: Final = ("security.selinux", *(f"trusted.overlay.{name}" for name in ("origin", "impure", "uuid")))
+"""What a kernel notes for itself; what it reads again in a lower layer (opaque directories) is part of the content."""
 _READABLE: Final = "/+,:=@~!$&'()*[]"
 _MAX_SHOWN: Final = 50
 
@@ -103,7 +104,8 @@ def _line(found: os.stat_result, directory: int, name: str, path: str) -> str:
 
 def _content(found: os.stat_result, directory: int, name: str) -> tuple[str, str]:
     if stat.S_ISREG(found.st_mode):
-        with open(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory), "rb") as file:
+        opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        with os.fdopen(opened, "rb") as file:
             return "file", hashlib.file_digest(file, "sha256").hexdigest()
     if stat.S_ISLNK(found.st_mode):
         return "link", _quoted(os.readlink(name, dir_fd=directory))

@@ -534,7 +534,7 @@ AnyRequest = (
     | LoginLink | WebSessions | RevokeWebSession | Compact | AgentLogin | AgentLoginCode | AgentLoginCancel
     | CreateToken | Tokens | RevokeToken | Stats | Schedules | SetSchedulePaused | FireSchedule
     | Budgets | TopUp | SetHiveBudget | AddNotifyTarget | NotifyTargets | RemoveNotifyTarget | TestNotifyTarget
-    | SetCredential | Credential | UnsetCredential
+    | SetCredential | Credential | UnsetCredential | BuildImage | Images | VerifyImages | CollectImages
 )  # fmt: skip
 
 

@@ -14,7 +14,9 @@ Seconds = Annotated[int, Meta(ge=0, le=365 * 86400)]
 Host = Annotated[
     str, Meta(min_length=1, max_length=253, pattern=r"^[a-z0-9.*-]+(:[0-9]{1,5})?\Z", title="a host or host:port")
 ]
-PackageName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9+.-]{1,63}\Z", title="the name of a Debian package")]
+PackageName = Annotated[
+    str, Meta(pattern=r"^[a-z0-9][a-z0-9+.-]{0,62}[a-z0-9+.]\Z", title="the name of a Debian package")
+]
 ToolName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}\Z", title="the name of a tool, such as Bash")]
 ToolGroup = Literal["lifecycle", "approvals", "diagnostics"]
 TOOL_GROUPS: Final[tuple[ToolGroup, ...]] = ("lifecycle", "approvals", "diagnostics")

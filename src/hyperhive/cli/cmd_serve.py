@@ -10,6 +10,7 @@ from msgspec import structs
 from hyperhive.config import settings_file
 from hyperhive.config.paths import Paths
 from hyperhive.config.settings_file import DaemonSettings, DashboardSettings
+from hyperhive.protocol.backend import BackendKind
 
 S = TypeVar("S", DaemonSettings, DashboardSettings)
 
@@ -31,6 +32,10 @@ def run(
     json: Annotated[bool, typer.Option("--json", help="Write the log as JSON lines.")] = False,
     manager: Annotated[
         bool | None, typer.Option("--manager/--no-manager", help="Make a manager agent when there is none, or not.")
+    ] = None,
+    backend: Annotated[
+        BackendKind | None,
+        typer.Option(help="How the containers of new agents are made, unless their spawn says otherwise."),
     ] = None,
     dashboard: Annotated[
         str | None,
@@ -59,7 +64,9 @@ def run(
         written.dashboard, enable=False if no_dashboard else None, address=dashboard, url=dashboard_url,
         tls_cert=_text(tls_cert), tls_key=_text(tls_key),
     )  # fmt: skip
-    wanted = _with(written, log_format="json" if json else log_format, manager=manager, dashboard=pages)
+    wanted = _with(
+        written, log_format="json" if json else log_format, manager=manager, dashboard=pages, backend=backend
+    )
     return serve(paths, wanted, rehearsal=rehearsal)
 
 

@@ -35,9 +35,12 @@ from hyperhive.config import claude
 from hyperhive.config.paths import Paths
 from hyperhive.config.settings_file import DaemonSettings
 from hyperhive.containers.bubblewrap import Bubblewrap
-from hyperhive.containers.cgroups import find_limiter
+from hyperhive.containers.cgroups import Limiter, find_limiter
 from hyperhive.containers.egress import Egress
 from hyperhive.containers.host import Host, read_host
+from hyperhive.containers.journals import Journals
+from hyperhive.containers.keeper import Keepers
+from hyperhive.containers.nspawn import Nspawn
 from hyperhive.containers.runtime import Runtime
 from hyperhive.daemon.claim import claimed
 from hyperhive.daemon.housekeeping import once, persist, sweep
@@ -67,6 +70,8 @@ from hyperhive.hub.steering import Steering
 from hyperhive.hub.tokens import Tokens
 from hyperhive.hub.way_out import WayOut
 from hyperhive.hub.work import Work
+from hyperhive.images.images import Images
+from hyperhive.protocol.backend import BackendKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +103,9 @@ async def hive_at(
         egress = Egress(paths.runtime_dir / "egress", store.chronicle.egress_refused, prefix=_own_unit(machine, paths))
         stack.push_async_callback(egress.close, stop=False)
         doors = AgentDoors(paths)
-        house = await _house(paths, machine, rehearsal)
-        stack.push_async_callback(house.runtime.close)
+        house = await _house(paths, machine, rehearsal, BackendKind(settings.backend))
+        stack.push_async_callback(house.keepers.close)
+        await house.images.open()
         configs = _configs(house, settings)
         fleet = Fleet(
             house=house,
@@ -152,18 +158,33 @@ async def _store(paths: Paths) -> AsyncIterator[_Store]:
 # what agents are made from
 
 
-async def _house(paths: Paths, machine: Host, rehearsal: Path | None) -> House:
+async def _house(paths: Paths, machine: Host, rehearsal: Path | None, backend: BackendKind) -> House:
     tooling = await asyncio.to_thread(lambda: Tooling.of_this_process(claude.find(os.environ)))
-    limiter = await asyncio.to_thread(
-        functools.partial(find_limiter, _slice(paths), systemd_version=machine.systemd_version)
+    limiter = await _limiter(paths, machine)
+    bubblewrap = Runtime(paths.containers, Bubblewrap(machine), limiter)
+    nspawn = Runtime(
+        paths.containers.with_name("nspawn"),
+        Nspawn(machine),
+        await _limiter(paths, machine, "-nspawn"),
+        journals=Journals(keeper=bubblewrap),
     )
+    keepers = Keepers(each={BackendKind.BUBBLEWRAP: bubblewrap, BackendKind.NSPAWN: nspawn}, usual=backend)
+    keepers.of(backend)  # a hive that could make no agent says so when it starts
     return House(
         paths=paths,
         tooling=tooling,
         runner_argv=(sys.executable, "-I", "-m", "hyperhive.harness.runner"),
-        runtime=Runtime(paths.containers, Bubblewrap(machine), limiter),
+        keepers=keepers,
         rehearsal=rehearsal,
         per_agent_uids=os.geteuid() == 0,
+        images=Images(paths.images, limiter),
+    )
+
+
+async def _limiter(paths: Paths, machine: Host, part: str = "") -> Limiter:
+    """Each keeper has its own, so that none takes another's container of the same name for a left-over."""
+    return await asyncio.to_thread(
+        functools.partial(find_limiter, _slice(paths) + part, systemd_version=machine.systemd_version)
     )
 
 
@@ -182,14 +203,12 @@ def _own_unit(machine: Host, paths: Paths) -> tuple[str, ...]:
 
 def _configs(house: House, settings: DaemonSettings) -> Configs:
     reader = ConfigReader(
-        paths=house.paths, tooling=house.tooling, runtime=house.runtime, per_agent_uids=house.per_agent_uids
-    )
-    return Configs(
         paths=house.paths,
-        backend=house.runtime.backend.kind,
-        reader=reader,
-        beneath=settings.agents.beneath(),
+        tooling=house.tooling,
+        keeper=house.keepers.of(BackendKind.BUBBLEWRAP),  # whatever the agents' own: it needs nothing but the hive
+        per_agent_uids=house.per_agent_uids,
     )
+    return Configs(paths=house.paths, reader=reader, beneath=settings.agents.beneath())
 
 
 # who decides and who does
@@ -211,6 +230,7 @@ def _shape(store: _Store, fleet: Fleet, configs: Configs) -> Shape:
         questions=Questions(database, notices),
         reminders=Reminders(database, notices),
         schedules=Schedules(database, notices),
+        images=fleet.house.images,
         submit=submit,
     )
     queue = JobQueue(jobs, decisions, work)

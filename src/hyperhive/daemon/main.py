@@ -60,11 +60,6 @@ def web_settings(dashboard: DashboardSettings) -> WebSettings | None:
 
 def _check(settings: DaemonSettings) -> None:
     """What the form of the settings cannot tell. Raises FaultError (`bad_config`)."""
-    if settings.backend != "bubblewrap":
-        raise FaultError(
-            FaultKind.BAD_CONFIG,
-            f"cannot make containers with {settings.backend}: this version has bubblewrap alone; set backend to it",
-        )
     _check_limits(settings.agents)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import os
 import sys
@@ -12,7 +13,7 @@ from typing import Final
 
 from hyperhive.containers.backend import Backend
 from hyperhive.containers.cgroups import RlimitsOnly, find_limiter
-from hyperhive.containers.host import interpreter_mounts
+from hyperhive.containers.host import interpreter_mounts, read_host
 from hyperhive.containers.runtime import Exit, Runtime
 from hyperhive.containers.spec import ContainerSpec, Limits, Mount, Network
 from hyperhive.protocol.faults import FaultError
@@ -66,7 +67,8 @@ class Ground:
 
 async def ground_of(backend: Backend, directory: Path, *, uid: int | None) -> Ground:
     """The ground on which a backend is tried in a directory of its own, which is made; `uid` as in `Ground`."""
-    limiter = await asyncio.to_thread(find_limiter, _slice(directory))
+    version = (await read_host()).systemd_version
+    limiter = await asyncio.to_thread(functools.partial(find_limiter, _slice(directory), systemd_version=version))
 
     async def make() -> Runtime:
         return Runtime(directory / "containers", backend, limiter)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from hyperhive.config.paths import Paths
+from hyperhive.protocol.backend import BackendKind
 
 
 def run(
@@ -19,6 +20,9 @@ def run(
     manager: Annotated[
         bool, typer.Option("--manager/--no-manager", help="Make a manager agent when there is none.")
     ] = True,
+    backend: Annotated[
+        BackendKind, typer.Option(help="How the containers of new agents are made, unless their spawn says otherwise.")
+    ] = BackendKind.BUBBLEWRAP,
     dashboard: Annotated[
         str, typer.Option(metavar="HOST:PORT", help="Where the dashboard listens; port 0 is a free one.")
     ] = "127.0.0.1:7000",
@@ -43,5 +47,6 @@ def run(
         rehearsal=rehearsal,
         log_format="json" if json else log_format,
         manager=manager,
+        backend=backend,
         dashboard=None if no_dashboard else pages,
     )

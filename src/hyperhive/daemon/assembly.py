@@ -34,6 +34,7 @@ from hyperhive.containers.bubblewrap import Bubblewrap
 from hyperhive.containers.cgroups import find_limiter
 from hyperhive.containers.egress import Egress
 from hyperhive.containers.host import Host, read_host
+from hyperhive.containers.keeper import Keepers
 from hyperhive.containers.runtime import Runtime
 from hyperhive.daemon.claim import claimed
 from hyperhive.daemon.housekeeping import once, persist, sweep
@@ -61,6 +62,7 @@ from hyperhive.hub.steering import Steering
 from hyperhive.hub.tokens import Tokens
 from hyperhive.hub.way_out import WayOut
 from hyperhive.hub.work import Work
+from hyperhive.protocol.backend import BackendKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +76,10 @@ class _Store:
 
 
 @contextlib.asynccontextmanager
-async def hive_at(paths: Paths, *, rehearsal: Path | None) -> AsyncIterator[Hive]:
-    """A whole hive without its admin socket, for as long as it is entered.
+async def hive_at(
+    paths: Paths, *, rehearsal: Path | None, backend: BackendKind = BackendKind.BUBBLEWRAP
+) -> AsyncIterator[Hive]:
+    """A whole hive without its admin socket, for as long as it is entered. `backend` is that of new agents.
 
     Left in the reverse order of what follows: stop watching containers (they run on), end the agents' connections
     (their runners come back), leave the egress proxy serving, and last of all flush and close the database.
@@ -89,8 +93,8 @@ async def hive_at(paths: Paths, *, rehearsal: Path | None) -> AsyncIterator[Hive
         egress = Egress(paths.runtime_dir / "egress", store.chronicle.egress_refused, prefix=_own_unit(machine, paths))
         stack.push_async_callback(egress.close, stop=False)
         doors = AgentDoors(paths)
-        house = await _house(paths, machine, rehearsal)
-        stack.push_async_callback(house.runtime.close)
+        house = await _house(paths, machine, rehearsal, backend)
+        stack.push_async_callback(house.keepers.close)
         configs = _configs(house)
         fleet = Fleet(
             house=house,
@@ -138,16 +142,17 @@ async def _store(paths: Paths) -> AsyncIterator[_Store]:
 # what agents are made from
 
 
-async def _house(paths: Paths, machine: Host, rehearsal: Path | None) -> House:
+async def _house(paths: Paths, machine: Host, rehearsal: Path | None, backend: BackendKind) -> House:
     tooling = await asyncio.to_thread(lambda: Tooling.of_this_process(claude.find(os.environ)))
     limiter = await asyncio.to_thread(
         functools.partial(find_limiter, _slice(paths), systemd_version=machine.systemd_version)
     )
+    bubblewrap = Runtime(paths.containers, Bubblewrap(machine), limiter)
     return House(
         paths=paths,
         tooling=tooling,
         runner_argv=(sys.executable, "-I", "-m", "hyperhive.harness.runner"),
-        runtime=Runtime(paths.containers, Bubblewrap(machine), limiter),
+        keepers=Keepers(each={BackendKind.BUBBLEWRAP: bubblewrap}, usual=backend),
         rehearsal=rehearsal,
         per_agent_uids=os.geteuid() == 0,
     )
@@ -168,9 +173,12 @@ def _own_unit(machine: Host, paths: Paths) -> tuple[str, ...]:
 
 def _configs(house: House) -> Configs:
     reader = ConfigReader(
-        paths=house.paths, tooling=house.tooling, runtime=house.runtime, per_agent_uids=house.per_agent_uids
+        paths=house.paths,
+        tooling=house.tooling,
+        keeper=house.keepers.of(BackendKind.BUBBLEWRAP),  # whatever the agents' own: it needs nothing but the hive
+        per_agent_uids=house.per_agent_uids,
     )
-    return Configs(paths=house.paths, backend=house.runtime.backend.kind, reader=reader)
+    return Configs(paths=house.paths, reader=reader)
 
 
 # who decides and who does

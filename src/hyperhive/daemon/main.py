@@ -18,6 +18,7 @@ from hyperhive.daemon import logs
 from hyperhive.daemon.assembly import hive_at
 from hyperhive.daemon.systemd import notify
 from hyperhive.hub.hive import Hive
+from hyperhive.protocol.backend import BackendKind
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.rehearsal.credentials import real_credentials
 from hyperhive.web.app import create_app
@@ -49,18 +50,19 @@ def serve(
     rehearsal: Path | None,
     log_format: str = "auto",
     manager: bool = True,
+    backend: BackendKind = BackendKind.BUBBLEWRAP,
     dashboard: Dashboard | None = None,
 ) -> int:
     """Run the hive until SIGTERM or SIGINT; the process's exit status. Containers live on when it ends.
 
-    With `manager` it makes one when there is none. Without `dashboard` there is none.
+    With `manager` it makes one when there is none. `backend` is that of new agents. Without `dashboard` there is none.
 
     `rehearsal` is the directory of the rehearsal model's socket: then no agent gets a network or a credential.
     """
     logs.configure(log_format)
     os.umask(0o022)  # the manager reads what is applied; where nobody may look, the directory's own mode says so
     try:
-        uvloop.run(_serve(paths, rehearsal, manager, dashboard.settings() if dashboard else None))
+        uvloop.run(_serve(paths, rehearsal, manager, backend, dashboard.settings() if dashboard else None))
     except FaultError as fault:
         log.error("cannot run the hive", reason=fault.message)
         sys.stderr.write(f"error: {fault.message}\n")
@@ -68,12 +70,18 @@ def serve(
     return 0
 
 
-async def _serve(paths: Paths, rehearsal: Path | None, manager: bool, web: WebSettings | None) -> None:
+async def _serve(
+    paths: Paths, rehearsal: Path | None, manager: bool, backend: BackendKind, web: WebSettings | None
+) -> None:
     _refuse_both_models(paths, rehearsal)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with hive_at(paths, rehearsal=rehearsal) as hive, dashboard_of(hive, web), host.serving(paths, hive):
+    async with (
+        hive_at(paths, rehearsal=rehearsal, backend=backend) as hive,
+        dashboard_of(hive, web),
+        host.serving(paths, hive),
+    ):
         log.info("the hive is ready", socket=str(paths.host_socket), agents=len(hive.fleet.names()))
         notify("READY=1")
         await hive.shape.begin(manager=manager)

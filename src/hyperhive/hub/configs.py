@@ -12,10 +12,10 @@ import structlog
 from hyperhive.config import agent_toml
 from hyperhive.config.beneath import read_beneath
 from hyperhive.config.paths import Paths
-from hyperhive.containers.backend import BackendKind
 from hyperhive.hub import settings_check
 from hyperhive.hub.agents import Deployed
 from hyperhive.hub.config_reader import ConfigReader
+from hyperhive.protocol.backend import BackendKind
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.host import DiffFile
 from hyperhive.protocol.ids import MANAGER, OPERATOR, AgentName
@@ -36,7 +36,6 @@ class Configs:
     """
 
     paths: Paths
-    backend: BackendKind
     reader: ConfigReader
 
     # what is deployed
@@ -93,10 +92,10 @@ class Configs:
         files = {agent_toml.FILE: text.encode()}
         return await asyncio.to_thread(lambda: self._applied(name).edit(base, files, message=message, author=author))
 
-    async def check(self, name: AgentName, sha: str, agents: Collection[str]) -> Deployed:
+    async def check(self, name: AgentName, sha: str, agents: Collection[str], *, backend: BackendKind) -> Deployed:
         """The settings of a commit, fit for this backend and these agents; raises FaultError (`bad_config`)."""
         found = await self.at(name, sha)
-        settings_check.check(name, found.settings, backend=self.backend, agents=agents)
+        settings_check.check(name, found.settings, backend=backend, agents=agents)
         return found
 
     async def tag(self, name: AgentName, tag: str, sha: str, message: str | None = None) -> None:

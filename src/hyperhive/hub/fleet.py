@@ -19,7 +19,7 @@ from hyperhive.broker.mailbox import Mailbox
 from hyperhive.broker.notices import Notice, Notices
 from hyperhive.broker.roster import Roster, Wanted
 from hyperhive.config.paths import Paths
-from hyperhive.containers.runtime import Exit, Running, Runtime
+from hyperhive.containers.keeper import Exit, Keeper, Keepers, Life
 from hyperhive.containers.spec import ContainerSpec
 from hyperhive.hub import directories, prompts
 from hyperhive.hub.agents import Agent, Deployed
@@ -32,6 +32,7 @@ from hyperhive.hub.sleep import Sleep
 from hyperhive.hub.supervisor import Hooks, Supervisor, how_it_ended
 from hyperhive.hub.way_out import WayOut
 from hyperhive.protocol.agent import PAUSE, Pause
+from hyperhive.protocol.backend import BackendKind
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.host import ShellCommand, Tombstone
 from hyperhive.protocol.ids import MANAGER, OPERATOR, AgentName, closest, container_name, known_form
@@ -59,9 +60,13 @@ class House:
     paths: Paths
     tooling: Tooling
     runner_argv: tuple[str, ...]
-    runtime: Runtime
+    keepers: Keepers
     rehearsal: Path | None  #: the directory of the model's socket, when the hive rehearses
     per_agent_uids: bool  #: a root daemon gives every agent a uid of its own
+
+    def keeper(self, agent: Agent) -> Keeper:
+        """Of the agent's container. Raises FaultError (`backend`) when this hive has none of its kind."""
+        return self.keepers.of(agent.row.backend)
 
 
 @dataclass(kw_only=True)
@@ -108,22 +113,27 @@ class Fleet:
     def get(self, name: str) -> Agent:
         return self._member(name).agent
 
+    def backend_of(self, name: AgentName) -> BackendKind:
+        """What makes its containers, or would if it were made now."""
+        return self.get(name).row.backend if name in self else self.house.keepers.usual
+
     async def tombstones(self) -> list[Tombstone]:
         return await asyncio.to_thread(directories.tombstones, self.house.paths, frozenset(self._members))
 
     async def logs(self, name: str, *, lines: int, follow: bool) -> AsyncIterator[list[str]]:
         """What the container wrote, hostile text, in batches; with `follow` without an end."""
-        container = container_name(self.get(name).name)
+        agent = self.get(name)
+        keeper, container = self.house.keeper(agent), container_name(agent.name)
         if not follow:
-            yield await self.house.runtime.logs(container, lines=lines)
+            yield await keeper.logs(container, lines=lines)
             return
-        async for line in self.house.runtime.follow_logs(container, lines=lines):
+        async for line in keeper.follow_logs(container, lines=lines):
             yield [line]
 
     def shell(self, name: str) -> ShellCommand:
         """What the operator executes to get a shell in the agent's container. Raises FaultError when it is down."""
         agent = self.get(name)
-        argv = self.house.runtime.enter_argv(
+        argv = self.house.keeper(agent).enter_argv(
             container_name(agent.name),
             ("/bin/sh", "-l"),
             env=shell_environment(agent, self.house.tooling),
@@ -150,11 +160,15 @@ class Fleet:
             await self._join(Agent(row=row, config=config))
         for forgotten in set(self.mailbox.agents) - set(self.names()):  # the daemon was killed while destroying them
             await self.mailbox.forget(forgotten)
-        adopted = {running.name: running for running in await self.house.runtime.adopt()}
+        adopted = {
+            (kind, running.name): running
+            for kind, keeper in self.house.keepers.each.items()
+            for running in await keeper.adopt()
+        }
         for member in self._members.values():
-            running = adopted.pop(container_name(member.agent.name), None)
+            running = adopted.pop((member.agent.row.backend, container_name(member.agent.name)), None)
             if running is not None and await self._is_candidate(member.agent):
-                await self._end_stray(running.name)
+                await self._end_stray(member.agent.row.backend, running.name)
                 running = None
             if running is not None:
                 member.agent.recall_status()
@@ -163,9 +177,9 @@ class Fleet:
                 self._background.begin(member.supervisor.align())
         for waiting in await self.mailbox.unread_counts():
             self.mail_waits(waiting)
-        for stray in adopted:
+        for kind, stray in adopted:
             log.warning("stopping a container that belongs to no agent", container=stray)
-            await self._end_stray(stray)
+            await self._end_stray(kind, stray)
         await self._let_out()
 
     async def _is_candidate(self, agent: Agent) -> bool:
@@ -184,28 +198,32 @@ class Fleet:
         except FaultError as fault:
             log.error("agents may have no way out to the network", error=fault.message)
 
-    async def _end_stray(self, container: str) -> None:
+    async def _end_stray(self, kind: BackendKind, container: str) -> None:
         try:
-            await self.house.runtime.kill(container)
+            await self.house.keepers.of(kind).kill(container)
         except FaultError as fault:
             log.error("cannot end a stray container", container=container, error=fault.message)
 
     # existence
 
     async def make(
-        self, name: AgentName, files: Mapping[str, str], *, deployed: Deployed | None = None, description: str = ""
-    ) -> Agent:
+        self, name: AgentName, files: Mapping[str, str], *, deployed: Deployed | None = None, description: str = "",
+        backend: str = "",
+    ) -> Agent:  # fmt: skip
         """A new agent, wanted up and not started yet; with the state it had when one of that name was destroyed.
 
-        Its config is `deployed`, or that of its earlier life, or these files. Raises FaultError.
+        Its config is `deployed`, or that of its earlier life, or these files; so is its backend, where none is named.
+        Raises FaultError.
         """
         async with self._existence:
             if name in self._members:
                 raise FaultError(FaultKind.NAME_TAKEN, f"cannot spawn {name!r}: there is an agent of that name")
             self.house.paths.agent_socket(name)  # so that a path too long is refused before anything is made
+            kind = BackendKind(backend) if backend else await self._backend_before(name)
+            self.house.keepers.of(kind)
             uid = await self._make_directories(name)
             config = deployed or await self.configs.begin(name, files)
-            agent = await self._enlist(name, uid, config, description)
+            agent = await self._enlist(name, uid, config, description, kind)
             await self._propose_first(agent)
             self.chronicle.note(name, "spawned", {"sha": config.sha})
             return agent
@@ -219,12 +237,21 @@ class Fleet:
             await asyncio.to_thread(directories.give_proposed, paths, uid)
         return uid
 
-    async def _enlist(self, name: AgentName, uid: int | None, config: Deployed, description: str) -> Agent:
+    async def _backend_before(self, name: AgentName) -> BackendKind:
+        """That of the life whose state is kept; else the usual one."""
+        kept = await asyncio.to_thread(directories.has_kept_state, self.house.paths, name)
+        lives = await self.roster.lives(name) if kept else []
+        return lives[0].backend if lives else self.house.keepers.usual
+
+    async def _enlist(
+        self, name: AgentName, uid: int | None, config: Deployed, description: str, backend: BackendKind
+    ) -> Agent:
         settings = config.settings
         about = settings.description or description
         row = await self.roster.add(
-            name, uid=uid, role=settings.role, description=about, parent=settings.parent, deployed_sha=config.sha
-        )
+            name, uid=uid, role=settings.role, description=about, parent=settings.parent, deployed_sha=config.sha,
+            backend=backend,
+        )  # fmt: skip
         agent = Agent(row=row, config=config)
         try:
             await self._join(agent)
@@ -252,7 +279,8 @@ class Fleet:
             if name in self._members:
                 await self._retire(self._members[name])
             await self.mailbox.forget(name)
-            await self.house.runtime.erase(container_name(name))
+            for keeper in self.house.keepers.each.values():
+                await keeper.erase(container_name(name))
             await asyncio.to_thread(directories.remove_runtime, self.house.paths, name)
 
     async def purge(self, name: AgentName) -> None:
@@ -383,11 +411,11 @@ class Fleet:
 
     # the supervisor's hooks
 
-    async def _launch(self, agent: Agent) -> Running:
+    async def _launch(self, agent: Agent) -> Life:
         if agent.row.built_with != self.house.tooling.fingerprint:  # first: what runs is never of unknown make
             await self._record(agent, built_with=self.house.tooling.fingerprint)
         async with self._starts:
-            return await self.house.runtime.start(await self._prepare(agent))
+            return await self.house.keeper(agent).start(await self._prepare(agent))
 
     async def _prepare(self, agent: Agent) -> ContainerSpec:
         house = self.house
@@ -426,7 +454,7 @@ class Fleet:
 
     async def _join(self, agent: Agent) -> None:
         hooks = Hooks(launch=self._launch, changed=self.chronicle.changed, died=self._died, gave_up=self._gave_up)
-        supervisor = Supervisor(agent, self.house.runtime, hooks)
+        supervisor = Supervisor(agent, lambda: self.house.keeper(agent), hooks)
         agent.furnished = await asyncio.to_thread(self.house.paths.agent_runtime(agent.name).is_dir)
         await self.mailbox.register(agent.name, agent.row.incarnation)
         self.mailbox.set_held(agent.name, agent.held)

@@ -117,7 +117,7 @@ class Shape:
     async def _propose(
         self, name: AgentName, sha: str, ref: str, description: str, *, requester: str, mid: str | None
     ) -> ApprovalRow:
-        config = await self.configs.check(name, sha, [*self.fleet.names(), name])
+        config = await self.configs.check(name, sha, [*self.fleet.names(), name], backend=self.fleet.backend_of(name))
         self.fleet.check_parent(name, config.settings.parent)
         agent = self.fleet.get(name) if name in self.fleet else None
         deployed = agent.row.deployed_sha if agent else ""

@@ -84,12 +84,12 @@ class Work:
 
     async def _spawn(self, run: Run) -> Ending:
         name, params = AgentName(run.job.agent), run.job.params
-        about = str(params.get("description") or "")
+        about = _text(params, "description")
         if name in self.fleet and self._was_there(run):
             raise FaultError(FaultKind.NAME_TAKEN, f"cannot spawn {name!r}: there is an agent of that name")
         if name not in self.fleet:
             await run.say("making its directories and its config")
-            await self.fleet.make(name, template(name, params), description=about)
+            await self.fleet.make(name, template(name, params), description=about, backend=_text(params, "backend"))
         agent = self.fleet.get(name)
         await run.say("starting its container")
         try:
@@ -137,7 +137,7 @@ class Work:
         await self.configs.tag(name, f"approved/{row.id}", sha)
         await self.configs.tag(name, f"building/{row.id}", sha)
         await run.say(f"building {sha[:12]}")
-        config = await self.configs.check(name, sha, self._known_to(name))
+        config = await self.configs.check(name, sha, self._known_to(name), backend=self.fleet.backend_of(name))
         self.fleet.check_parent(name, config.settings.parent)
         if name not in self.fleet and not run.job.params.get("first"):
             raise FaultError(FaultKind.UNKNOWN_AGENT, f"cannot deploy {sha[:12]}: {name!r} was destroyed meanwhile")
@@ -327,6 +327,10 @@ def template(name: AgentName, params: Mapping[str, Any]) -> dict[str, str]:
     )
     parent = params.get("parent")
     return {agent_toml.FILE: f'parent = "{parent}"\n{text}' if parent else text}
+
+
+def _text(params: Mapping[str, Any], key: str) -> str:
+    return str(params.get(key) or "")
 
 
 def _kick(agent: Agent, reason: str) -> Notice:

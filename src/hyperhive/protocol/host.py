@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from hyperhive.protocol.agent import MAX_TTL_S, Login, Receipt
+from hyperhive.protocol.backend import BackendKind
 from hyperhive.protocol.events import HiveEvent
 from hyperhive.protocol.ids import AnyName
 from hyperhive.protocol.notify import NotifyKind
@@ -90,10 +91,13 @@ class Deny(Request, frozen=True):
     reason: Annotated[str, Meta(max_length=2000)] = ""
 
 
-class Spawn(Request, frozen=True):
+class Spawn(Request, frozen=True, omit_defaults=True):
+    """`backend`: how its containers are made; else as in its earlier life, or as is usual in this hive."""
+
     name: AnyName
     model: str | None = None
     description: Annotated[str, Meta(max_length=500)] = ""
+    backend: BackendKind | None = None
 
 
 class RequestSpawn(Request, frozen=True):
@@ -541,6 +545,7 @@ class AgentStatusRow(Struct, frozen=True, kw_only=True):
     login: Login | UnsetType = UNSET  #: the latest login in its container
     cost_today_usd: float | UnsetType = UNSET  #: of the turns that ended since midnight, UTC
     over_budget: str | UnsetType = UNSET  #: why nothing more may be spent for it now
+    backend: str | UnsetType = UNSET  #: how its containers are made
 
 
 class HiveUrls(Struct, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo run test check bench lock clean
+.PHONY: install demo run test vm-test check bench lock clean
 
 install: $(STAMP)
 
@@ -20,6 +20,9 @@ run: install  ## start the daemon in the foreground
 
 test: install  ## everything this machine can run; PYTEST_ARGS goes to pytest
 	@scripts/test $(PYTEST_ARGS)
+
+vm-test: install  ## what wants a real systemd host, in an emulated guest; takes a quarter of an hour, and root
+	@scripts/vm-test $(PYTEST_ARGS)
 
 check: install  ## format, lint, types, imports, docs
 	@scripts/check

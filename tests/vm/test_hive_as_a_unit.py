@@ -53,10 +53,9 @@ def start_the_hive() -> None:
     run(*argv)
 
 
-def wait_until_gone() -> None:
-    """A unit that was killed is cleared away as soon as systemd has seen its last process end."""
-    while properties(UNIT, "LoadState")["LoadState"] != "not-found":
-        os.sched_yield()
+def kill_the_hive() -> None:
+    run("systemctl", "kill", "--signal=KILL", "--kill-who=all", UNIT)
+    subprocess.run(["systemctl", "stop", UNIT], timeout=300, check=False)  # waits until systemd has seen it end
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +80,7 @@ class TestAHiveAsAUnit:
         scope = scope_of("scout")
         before = processes(scope)
         if how == "kill":
-            run("systemctl", "kill", "--signal=KILL", "--kill-who=all", UNIT)
-            wait_until_gone()
+            kill_the_hive()
         else:
             run("systemctl", "stop", UNIT)
         assert before <= processes(scope)

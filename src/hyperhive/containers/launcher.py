@@ -24,7 +24,13 @@ import signal
 import sys
 from typing import Any
 
-SHIM = '"$@"; code=$?; printf "%s\\n" "$code" >exit.new && mv exit.new exit'
+# A scope of systemd's goes with its last process, which is the shim, and what the kernel counted in it goes, too.
+SHIM = """
+counts=$1; shift
+"$@"; code=$?
+cat "$counts" >oom 2>/dev/null
+printf "%s\\n" "$code" >exit.new && mv exit.new exit
+"""
 # A record of dd is one read, so `count` bounds what a file grows to (5 MiB), and a line is there at once.
 # When nothing more can be kept (a full disk) it goes on to read: a container must not die of its own words.
 LOG_WRITER = """
@@ -45,8 +51,9 @@ def main() -> int:
     plan = json.load(sys.stdin)
     os.chdir(plan["directory"])
     os.umask(0o077)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink("exit")
+    for left in ("exit", "oom"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(left)
     _settle(plan)
     log_read, log_write = _named_pipe(plan) if plan["assembly"] else os.pipe()
     door = _Gate(plan) if plan["assembly"] else _Descriptors(plan)
@@ -194,6 +201,7 @@ def _become_log_writer(log_read: int) -> None:
 
 
 def _become_shim(plan: dict[str, Any], log_write: int, theirs: dict[int, int]) -> None:
+    counts = f"/sys/fs/cgroup{_cgroup()}/memory.events"
     os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
     os.dup2(log_write, 1)
     os.dup2(log_write, 2)
@@ -210,7 +218,7 @@ def _become_shim(plan: dict[str, Any], log_write: int, theirs: dict[int, int]) -
     for place, fd in high.items():
         os.dup2(fd, place)
     os.umask(0o022)
-    os.execve("/bin/sh", ["sh", "-c", SHIM, "shim", *plan["argv"]], {"PATH": "/usr/bin:/bin"})
+    os.execve("/bin/sh", ["sh", "-c", SHIM, "shim", counts, *plan["argv"]], {"PATH": "/usr/bin:/bin"})
 
 
 def _stage(bindings: list[list[str]]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from hyperhive.containers import cgroups
 from hyperhive.containers.logs import Mark
 from hyperhive.containers.pidfd import Process
 
@@ -66,9 +67,13 @@ class Place:
         except (OSError, ValueError):
             return None
 
+    def oom_kills(self) -> int:
+        """What the kernel had counted in the shim's control group when the container ended."""
+        return cgroups.oom_kills_in(self.path / "oom")
+
     def forget(self) -> None:
         """The container is gone; its logs stay."""
-        for name in ("record.json", "exit", "exit.new", "record.new", "up", "go", "out"):
+        for name in ("record.json", "exit", "exit.new", "oom", "record.new", "up", "go", "out"):
             (self.path / name).unlink(missing_ok=True)
 
     def forget_journal(self) -> None:

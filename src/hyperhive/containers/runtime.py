@@ -263,13 +263,14 @@ class Runtime(Keeper):
                     os.close(fd)
 
     def _outcome(self, running: Running, init: int | None) -> Exit:
-        oom = running.oom_kills() > 0
+        place = self._place(running.name)
+        oom = running.oom_kills() + place.oom_kills() > 0
         status = None if init is None else pidfd.wait_status(init)
         if status is not None and os.WIFSIGNALED(status):
             return Exit(signal=os.WTERMSIG(status), oom=oom)
         if status is not None:
             return Exit(status=os.WEXITSTATUS(status), oom=oom)
-        code = self._place(running.name).exit_code()
+        code = place.exit_code()
         # The shim speaks as shells do: 128 and the signal's number.
         return Exit(signal=code - 128, oom=oom) if code is not None and code > 128 else Exit(status=code, oom=oom)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import os
 import sys
@@ -93,7 +94,8 @@ async def ground_of(
     backend: Backend, directory: Path, *, uid: int | None, layers: tuple[Path, ...] = (), init: Init = Init.RUNNER
 ) -> Ground:
     """The ground on which a backend is tried in a directory of its own, which is made; `uid` as in `Ground`."""
-    limiter = await asyncio.to_thread(find_limiter, _slice(directory))
+    version = (await read_host()).systemd_version
+    limiter = await asyncio.to_thread(functools.partial(find_limiter, _slice(directory), systemd_version=version))
 
     async def make() -> Runtime:
         readers = Bubblewrap(await read_host())

@@ -78,8 +78,12 @@ def test_what_stands_against_it_stands_against_it() -> None:
             r.model.script("a", on("story", Gate("telling"), *STORY.steps), OTHER)
             r.hive.mail("tell a story")
             await asyncio.to_thread(r.model.gate("telling").wait_reached)
-            r.hive.held = True  # as when the turn crosses the budget
+            r.hive.silent.add(agent.EVENTS)
             await asyncio.to_thread(r.model.gate("telling").open)
+            await r.hive.until(lambda: r.hive.state_of(1) == "acked" and r.hive.unanswered)
+            assert not r.hive.asked_who
+            r.hive.held = True  # as when those events tell that the budget was crossed
+            r.hive.speak()
             await r.hive.until(lambda: r.hive.asked_who)
             r.hive.held = False
             script(r, on("from the hive itself", Gate("noting"), Say("Noted.")))

@@ -26,6 +26,7 @@ from hyperhive.protocol.settings import SessionSettings
 
 GROWTH: Final = 1.1
 """By how much a conversation must have grown until what did not make it shorter is tried again."""
+TELL_S: Final = 60.0
 BEFORE_COMPACTION: Final = "Your conversation has become long: after this turn it is replaced by a summary of it."
 BEFORE_RESET: Final = "Your conversation is long and has been idle: after this turn it ends and a new one begins."
 
@@ -88,10 +89,19 @@ class Upkeep:
 
     async def _may_begin(self) -> bool:
         """Whether nothing stands against a turn that nobody has asked for."""
-        if not self.agenda.is_open or self.condition.is_barred:
+        if not self.agenda.is_open or self.condition.is_barred or not await self._all_is_told():
             return False
         held = (await self.link.insist(agent.WHOAMI, lambda _: Nothing())).held
         return not held and self.agenda.is_open
+
+    async def _all_is_told(self) -> bool:
+        """The hive counts what was spent from the events: whether it has them, so that its word is the last one."""
+        try:
+            async with asyncio.timeout(TELL_S):
+                await self.journal.flush()
+        except TimeoutError:
+            return False
+        return True
 
     async def _compact(self) -> None:
         system_prompt = await self.agenda.system_prompt()

@@ -12,7 +12,7 @@ import re
 import socket
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -42,10 +42,12 @@ class Ledger:
     """By agent: the conversations that were resumed."""
     outcomes: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
 
-    def take(self, text: str) -> list[int]:
+    def take(self, text: str, summed_up: Collection[int] = ()) -> list[int]:
+        """Note what the text shows. What was summed up is read again by the same turn: that is no second time."""
         found = re.findall(r"^\[message (\d+)\] from [^\n]*\n(An earlier attempt)?", text, re.MULTILINE)
         for number, mark in found:
-            self.read[int(number)].append(bool(mark))
+            if int(number) not in summed_up:
+                self.read[int(number)].append(bool(mark))
         return [int(number) for number, _ in found]
 
 
@@ -111,6 +113,8 @@ class PlayedClaude:
         self._turn: asyncio.Task[None] | None = None
         self._prompt = ""
         self._cost = 0.0
+        self._overflowed: list[int] = []  #: messages of the turn that was too long
+        self._summed_up: list[int] = []  #: the same once it was compacted: the summary tells of them
 
     async def run(self, end: socket.socket) -> None:
         self._peer.serve(wire.CONNECT, self._connect)
@@ -173,9 +177,16 @@ class PlayedClaude:
         if prompt.is_command:
             compacted = {"type": "system", "subtype": "compact_boundary",
                          "compact_metadata": {"pre_tokens": 2000, "post_tokens": 100}}  # fmt: skip
+            self._summed_up = self._overflowed
             await self.end(more=[compacted])
         else:
-            await self._play(self, prompt.text, self.ledger.take(prompt.text))
+            again, self._summed_up, self._overflowed = self._summed_up, [], []
+            messages = self.ledger.take(prompt.text, again)
+            await self._play(self, prompt.text, [*messages, *(number for number in again if number not in messages)])
+
+    async def overflow(self, messages: list[int]) -> None:
+        self._overflowed = messages
+        await self.end(error="invalid_request", reason="prompt_too_long")
 
     async def _interrupt(self, _: Nothing) -> Nothing:
         if self._turn is not None and not self._turn.done():
@@ -218,7 +229,7 @@ class Weather:
             case "401":
                 await claude.end(error="authentication_failed")
             case "overflow":
-                await claude.end(error="invalid_request", reason="prompt_too_long")
+                await claude.overflow(messages)
             case "stall":
                 await asyncio.sleep(self.chance.uniform(60, 600))
                 await self._well(claude, messages)

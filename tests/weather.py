@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from hyperhive.protocol import host
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.rehearsal.script import AnyStep, Call, Cut, Fail, Garble, Gate, Reset, Say, Stall
@@ -143,6 +145,7 @@ def parks(state: str, what: str, *steps: AnyStep, told: str = "") -> Row:
 TEXT: Final = Say("This is the beginning of an answer that")
 WORK: Final = Call("Bash", {"command": "true"})
 
+TOO_LONG: Final = Fail(400, "prompt is too long: 1200000 tokens > 1000000 maximum", times=1)
 HANG: Final = Call("Bash", {"command": HANGING})
 EAT: Final = Call("Bash", {"command": "python3 -c 'b\"x\" * (3 << 30)'"})
 
@@ -170,6 +173,12 @@ FAILING: Final = (
     twice("the API refuses the request (400)", Fail(400, message="no such thing", times=9)),
     twice("the API refuses the request after some work was done", WORK, Fail(400, message="no such thing", times=9)),
     twice("there is no such model (404)", Fail(404, times=9)),
+)  # fmt: skip
+
+OVERFLOWING: Final = (
+    Row(what="the conversation is too long for the model (400)", steps=(TOO_LONG,), requests=3),
+    Row(what="it is still too long when it was compacted", steps=(msgspec.structs.replace(TOO_LONG, times=2),),
+        outcomes=("overflow", "ok"), attempt=2, requests=4),
 )  # fmt: skip
 
 PARKING: Final = (
@@ -226,6 +235,46 @@ OTHERS: Final = (
         recovers="`hive budget NAME --top-up`",
         file="acceptance/test_budget_of_a_hive.py",
         test="a_turn_that_crosses_the_budget_ends_and_its_message_waits_for_money",
+    ),
+    Elsewhere(
+        "a turn in which nothing comes from claude any more",
+        shows={"stuck", "silent"},
+        attempt=2,
+        recovers=ITSELF,
+        file="integration/test_lookout.py",
+        test="a_silent_turn_a_loop_and_a_harness_that_hangs_go_on_by_themselves",
+    ),
+    Elsewhere(
+        "claude calls the same tool over and over",
+        shows={"stuck", "looping"},
+        attempt=2,
+        recovers=ITSELF,
+        file="integration/test_lookout.py",
+        test="a_silent_turn_a_loop_and_a_harness_that_hangs_go_on_by_themselves",
+    ),
+    Elsewhere(
+        "the harness hangs",
+        shows={"stuck", "unreachable"},
+        attempt=1,
+        recovers=ITSELF,
+        file="integration/test_lookout.py",
+        test="a_silent_turn_a_loop_and_a_harness_that_hangs_go_on_by_themselves",
+    ),
+    Elsewhere(
+        "an agent that has nothing in its way does not take its mail",
+        shows={"stuck", "deaf"},
+        attempt=1,
+        recovers=ITSELF,
+        file="integration/test_lookout.py",
+        test="one_that_does_not_take_its_mail_is_deaf_and_each_step_comes_once",
+    ),
+    Elsewhere(
+        "mail would not come through, as a canary shows",
+        shows={"stuck", "deaf"},
+        attempt=1,
+        recovers=ITSELF,
+        file="integration/test_lookout.py",
+        test="a_canary_that_does_not_come_back_is_found_and_one_that_does_is_not_seen",
     ),
     Elsewhere(
         "a message has failed five times",
@@ -285,4 +334,4 @@ OTHERS: Final = (
     ),
 )
 
-ROWS: Final = (*PASSING, *FAILING, *PARKING, *CRASHES)
+ROWS: Final = (*PASSING, *FAILING, *OVERFLOWING, *PARKING, *CRASHES)

@@ -80,7 +80,8 @@ def scene() -> Iterator[Scene]:
         hive.ask(host.Kill(name="stopped"))
         again = on("attempt 2", Say("Again, done."))
         rows = [on(re.escape(row.what), *row.steps, Say("Done.")) for row in ROWS]
-        model.script("a", again, *rows, on("", Say("I will remember.")))
+        summary = on("", Say("<analysis>x</analysis><summary>the word is plum</summary>"), compacting=True)
+        model.script("a", summary, again, *rows, on("", Say("I will remember. " * 400)))
         assert outcomes_of(hive, hive.send("a", "the word is plum")) == ("ok",)
         yield Scene(hive=hive, model=model, notified=notified)
 

@@ -87,7 +87,7 @@ def test_a_daemon_with_bad_settings_does_not_start_and_says_why(
 
 
 def test_what_the_file_says_holds_and_an_option_of_the_command_goes_before_it(tmp_path: Path) -> None:
-    dashboard = {"address": "127.0.0.1:1", "url": "https://hive.example.org"}
+    dashboard = {"enable": False, "address": "127.0.0.1:1", "url": "https://hive.example.org"}
     file = written(tmp_path, {"manager": True, "dashboard": dashboard})
     with running_hive(dashboard=True) as (hive, _):  # with --dashboard 127.0.0.1:0 and --no-manager
         hive.stop()
@@ -136,10 +136,13 @@ def test_a_credential_of_the_host_is_the_hive_s_and_stays_the_same_over_a_restar
 
 def test_a_credential_of_the_host_that_is_none_is_said_without_showing_it(paths: Paths, tmp_path: Path) -> None:
     file = tmp_path / "claude"
-    file.write_text("MARKER\n")
 
     async def scene() -> None:
+        async with hive_at(paths, rehearsal=None) as hive:
+            await hive.credentials.set(KEY, "")
+        file.write_text("MARKER\n")
         async with hive_at(paths, rehearsal=None, settings=DaemonSettings(credential_file=str(file))) as hive:
+            assert not hive.credentials.is_there
             with pytest.raises(FaultError, match="cannot use this credential") as refused:
                 hive.credentials.shown()
             assert "MARKER" not in refused.value.message

@@ -60,8 +60,9 @@ def run(
 
     paths = Paths.from_environment(os.environ, os.geteuid())
     written = DaemonSettings() if settings is None else settings_file.read(settings)
+    wished = not no_dashboard if no_dashboard or dashboard else None  # to say where is to want it
     pages = _with(
-        written.dashboard, enable=False if no_dashboard else None, address=dashboard, url=dashboard_url,
+        written.dashboard, enable=wished, address=dashboard, url=dashboard_url,
         tls_cert=_text(tls_cert), tls_key=_text(tls_key),
     )  # fmt: skip
     wanted = _with(

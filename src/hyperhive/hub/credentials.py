@@ -44,7 +44,7 @@ class Credentials:
             if given is not None:
                 await self._take(*await asyncio.to_thread(file.of_file, given))
         except FaultError as fault:
-            self._problem = fault
+            self._now, self._problem = None, fault
             log.error("agents do not get the hive's credential", error=fault.message)
 
     def given_to(self, agent: Agent) -> wire.Credential:

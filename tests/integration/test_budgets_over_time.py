@@ -14,7 +14,6 @@ from hyperhive.broker.budgets import Amount
 from hyperhive.config.paths import Paths
 from hyperhive.daemon.assembly import hive_at
 from hyperhive.hub.hive import Hive
-from hyperhive.hub.runners import Runners
 from hyperhive.hub.status import state
 from hyperhive.protocol.agent import Whoami
 from hyperhive.protocol.events import TurnEnd, record
@@ -22,6 +21,7 @@ from hyperhive.protocol.ids import OPERATOR, AgentName
 from hyperhive.protocol.rpc import Nothing
 from hyperhive.protocol.settings import Budget
 from hyperhive.web.agent_page import sections_of
+from runners_of_hive import runners_of
 
 PATIENCE_S = 30.0
 NOON_BEFORE_NEW_YEAR = datetime(2026, 12, 31, 12, tzinfo=UTC).timestamp()
@@ -54,10 +54,7 @@ async def spend(hive: Hive, name: str, usd: float, seq: int) -> None:
 
 
 async def whoami(hive: Hive, name: str) -> Whoami:
-    runners = Runners(
-        fleet=hive.fleet, mailbox=hive.mailbox, events=hive.fleet.chronicle.events, turns=hive.turns,
-        budgets=hive.budgets, chronicle=hive.fleet.chronicle, credentials=hive.credentials,
-    )  # fmt: skip
+    runners = runners_of(hive)
     return await runners.whoami(hive.fleet.get(name), Nothing())
 
 

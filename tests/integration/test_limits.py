@@ -11,11 +11,11 @@ from hyperhive.config.paths import Paths
 from hyperhive.daemon.assembly import hive_at
 from hyperhive.hub.hive import Hive
 from hyperhive.hub.limits import APART_S, HEEDED_AGAIN_S, JITTER_S, LONGEST_S, OTHERS_S
-from hyperhive.hub.runners import Runners
 from hyperhive.hub.status import state, status_row
 from hyperhive.protocol import agent as wire
 from hyperhive.protocol.ids import AgentName
 from hyperhive.web.agent_page import sections_of
+from runners_of_hive import runners_of
 
 PATIENCE_S = 30.0
 KEY = "sk-ant-api03-" + "MARKER" * 8
@@ -30,11 +30,7 @@ LATER = JITTER_S / 2
 class House:
     def __init__(self, hive: Hive, clock: HandClock) -> None:
         self.hive, self.clock = hive, clock
-        self._runners = Runners(
-            fleet=hive.fleet, mailbox=hive.mailbox, events=hive.fleet.chronicle.events, turns=hive.turns,
-            budgets=hive.budgets, chronicle=hive.fleet.chronicle, credentials=hive.credentials, limits=hive.limits,
-            lookout=hive.lookout,
-        )  # fmt: skip
+        self._runners = runners_of(hive)
 
     async def make(self, *names: str, text: str = "") -> None:
         for name in names:

@@ -9,11 +9,11 @@ import pytest
 
 from hyperhive.config.paths import Paths
 from hyperhive.daemon.assembly import hive_at
-from hyperhive.hub.runners import Runners
 from hyperhive.protocol import agent as wire
 from hyperhive.protocol.events import TurnEnd, record
 from hyperhive.protocol.ids import AgentName
 from hyperhive.web.agent_page import sections_of
+from runners_of_hive import runners_of
 
 PATIENCE_S = 30.0
 SCOUT = AgentName("scout")
@@ -26,12 +26,7 @@ def test_a_turn_that_ended_in_the_future_has_ended_when_it_was_told(ts: float) -
             paths = Paths(state_dir=Path(root) / "state", runtime_dir=Path(root) / "run")
             async with asyncio.timeout(PATIENCE_S), hive_at(paths, rehearsal=None) as hive:
                 await hive.fleet.make(SCOUT, {"agent.toml": ""})
-                runners = Runners(
-                    fleet=hive.fleet, mailbox=hive.mailbox, events=hive.fleet.chronicle.events, turns=hive.turns,
-                    budgets=hive.budgets, chronicle=hive.fleet.chronicle, credentials=hive.credentials,
-                    limits=hive.limits,
-                    lookout=hive.lookout,
-                )  # fmt: skip
+                runners = runners_of(hive)
                 end = record(1, ts, TurnEnd(turn="t", ok=True, duration_ms=5000))
                 await runners.record(hive.fleet.get(SCOUT), wire.Events(records=[end]))
                 row = await hive.turns.latest(SCOUT)

@@ -54,6 +54,7 @@ async def build(
         )
     else:  # the base has them all
         finished.root.mkdir()
+        finished.root.chmod(0o755)
     installed = {package.name: package.version for package in packages}
     facts = draft(
         Kind.LAYER, id_of(base.manifest.id, names), base=base.manifest.id, apt=sorted(set(names)), packages=installed
@@ -74,7 +75,8 @@ async def _fetch(names: Sequence[str], status: Path, apt: Apt, say: Say) -> list
 
 def _lay_out(debs: Path, packages: Sequence[Package]) -> None:
     """Of all downloads only these are shown to the container."""
-    debs.mkdir(mode=0o755)
+    debs.mkdir()
+    debs.chmod(0o755)
     for package in packages:
         (debs / package.file.name).hardlink_to(package.file)
         package.file.chmod(0o644)

@@ -192,14 +192,22 @@ class HiveProcess:
 
 @contextlib.contextmanager
 def running_hive(
-    *, manager: bool = False, prefix: tuple[str, ...] = (), dashboard: bool = False
+    *,
+    manager: bool = False,
+    prefix: tuple[str, ...] = (),
+    dashboard: bool = False,
+    furnish: Callable[[HiveProcess], object] = lambda _: None,
 ) -> Iterator[tuple[HiveProcess, ScriptedModel]]:
-    """A hive and its model, both fresh; everything is ended and removed afterwards."""
+    """A hive and its model, both fresh; everything is ended and removed afterwards.
+
+    `furnish` puts things into its directories before it starts.
+    """
     with tempfile.TemporaryDirectory(prefix="hh-", ignore_cleanup_errors=True) as root:
         hive = HiveProcess(Path(root))
         hive.manager = manager
         hive.prefix = prefix
         hive.dashboard = dashboard
+        furnish(hive)
         with ScriptedModel(hive.paths.rehearsal_socket) as model:
             try:
                 yield hive.start(), model

@@ -35,6 +35,7 @@ ENDPOINTS: Final[dict[type[Any], Callable[[Hive, Any], Answer]]] = {
     host.Spawn: lives.spawn,
     host.Destroy: lives.destroy,
     host.Rebuild: lives.rebuild,
+    host.Move: lives.move,
     host.Start: lives.start,
     host.Stop: lives.stop,
     host.Kill: lives.kill,

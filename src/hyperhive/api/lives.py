@@ -49,6 +49,17 @@ async def rebuild(hive: Hive, ask: host.Rebuild) -> Response:
     return await _job(hive, JobKind.REBUILD, hive.fleet.get(ask.name).name)
 
 
+async def move(hive: Hive, ask: host.Move) -> Response:
+    agent = hive.fleet.get(ask.name)
+    hive.fleet.house.keepers.of(ask.backend)
+    if agent.row.backend is ask.backend:
+        raise FaultError(FaultKind.WRONG_STATE, f"cannot move {agent.name!r}: its backend is {ask.backend} already")
+    await hive.shape.configs.check(
+        agent.name, agent.config.sha, [str(name) for name in hive.fleet.names()], backend=ask.backend
+    )
+    return await _job(hive, JobKind.MOVE, agent.name, backend=ask.backend.value, before=agent.row.backend.value)
+
+
 async def update_all(hive: Hive, _: host.UpdateAll) -> Response:
     """Its own job only queues the rebuilds; those are what is waited for."""
     row = await hive.queue.done(_draft(JobKind.UPDATE_ALL, ""))

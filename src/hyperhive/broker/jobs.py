@@ -37,6 +37,7 @@ class JobKind(StrEnum):
     INIT_CONFIG = "init_config"
     DEPLOY = "deploy"
     REBUILD = "rebuild"
+    MOVE = "move"
     START = "start"
     STOP = "stop"
     RESTART = "restart"

@@ -18,7 +18,7 @@ from hyperhive.containers.nspawn import UIDS
 from hyperhive.containers.spec import INSIDE_UID
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.host import Tombstone
-from hyperhive.protocol.ids import AgentName, known_form
+from hyperhive.protocol.ids import MANAGER, AgentName, known_form
 from hyperhive.protocol.settings import AgentDocument
 
 FIRST_UID: Final = 0x20000000
@@ -131,6 +131,21 @@ def give_proposed(paths: Paths, uid: int) -> None:
             os.fchown(here, uid, uid)
             for entry in (*directories, *files):
                 os.chown(entry, uid, uid, dir_fd=here, follow_symlinks=False)
+
+
+def give(paths: Paths, name: AgentName, before: int, uid: int) -> None:
+    """What the agent's uid before owns of its state and its login belongs to this one; links are not followed.
+
+    Its container must not run.
+    """
+    for top in (paths.agent_state(name), paths.agent_claude(name)):
+        for _, directories, files, here in os.fwalk(top, follow_symlinks=False):
+            for entry in (*directories, *files):
+                if os.stat(entry, dir_fd=here, follow_symlinks=False).st_uid == before:
+                    os.chown(entry, uid, uid, dir_fd=here, follow_symlinks=False)
+            os.fchown(here, uid, uid)
+    if name == MANAGER:
+        give_proposed(paths, uid)
 
 
 def has_repository(paths: Paths, name: AgentName) -> bool:

@@ -19,7 +19,7 @@ from hyperhive.broker.mailbox import Mailbox
 from hyperhive.broker.notices import Notice, Notices
 from hyperhive.broker.roster import Roster, Wanted
 from hyperhive.config.paths import Paths
-from hyperhive.containers.keeper import Exit, Keeper, Keepers, Life
+from hyperhive.containers.keeper import Exit, Keeper, Keepers, Life, LogUnit, no_such_log
 from hyperhive.containers.spec import ContainerSpec
 from hyperhive.hub import directories, prompts
 from hyperhive.hub.agents import Agent, Deployed
@@ -29,7 +29,7 @@ from hyperhive.hub.configs import Configs
 from hyperhive.hub.helper_events import helper_event
 from hyperhive.hub.plan import Tooling, container_spec, shell_environment
 from hyperhive.hub.sleep import Sleep
-from hyperhive.hub.supervisor import Hooks, Supervisor, how_it_ended
+from hyperhive.hub.supervisor import Hooks, Supervisor, cause_of, how_it_ended
 from hyperhive.hub.way_out import WayOut
 from hyperhive.images.generations import Generation
 from hyperhive.images.images import Images
@@ -44,6 +44,10 @@ STARTS_AT_ONCE: Final = 4
 LOGIN_NEWS_PER_S: Final = 1 / 60
 LOGIN_NEWS_BURST: Final = 20
 """How often the manager is told that an agent needs a login or has one: what an agent says costs it nothing."""
+
+LAST_LINES: Final = 10
+LAST_LINE_CHARACTERS: Final = 200
+"""Of what a container wrote before it died, as the manager is told of it."""
 
 log = structlog.get_logger(__name__)
 
@@ -123,14 +127,28 @@ class Fleet:
     async def tombstones(self) -> list[Tombstone]:
         return await asyncio.to_thread(directories.tombstones, self.house.paths, frozenset(self._members))
 
-    async def logs(self, name: str, *, lines: int, follow: bool) -> AsyncIterator[list[str]]:
-        """What the container wrote, hostile text, in batches; with `follow` without an end."""
+    async def log_units(self, name: str) -> tuple[LogUnit, ...]:
+        """Whose logs there are of the agent's container; what is usually wanted comes first."""
+        agent = self.get(name)
+        return await self.house.keeper(agent).units(container_name(agent.name))
+
+    async def logs(
+        self, name: str, *, lines: int, follow: bool, unit: str = "", boot: bool = False
+    ) -> AsyncIterator[list[str]]:
+        """What the container wrote, hostile text, in batches; with `follow` without an end. `unit` empty: the first.
+
+        Raises FaultError (`invalid_params`) for a unit that there is no log of.
+        """
         agent = self.get(name)
         keeper, container = self.house.keeper(agent), container_name(agent.name)
+        there = await keeper.units(container)
+        if unit and unit not in there:
+            raise no_such_log(agent.name, unit[:64], there)
+        wanted = LogUnit(unit) if unit else None
         if not follow:
-            yield await keeper.logs(container, lines=lines)
+            yield await keeper.logs(container, lines=lines, unit=wanted, boot=boot)
             return
-        async for line in keeper.follow_logs(container, lines=lines):
+        async for line in keeper.follow_logs(container, lines=lines, unit=wanted, boot=boot):
             yield [line]
 
     def shell(self, name: str) -> ShellCommand:
@@ -356,6 +374,38 @@ class Fleet:
             raise
         return True
 
+    async def move(self, name: str, to: BackendKind, before: BackendKind, given_up: asyncio.Event) -> bool:
+        """Its containers are made by that backend from now on; whether one was made.
+
+        Raises FaultError when the new one does not come up, or it is given up: then it is as it was.
+        """
+        member = self._member(name)
+        agent = member.agent
+        member.sleep.stay_awake()
+        await member.supervisor.stop()
+        try:
+            await self._settle_in(agent, to)
+            if agent.should_run:
+                await member.supervisor.replace(given_up)
+        except BaseException as error:
+            await asyncio.shield(self._record(agent, backend=before))
+            if isinstance(error, Exception) and agent.should_run:
+                await self._come_back(member)
+            raise
+        await self.house.keepers.of(before).erase(container_name(agent.name))
+        return agent.should_run
+
+    async def _settle_in(self, agent: Agent, backend: BackendKind) -> None:
+        """What is the agent's is owned as its new containers want it."""
+        before = agent.row.uid
+        if backend is BackendKind.NSPAWN and before is not None and before in directories.FORMER_UIDS:
+            uid = directories.unused_uid(await self.roster.uids())
+            await self.doors.close(agent.name)
+            await asyncio.to_thread(directories.give, self.house.paths, agent.name, before, uid)
+            await self._record(agent, backend=backend, uid=uid)
+        else:
+            await self._record(agent, backend=backend)
+
     async def _come_back(self, member: _Member) -> None:
         try:
             await member.supervisor.restart()  # what the attempt left running is not of the former config
@@ -477,10 +527,25 @@ class Fleet:
         )
 
     async def _died(self, agent: Agent, exit_: Exit) -> None:
-        log.warning("a container died", agent=agent.name, how=how_it_ended(exit_))
-        self.chronicle.note(agent.name, "container_crash", {"note": how_it_ended(exit_), "oom": exit_.oom})
+        how = how_it_ended(exit_)
+        log.warning("a container died", agent=agent.name, how=how)
+        self.chronicle.note(agent.name, "container_crash", {"note": how, "oom": exit_.oom})
         await self.mailbox.container_died(agent.name)
-        await self.notices.add(helper_event("container_crash", agent=agent.name, note=how_it_ended(exit_)))
+        await self.notices.add(
+            helper_event(
+                "container_crash", agent=agent.name, note=how, cause=cause_of(exit_), status=exit_.status,
+                signal=exit_.signal, last_lines=await self._last_words(agent),
+            )
+        )  # fmt: skip
+
+    async def _last_words(self, agent: Agent) -> list[str] | None:
+        """Hostile text, for whoever looks into the death; None when there is none."""
+        try:
+            lines = await self.house.keeper(agent).logs(container_name(agent.name), lines=LAST_LINES, boot=True)
+        except (FaultError, OSError) as error:
+            log.warning("cannot read what a container wrote last", agent=agent.name, error=str(error))
+            return None
+        return [line[:LAST_LINE_CHARACTERS] for line in lines] or None
 
     async def _gave_up(self, agent: Agent, last: str) -> None:
         log.error("giving up on an agent", agent=agent.name, last=last)

@@ -271,6 +271,15 @@ def how_it_ended(exit_: Exit) -> str:
     return "ended, nobody saw how" if exit_.status is None else f"exited with status {exit_.status}"
 
 
+def cause_of(exit_: Exit) -> str:
+    """In one word, for programs."""
+    if exit_.oom:
+        return "oom"
+    if exit_.signal is not None:
+        return "signal"
+    return "unseen" if exit_.status is None else "exit"
+
+
 def _ignore(answer: "asyncio.Future[Nothing]") -> None:
     if not answer.cancelled():
         answer.exception()  # the container's end says it all

@@ -158,10 +158,12 @@ class Work:
         run.can_be_undone = False
         return await self._deployed(run, row, config, is_new=is_new, kicked=switched and not is_new)
 
-    async def _built(self, run: Run, name: AgentName, config: Deployed) -> Generation | None:
+    async def _built(
+        self, run: Run, name: AgentName, config: Deployed, backend: BackendKind | None = None
+    ) -> Generation | None:
         """What its container will be made from, before anything is stopped. Raises FaultError when it cannot be made,
         or the operator gives it up."""
-        if self.fleet.backend_of(name) is not BackendKind.NSPAWN:
+        if (backend or self.fleet.backend_of(name)) is not BackendKind.NSPAWN:
             return None
         making = asyncio.create_task(self.images.ensure(name, config.settings.packages.apt, run.say))
         given_up = asyncio.create_task(run.given_up.wait())
@@ -223,6 +225,17 @@ class Work:
         self.fleet.chronicle.note(agent.name, "rebuilt", {"sha": config.sha})
         rebuilt = helper_event("rebuilt", agent=agent.name, ok=True, sha=config.sha)
         return _done(rebuilt, *([_kick(agent, prompts.REBUILT)] if switched else []))
+
+    async def _move(self, run: Run) -> Ending:
+        agent, params = self.fleet.get(run.job.agent), run.job.params
+        to, before = BackendKind(_text(params, "backend")), BackendKind(_text(params, "before"))
+        await self.configs.check(agent.name, agent.config.sha, self._known_to(agent.name), backend=to)
+        await self._built(run, agent.name, agent.config, to)
+        await run.say(f"making its container by {to} in place of {before}")
+        moved = await self.fleet.move(agent.name, to, before, run.given_up)
+        self.fleet.chronicle.note(agent.name, "rebuilt", {"sha": agent.config.sha})
+        rebuilt = helper_event("rebuilt", agent=agent.name, ok=True, sha=agent.config.sha, note=f"moved to {to}")
+        return _done(rebuilt, *([_kick(agent, prompts.REBUILT)] if moved else []))
 
     async def _start(self, run: Run) -> Ending:
         agent = self.fleet.get(run.job.agent)
@@ -375,6 +388,7 @@ _DOINGS: Final[dict[JobKind, Doing]] = {
     JobKind.INIT_CONFIG: Work._init_config,
     JobKind.DEPLOY: Work._deploy,
     JobKind.REBUILD: Work._rebuild,
+    JobKind.MOVE: Work._move,
     JobKind.START: Work._start,
     JobKind.STOP: Work._stop,
     JobKind.RESTART: Work._restart,

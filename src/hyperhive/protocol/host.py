@@ -116,6 +116,13 @@ class Destroy(Request, frozen=True):
     purge: bool = False
 
 
+class Move(Request, frozen=True):
+    """Another backend for an agent: its config, login, state and mail stay. When it does not come up it goes back."""
+
+    name: AnyName
+    backend: BackendKind
+
+
 class Rebuild(Request, frozen=True):
     name: AnyName
 
@@ -183,12 +190,14 @@ class Watch(Request, frozen=True):
     follow: bool = True
 
 
-class Logs(Request, frozen=True):
+class Logs(Request, frozen=True, omit_defaults=True):
     """What the container wrote. With `follow` the connection is kept and more `messages` come."""
 
     name: AnyName
     lines: Annotated[int, Meta(ge=1, le=5000)] = 200
     follow: bool = False
+    unit: Annotated[str, Meta(max_length=64)] = ""  #: harness or container; empty: what is usually wanted
+    boot: bool = False  #: only what was written since its latest start
 
 
 class SetModel(Request, frozen=True):
@@ -518,8 +527,8 @@ class TestNotifyTarget(Request, frozen=True):
 
 AnyRequest = (
     List | AgentStatus | SubscribeAgentStatus | Urls | SetPaused | Start | Stop | Restart | Pending | Approve | Deny
-    | Spawn | RequestSpawn | Kill | Destroy | Rebuild | Hello | Send | WaitReply | Inbox | InboxHandled | ReceiptFor
-    | DeadLetters | Requeue | Drop | Watch | Logs | SetModel | Cancel | NewSession | Shell | Tombstones
+    | Spawn | RequestSpawn | Kill | Destroy | Rebuild | Move | Hello | Send | WaitReply | Inbox | InboxHandled
+    | ReceiptFor | DeadLetters | Requeue | Drop | Watch | Logs | SetModel | Cancel | NewSession | Shell | Tombstones
     | Revive | Purge | RequestInitConfig | RequestApplyCommit | EditConfig | Diff | Rollback | Deployments | Config
     | UpdateAll | Jobs | JobLog | CancelJob | Questions | Ask | Answer | CancelQuestion | Reminders | CancelReminder
     | LoginLink | WebSessions | RevokeWebSession | Compact | AgentLogin | AgentLoginCode | AgentLoginCancel

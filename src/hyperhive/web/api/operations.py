@@ -77,6 +77,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     _row(POST, "/agents/{name}/stop", host.Stop, "Stop it; `graceful`: after the turn under way", whom="scope"),
     _row(POST, "/agents/{name}/restart", host.Restart, "Restart its container"),
     _row(POST, "/agents/{name}/rebuild", host.Rebuild, "Make its container anew"),
+    _row(POST, "/agents/{name}/move", host.Move, "Make its container by another backend"),
     _row(POST, "/agents/{name}/pause", host.SetPaused, "Give it no more turns", fixed={"paused": True}),
     _row(POST, "/agents/{name}/resume", host.SetPaused, "Give it turns again", fixed={"paused": False}),
     _row(POST, "/agents/{name}/cancel", host.Cancel, "Interrupt the turn under way", "done"),

@@ -67,9 +67,10 @@ def test_packages_that_cannot_be_installed_fail_the_deploy_and_the_agent_goes_on
 
 
 def test_the_images_are_shown_and_compared_by_commands(hive: HiveProcess) -> None:
-    shown = cli(hive, "image", "list")
-    checked = cli(hive, "image", "verify")
+    shown = cli(hive, "image", "list").splitlines()
+    layer = next(line.split() for line in shown if line.rstrip().endswith("jq"))
 
-    assert "base" in shown
-    assert "current" in shown
-    assert "images are as they were made" in checked
+    assert layer[1] == "layer"
+    assert any(line.split()[1] == "base" and "current" in line for line in shown[1:] if line.strip())
+    assert "1 images are as they were made" in cli(hive, "image", "verify", layer[0])
+    assert "no image 'nothing'" in cli(hive, "image", "verify", "nothing", fails=True)

@@ -23,7 +23,7 @@ from typing import Final
 
 import hyperhive
 from hyperhive.images import tree
-from hyperhive.images.made import ROOT, Draft, Kind, Made, draft
+from hyperhive.images.made import MAKING, ROOT, Draft, Kind, Made, draft
 from hyperhive.images.workshop import FIRST_UID, Say, Workshop
 from hyperhive.process import PLAIN_ENV, run
 from hyperhive.protocol.faults import FaultError, FaultKind
@@ -64,7 +64,7 @@ class Contents:
 
     def id(self, python: str) -> str:
         """The same for the same content; reads all of it."""
-        said = hashlib.sha256(f"{python} {sys.version_info[:2]}\n".encode())
+        said = hashlib.sha256(f"{MAKING} {python}\n".encode())
         for path, file in self.files:
             said.update(path.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
         return said.hexdigest()[:12]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from hyperhive.images.apt import FRESH_S, Apt, Package
-from hyperhive.images.made import ROOT, Draft, Kind, Made, draft
+from hyperhive.images.made import MAKING, ROOT, Draft, Kind, Made, draft
 from hyperhive.images.workshop import FIRST_UID, Say, Workshop
 from hyperhive.process import PLAIN_ENV, CommandFailed
 
@@ -26,7 +26,7 @@ rm -rf /var/log/apt/* /var/log/*.log /var/cache/apt/*.bin /var/cache/debconf/*-o
 
 def id_of(base: str, names: Sequence[str]) -> str:
     """The same packages on the same base are the same layer, whoever wants it."""
-    return hashlib.sha256("\n".join((base, *sorted(set(names)))).encode()).hexdigest()[:12]
+    return hashlib.sha256("\n".join((str(MAKING), base, *sorted(set(names)))).encode()).hexdigest()[:12]
 
 
 async def build(

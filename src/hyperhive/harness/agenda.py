@@ -56,6 +56,8 @@ class Agenda:
         self._credentials = credentials
         self._may_have_login = may_have_login
         self._open = asyncio.Event()
+        self._paused = True
+        self._attached = False
         self._unparked = asyncio.Event()
         self._stopping = False
         self._lost = 0
@@ -77,7 +79,16 @@ class Agenda:
                 await self._take_up(received)
 
     def pause(self, paused: bool) -> None:
-        if paused:
+        self._paused = paused
+        self._open_or_shut()
+
+    def attached(self, attached: bool) -> None:
+        """As if it were paused, whatever the operator says of that meanwhile."""
+        self._attached = attached
+        self._open_or_shut()
+
+    def _open_or_shut(self) -> None:
+        if self._paused or self._attached:
             self._open.clear()
         else:
             self._open.set()

@@ -67,6 +67,8 @@ class Agenda:
         self._has_other = has_other
         self._refused = ""  # what claude said when it was last turned away
         self._open = asyncio.Event()
+        self._paused = True
+        self._attached = False
         self._unparked = asyncio.Event()
         self._stopping = False
         self._lost = 0
@@ -96,7 +98,16 @@ class Agenda:
         return self._open.is_set() and not self._stopping
 
     def pause(self, paused: bool) -> None:
-        if paused:
+        self._paused = paused
+        self._open_or_shut()
+
+    def attached(self, attached: bool) -> None:
+        """As if it were paused, whatever the operator says of that meanwhile."""
+        self._attached = attached
+        self._open_or_shut()
+
+    def _open_or_shut(self) -> None:
+        if self._paused or self._attached:
             self._open.clear()
         else:
             self._open.set()

@@ -58,6 +58,7 @@ class Agent:
     auth: Auth | None = None  #: what its harness says of its login
     over_budget: str = ""  #: why nothing more may be spent for it now; empty: it may
     episode: Episode | None = None  #: of its being stuck
+    attached: bool = False  #: the operator has its conversation to themselves
     login: Login | None = None  #: the latest login in its container
     turn_cause: str = ""  #: who sent what the latest turn is about
     status_text: str = ""
@@ -108,7 +109,8 @@ class Agent:
     @property
     def is_free(self) -> bool:
         """Whether nothing stands against its taking mail at once."""
-        return not (self.held or self.needs_login or self.limited_until or self.overloaded_until or self.logs_in)
+        barred = self.needs_login or self.limited_until or self.overloaded_until
+        return not (self.held or self.attached or self.logs_in or barred)
 
     @property
     def logs_in(self) -> bool:

@@ -192,14 +192,23 @@ class HiveProcess:
 
 @contextlib.contextmanager
 def running_hive(
-    *, manager: bool = False, prefix: tuple[str, ...] = (), dashboard: bool = False, root: Path | None = None
+    *,
+    manager: bool = False,
+    prefix: tuple[str, ...] = (),
+    dashboard: bool = False,
+    root: Path | None = None,
+    furnish: Callable[[HiveProcess], object] = lambda _: None,
 ) -> Iterator[tuple[HiveProcess, ScriptedModel]]:
-    """A hive and its model, both fresh; everything is ended and removed afterwards, but for the caller's `root`."""
+    """A hive and its model, both fresh; everything is ended and removed afterwards, but for the caller's `root`.
+
+    `furnish` puts things into its directories before it starts.
+    """
     with tempfile.TemporaryDirectory(prefix="hh-", ignore_cleanup_errors=True) as fresh:
         hive = HiveProcess(root or Path(fresh))
         hive.manager = manager
         hive.prefix = prefix
         hive.dashboard = dashboard
+        furnish(hive)
         with ScriptedModel(hive.paths.rehearsal_socket) as model:
             try:
                 yield hive.start(), model

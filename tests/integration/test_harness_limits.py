@@ -126,6 +126,9 @@ def test_a_refused_token_of_the_hives_is_told_from_a_login_that_is_missing(statu
             assert r.hive.reported["auth"].state == AuthState.REFUSED
             assert r.hive.reported["auth"].note
             assert TOKEN not in r.hive.reported["auth"].note
+            await go_on(r)  # without another token, which is no news
+            assert (await ended(r, 2)).outcome == Outcome.NEEDS_LOGIN
+            assert told(r, "needs_login")[told(r, "needs_login").index(True) :] == [True]
             assert (r.hive.state_of(message), r.hive.inbox[message].envelope.attempt) == ("queued", 1)
             model.script("a", on("", Say("Yes.")))
             r.hive.credential = token(ANOTHER)

@@ -32,6 +32,7 @@ BACKOFF_S: Final = (0.0, 1.0, 5.0, 15.0, 60.0)
 """Before the next turn, by how many times in a row claude was lost."""
 OVERLOAD_S: Final = (15.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 """Before the model is tried again, by how many times in a row it did not answer; up to a quarter more by chance."""
+_SAY_NOTHING_OF_LOGINS: Final = frozenset({Outcome.NEEDS_LOGIN, Outcome.INTERRUPTED, Outcome.OVERLOADED})
 EMPTY_S: Final = 1.0
 """Between two empty answers, at least: a hive that has us paused may not park the call."""
 
@@ -132,6 +133,7 @@ class Agenda:
         if there:
             self.logged_in()
         else:
+            self._say_auth()
             self._rest.new_login()
 
     async def system_prompt(self) -> str:
@@ -211,13 +213,16 @@ class Agenda:
         elif ended.outcome is Outcome.OK:
             self._refused = ""
         self._say_auth()
+        if ended.outcome not in _SAY_NOTHING_OF_LOGINS:
+            self._condition.needs_login(False)
 
     def _say_auth(self) -> None:
         kept = stored(self._credentials)
         self._condition.auth(auth(kept, has_other=self._has_other(), refused=self._refused))
 
     async def _wait_for_login(self) -> None:
-        """Until a login was made, the stored one is another, or somebody tells the agent to go on."""
+        """Until a login was made, the stored one is another, or somebody tells the agent to go on: then its next turn
+        shows whether it has one."""
         if self._has_new_login:
             return
         before = self._login()
@@ -229,8 +234,8 @@ class Agenda:
             pass
         if self._login() != before:
             self._refused = ""
-        self._say_auth()
-        self._condition.needs_login(False)
+            self._say_auth()
+            self._condition.needs_login(False)
 
     async def _park(self, seconds: float) -> bool:
         """Wait so long, or until told to go on; true when told."""

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo run test soak check bench lock clean
+.PHONY: install demo run test soak vm-test check bench lock nix-check clean
 
 install: $(STAMP)
 
@@ -23,6 +23,8 @@ test: install  ## everything this machine can run; PYTEST_ARGS goes to pytest
 
 soak: install  ## two hours of twenty agents in bad weather, in a minute or two; SEED=n plays them again
 	@$(BIN)/python tests/long_run.py $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
+vm-test: install  ## what wants a real systemd host, in an emulated guest; takes a quarter of an hour, and root
+	@scripts/vm-test $(PYTEST_ARGS)
 
 check: install  ## format, lint, types, imports, docs
 	@scripts/check
@@ -32,6 +34,9 @@ bench: install  ## one table of figures with ratios; BENCH_ARGS goes to the runn
 
 lock: install  ## write the lock files anew from pyproject.toml
 	@scripts/lock
+
+nix-check: install  ## NIXPKGS=DIR: the tests of the NixOS modules with a real nixpkgs in place of the stand-in
+	@NIXPKGS="$(NIXPKGS)" scripts/nix-check $(PYTEST_ARGS)
 
 clean:
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -24,8 +24,9 @@ FIRST_RETRY_S: Final = 0.1
 LAST_RETRY_S: Final = 2.0
 
 _SLOW: Final = (
-    host.Start, host.Stop, host.Restart, host.Spawn, host.Kill, host.Destroy, host.Rebuild, host.Approve,
+    host.Start, host.Stop, host.Restart, host.Spawn, host.Kill, host.Destroy, host.Rebuild, host.Move, host.Approve,
     host.Rollback, host.Revive, host.Purge, host.UpdateAll, host.RequestApplyCommit, host.EditConfig,
+    host.BuildImage, host.VerifyImages, host.CollectImages,
 )  # fmt: skip
 
 _encode: Final = msgspec.json.Encoder().encode

@@ -14,9 +14,12 @@ from hyperhive.broker.budgets import Amount
 from hyperhive.config.paths import Paths
 from hyperhive.daemon.assembly import hive_at
 from hyperhive.hub.hive import Hive
+from hyperhive.hub.runners import Runners
 from hyperhive.hub.status import state
+from hyperhive.protocol.agent import Whoami
 from hyperhive.protocol.events import TurnEnd, record
 from hyperhive.protocol.ids import OPERATOR, AgentName
+from hyperhive.protocol.rpc import Nothing
 from hyperhive.protocol.settings import Budget
 from hyperhive.web.agent_page import sections_of
 
@@ -48,6 +51,14 @@ async def house(clock: HandClock, *names: str, text: str, zone: tzinfo = UTC) ->
 async def spend(hive: Hive, name: str, usd: float, seq: int) -> None:
     end = record(seq, 0.0, TurnEnd(turn=str(seq), ok=True, cost_usd=usd))
     await hive.budgets.count(hive.fleet.get(name), [end])
+
+
+async def whoami(hive: Hive, name: str) -> Whoami:
+    runners = Runners(
+        fleet=hive.fleet, mailbox=hive.mailbox, events=hive.fleet.chronicle.events, turns=hive.turns,
+        budgets=hive.budgets, chronicle=hive.fleet.chronicle, credentials=hive.credentials,
+    )  # fmt: skip
+    return await runners.whoami(hive.fleet.get(name), Nothing())
 
 
 async def becomes(hive: Hive, name: str, over: bool) -> None:
@@ -116,9 +127,11 @@ def test_what_one_spends_of_the_whole_hives_budget_stops_all_until_more_is_added
             await hive.budgets.set_whole(Budget(day_usd=2))
             await spend(hive, "scout", 2.5, 1)
             assert [state(agent) for agent in hive.fleet.agents()] == ["budget", "budget"]
+            assert (await whoami(hive, "other")).held
             await hive.budgets.top_up("other", Amount(9, 0))
             assert hive.fleet.get("other").over_budget
             await hive.budgets.top_up(None, Amount(1, 0))
             assert not any(agent.over_budget for agent in hive.fleet.agents())
+            assert not (await whoami(hive, "other")).held
 
     asyncio.run(scene())

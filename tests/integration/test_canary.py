@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness_rig import PATIENCE_S, rig
-from hyperhive.protocol.agent import ACK, RECV
+from hyperhive.protocol.agent import ACK
 from hyperhive.protocol.events import Rest, TurnStart
 from hyperhive.rehearsal.script import Say, on
 from mail_house import House, play
@@ -94,22 +94,5 @@ def test_the_harness_sends_it_back_and_claude_never_hears_of_it() -> None:
             await r.hive.until(lambda: r.hive.state_of(message) == "acked")
             assert r.hive.canaries == ["c1", "c2"]
             assert len(r.hive.events(TurnStart)) == 1
-
-    asyncio.run(scene())
-
-
-@pytest.mark.claude
-def test_one_that_is_lost_with_the_connection_is_sent_back_when_it_comes_again() -> None:
-    async def scene() -> None:
-        async with rig() as r, asyncio.timeout(PATIENCE_S):
-            await r.hive.until(lambda: r.hive.hellos)
-            r.hive.lost.add(RECV)
-            await r.hive.down()
-            await r.hive.up()
-            await r.hive.until(lambda: len(r.hive.hellos) > 1)
-            r.hive.probe("c1")
-            await r.hive.until(lambda: not r.hive.lost)
-            r.hive.probe("c1")
-            await r.hive.until(lambda: "c1" in r.hive.canaries)
 
     asyncio.run(scene())

@@ -159,3 +159,13 @@ def test_forgetting_the_credential_asks_once(hive: FakeHive, monkeypatch: pytest
     assert hive.received == []
     assert hive_auth("unset", "--yes") == 0
     assert hive.received == [host.UnsetCredential()]
+
+
+def test_the_list_says_how_one_is_stuck_and_what_to_do_first(
+    hive: FakeHive, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = agent_row("alpha")
+    hive.agents["alpha"] = msgspec.structs.replace(row, state="stuck", stuck="deaf", stuck_note="it takes no mail")
+    assert main.run(main.make_app(), ["list"]) == 0
+    out, _ = capsys.readouterr()
+    assert "deaf, hive restart alpha: it takes no mail" in out

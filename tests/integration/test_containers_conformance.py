@@ -1,4 +1,5 @@
-"""The conformance suite of container backends, over bubblewrap: as root with a uid per agent, and as a user."""
+"""The conformance suite of container backends: over bubblewrap as root with a uid per agent, and as a user; over
+nspawn with the command alone, and with systemd."""
 
 import asyncio
 import functools
@@ -11,10 +12,14 @@ from pathlib import Path
 
 import pytest
 
+import base_image
 import needs
-from hyperhive.testing.backend_conformance import CASES, attempt, bubblewrap_ground
+from base_image import base_images  # noqa: F401 - a fixture
+from hyperhive.containers.spec import Init
+from hyperhive.testing.backend_conformance import CASES, attempt, bubblewrap_ground, nspawn_ground
 
 AGENT_UID = 21_001
+NSPAWN_UID = 0x20000000 + (21 << 16) + 1000
 USER_UID = 21_099
 
 
@@ -26,6 +31,18 @@ def test_as_root_with_a_uid_for_the_agent(sentence: str, tmp_path: Path) -> None
 
     async def main() -> None:
         await attempt(await bubblewrap_ground(tmp_path / "ground", uid=AGENT_UID), sentence)
+
+    asyncio.run(main())
+
+
+@pytest.mark.container
+@pytest.mark.timeout(base_image.TIMEOUT_S)
+@pytest.mark.parametrize("init", Init)
+@pytest.mark.parametrize("sentence", CASES)
+def test_by_nspawn(sentence: str, init: Init, tmp_path: Path, base_images: Path) -> None:  # noqa: F811 - it is that
+    async def main() -> None:
+        layers = (base_images / "base" / "current" / "root",)
+        await attempt(await nspawn_ground(tmp_path / "ground", uid=NSPAWN_UID, layers=layers, init=init), sentence)
 
     asyncio.run(main())
 

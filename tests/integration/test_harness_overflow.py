@@ -10,7 +10,7 @@ from hyperhive.protocol import agent
 from hyperhive.protocol.events import Note, Outcome, TurnEnd, TurnStart, TurnStateChanged
 from hyperhive.protocol.rpc import Nothing
 from hyperhive.protocol.settings import AgentSettings, SessionSettings
-from hyperhive.rehearsal.script import AnyStep, Fail, Gate, Say, Usage, on
+from hyperhive.rehearsal.script import AnyStep, Call, Fail, Gate, Say, Usage, on
 
 pytestmark = pytest.mark.claude
 
@@ -77,10 +77,31 @@ def test_a_turn_that_overflows_is_compacted_and_tried_again_as_the_same_turn() -
             assert "the colour blue" in messages(r)[-1]
             assert again.asked.prompt.startswith("From the hive: Your conversation was compacted")
             assert "Which blue?" in again.asked.prompt
+            assert "is tried once more" in again.asked.prompt
             assert again.asked.prompt.endswith(first.asked.prompt)
             r.hive.mail("and now?")
             await ends(r, 3)
             assert "From the hive" not in r.model.requests("a")[-1].asked.prompt
+
+    asyncio.run(main())
+
+
+def test_what_a_turn_had_read_and_done_before_it_overflowed_is_not_lost() -> None:
+    async def main() -> None:
+        async with rig() as r:
+            read = Call("mcp__hyperhive__recv", {})
+            script(r, Say("Well."), Gate("begun"), read, too_long(1), Say("Blue it is."))
+            await one_turn(r)
+            r.hive.mail("paint it")
+            await asyncio.to_thread(r.model.gate("begun").wait_reached)
+            r.hive.mail("in light blue", sender="b", kind="agent")
+            await asyncio.to_thread(r.model.gate("begun").open)
+            assert (await ends(r, 2))[1].tool_calls == 2
+            await r.hive.until(lambda: r.hive.state_of(2) == r.hive.state_of(3) == "acked")
+            retried = next(each.asked for each in reversed(r.model.requests("a")) if each.asked.round == 0)
+            assert "do not do it twice" in retried.prompt
+            assert "paint it" in retried.prompt
+            assert "in light blue" in retried.prompt
 
     asyncio.run(main())
 

@@ -1,188 +1,144 @@
-"""What an agent must not be able to do, tried from inside. The program runs in a container and reports what worked."""
+"""What an agent must not be able to do, tried from inside, over every backend that this machine has.
+
+The table in docs/security.md is what came of it; HYPERHIVE_WRITE_DOCS=1 writes it anew.
+"""
 
 import asyncio
+import contextlib
 import json
 import os
+import re
 import socket
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 
+import base_image
 import needs
-from hyperhive.containers.spec import Mount
-from hyperhive.testing.backend_conformance import Ground, bubblewrap_ground, hive
+from base_image import base_images  # noqa: F401 - a fixture
+from hyperhive.containers.spec import Init, Mount
+from hyperhive.testing.backend_conformance import Ground, bubblewrap_ground, hive, nspawn_ground
+from hyperhive.testing.backend_conformance.ground import LIMITS
+
+pytestmark = [pytest.mark.container, pytest.mark.timeout(base_image.TIMEOUT_S)]
 
 UID = 21_003 if os.geteuid() == 0 else None
-
-ATTACK = r"""
-import ctypes, errno, glob, json, os, socket, struct, sys, signal
-libc = ctypes.CDLL(None, use_errno=True)
-worked = {}
-
-def attempt(name):
-    def run(function):
-        try:
-            worked[name] = bool(function())
-        except (OSError, ValueError):
-            worked[name] = False
-    return run
-
-def call(number, *arguments):
-    return libc.syscall(number, *arguments) >= 0
-
-SECRET, HOST_PID, ABSTRACT = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-
-@attempt("find a descriptor that is not its own")
-def _(): return [fd for fd in os.listdir("/proc/self/fd") if int(fd) > 3]
-@attempt("read a file of the host")
-def _(): return open(SECRET).read()
-@attempt("read it through a process's root")
-def _(): return any(os.path.exists(root + SECRET) for root in glob.glob("/proc/*/root"))
-@attempt("read the host's passwords")
-def _(): return open("/etc/shadow").read()
-@attempt("see a process of the host")
-def _(): return os.path.exists(f"/proc/{HOST_PID}") and "pytest" in open(f"/proc/{HOST_PID}/cmdline").read()
-@attempt("see more than a few processes")
-def _(): return len([name for name in os.listdir("/proc") if name.isdigit()]) > 3
-@attempt("signal a process of the host")
-def _(): return os.kill(HOST_PID, 0) is None
-@attempt("read a process's memory")
-def _(): return open(f"/proc/{HOST_PID}/mem", "rb")
-@attempt("trace another process")
-def _(): return libc.ptrace(16, HOST_PID, 0, 0) == 0
-@attempt("reach an abstract socket")
-def _(): s = socket.socket(socket.AF_UNIX); s.connect("\0" + ABSTRACT); return True
-@attempt("open a raw socket")
-def _(): return socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
-@attempt("open a packet socket")
-def _(): return socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-@attempt("open a vsock to the hypervisor")
-def _(): return socket.socket(40, socket.SOCK_STREAM)
-@attempt("open a crypto socket")
-def _(): return socket.socket(38, socket.SOCK_SEQPACKET)
-@attempt("write to a read-only mount")
-def _(): return open("/config/x", "w")
-@attempt("make it writable")
-def _(): return libc.mount(b"none", b"/config", None, 32 | 4096, None) == 0 or open("/config/x", "w")
-@attempt("take it away")
-def _(): return libc.umount2(b"/config", 2) == 0
-@attempt("mount a memory file system")
-def _(): return libc.mount(b"t", b"/tmp", b"tmpfs", 0, None) == 0
-@attempt("mount a fresh proc")
-def _(): return libc.mount(b"p", b"/tmp", b"proc", 0, None) == 0
-@attempt("change what happens on a crash")
-def _(): return open("/proc/sys/kernel/core_pattern", "w")
-@attempt("write a sysctl")
-def _():
-    found = [os.path.join(d, f) for d, _, files in os.walk("/proc/sys") for f in files]
-    return [path for path in found if os.access(path, os.W_OK)]
-@attempt("press a system request key")
-def _(): return open("/proc/sysrq-trigger", "w")
-@attempt("see the system's tree")
-def _(): return os.listdir("/sys")
-@attempt("see the control groups")
-def _(): return os.listdir("/sys/fs/cgroup")
-@attempt("make a disk")
-def _(): return os.mknod("/state/disk", 0o60600, os.makedev(254, 0)) is None and open("/state/disk", "rb").read(1)
-@attempt("become root through a file")
-def _():
-    open("/state/suid", "w").close(); os.chmod("/state/suid", 0o6755)
-    return os.stat("/state/suid").st_uid == 0
-@attempt("take root's uid")
-def _(): return os.setuid(0) is None
-@attempt("make a user namespace")
-def _(): return libc.unshare(0x10000000) == 0
-@attempt("make a user namespace by clone")
-def _(): return call(56, 0x10000000 | 17, 0, 0, 0, 0)
-@attempt("make any namespace")
-def _(): return any(libc.unshare(flag) == 0 for flag in (0x20000, 0x40000000, 0x20000000, 0x4000000))
-@attempt("join a namespace")
-def _(): return libc.setns(os.open("/proc/self/ns/uts", 0), 0) == 0
-@attempt("use the kernel's keys")
-def _(): return call(250, 0, -3, 0) or call(248, b"user", b"x", b"y", 1, -3)
-@attempt("load a bpf program")
-def _(): return call(321, 0, bytes(128), 128)
-@attempt("open a performance counter")
-def _(): return call(298, struct.pack("=IIQ", 1, 128, 0).ljust(128, b"\0"), 0, -1, -1, 0)
-@attempt("handle page faults")
-def _(): return call(323, 0)
-@attempt("set up io_uring")
-def _(): return call(425, 8, bytes(120))
-@attempt("use the new mount calls")
-def _(): return call(430, b"tmpfs", 0) or call(428, -100, b"/", 1)
-@attempt("push input into a terminal")
-def _():
-    import fcntl, pty
-    master, slave = pty.openpty()
-    os.setsid() if os.getsid(0) != os.getpid() else None
-    fcntl.ioctl(slave, 0x540E, 0)
-    fcntl.ioctl(slave, 0x5412, b"x")
-    return True
-@attempt("read the hive's environment")
-def _(): return any(b"HIVE_SECRET" in open(path, "rb").read() for path in glob.glob("/proc/[0-9]*/environ"))
-@attempt("load a module")
-def _(): return call(313, 3, b"", 0)
-@attempt("read the kernel's log")
-def _(): return open("/dev/kmsg") or call(103, 3, bytes(16), 16)
-@attempt("set the clock")
-def _(): return call(227, 0, struct.pack("=qq", 1, 1))
-@attempt("see another agent's state")
-def _(): return os.path.exists(os.path.join(os.path.dirname(SECRET), "other", "notes"))
-@attempt("gain a capability")
-def _(): return any(int(line.split()[1], 16) for line in open("/proc/self/status") if line.startswith("Cap"))
-@attempt("run without a filter")
-def _(): return "Seccomp:\t2" not in open("/proc/self/status").read()
-@attempt("run free of no-new-privileges")
-def _(): return "NoNewPrivs:\t1" not in open("/proc/self/status").read()
-@attempt("raise its own limits above the hard ones")
-def _():
-    import resource
-    resource.setrlimit(resource.RLIMIT_CORE, (1 << 20, 1 << 20)); return True
-
-print(json.dumps(worked))
-"""
+NSPAWN_UID = 0x20000000 + (23 << 16) + 1000
+DOCS = Path(__file__).parents[2] / "docs/security.md"
+COLUMNS = ("bubblewrap", "nspawn", "nspawn, systemd")
+Make = Callable[[Path], Coroutine[Any, Any, Ground]]
 
 
-def _victims(secret: Path, other: Path, program: Path) -> None:
-    secret.write_text("of the host")
-    secret.chmod(0o644)
-    (other / "notes").write_text("of another agent")
-    program.mkdir()
-    (program / "attack.py").write_text(ATTACK)
+@pytest.fixture(scope="module", params=COLUMNS)
+def column(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
-async def _attacked(ground: Ground) -> dict[str, bool]:
-    secret, program = ground.directory / "secret", ground.directory / "attack"
-    other = await ground.mount("other")
-    await asyncio.to_thread(_victims, secret, other.source, program)
+@pytest.fixture(scope="module")
+def outcome(column: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bool]:
+    """Which attempts worked."""
+    ground = _ground(column, request)
+    place = tmp_path_factory.mktemp("isolation") / "ground"
+    os.environ["HIVE_SECRET"] = "in the daemon's environment"
+    try:
+        return asyncio.run(_attacked(ground, place))
+    finally:
+        del os.environ["HIVE_SECRET"]
+
+
+def _ground(column: str, request: pytest.FixtureRequest) -> Make:
+    if column == "bubblewrap":
+        needs.bwrap()
+        return lambda place: bubblewrap_ground(place, uid=UID)
+    layers = (request.getfixturevalue("base_images") / "base" / "current" / "root",)
+    init = Init.SYSTEMD if "systemd" in column else Init.RUNNER
+    return lambda place: nspawn_ground(place, uid=NSPAWN_UID, layers=layers, init=init)
+
+
+async def _attacked(make: Make, place: Path) -> dict[str, bool]:
+    ground = await make(place)
+    await asyncio.to_thread(_victims, ground.directory)
+    program = Path(__file__).parents[1] / "attack_program.py"
+    config = await ground.mount("config", writable=False)
+    await asyncio.to_thread((config.source / "settings").touch)
     mounts = (
         await ground.mount("state"),
-        await ground.mount("config", writable=False),
-        Mount(source=program, target=PurePosixPath("/attack")),
+        config,
+        Mount(source=program, target=PurePosixPath("/attack/program.py")),
     )
-    name = f"hyperhive-attack-{os.getpid()}"
-    with socket.socket(socket.AF_UNIX) as abstract:
-        abstract.bind(f"\0{name}")
-        abstract.listen()
-        python = ground.spec("-c", "").argv[0]
-        argv = (python, "-I", "-S", "/attack/attack.py", str(secret), str(os.getpid()), name)
+    async with _services(ground.directory / "other") as (abstract, port):
+        limits = (LIMITS.pids, LIMITS.memory_bytes, LIMITS.tmp_bytes)
+        victims = (ground.directory / "secret", os.getpid(), abstract, port, ground.directory / "other")
+        argv = (ground.python, "-I", "-S", "/attack/program.py", *map(str, (*victims, *limits)))
         async with hive(ground) as runtime:
             await (await runtime.start(ground.spec(*argv, mounts=mounts))).wait()
-            return dict(json.loads((await runtime.logs("probe"))[-1]))
+            said = await runtime.logs("probe")
+    suid = await asyncio.to_thread((ground.directory / "state" / "suid").stat)
+    worked = dict(json.loads(said[-1]))
+    owner = os.geteuid() if ground.uid is None else ground.uid
+    return worked | {"leave a setuid file of somebody else's on the host": suid.st_uid != owner}
 
 
-@pytest.mark.container
-def test_nothing_of_the_host_or_of_other_agents_is_reached_from_inside(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    needs.bwrap()
-    monkeypatch.setenv("HIVE_SECRET", "in the daemon's environment")
+def _victims(directory: Path) -> None:
+    (directory / "secret").write_text("of the host")
+    (directory / "secret").chmod(0o644)
+    for path in ("notes", "claude/.credentials.json", "journal/system.journal"):
+        victim = directory / "other" / path
+        victim.parent.mkdir(parents=True, exist_ok=True)
+        victim.write_text("of another agent")
 
-    async def main() -> dict[str, bool]:
-        return await _attacked(await bubblewrap_ground(tmp_path / "ground", uid=UID))
 
-    worked = asyncio.run(main())
-    assert [name for name, did in worked.items() if did] == []
-    assert len(worked) > 40
-    suid = tmp_path / "ground" / "mounts" / "state" / "suid"
-    assert suid.stat().st_uid == (UID or os.geteuid())
+@contextlib.asynccontextmanager
+async def _services(other: Path) -> AsyncIterator[tuple[str, int]]:
+    """What listens on the host: an abstract socket, a port of the loopback, another agent's socket."""
+    name = f"hyperhive-attack-{os.getpid()}"
+    with (
+        socket.socket(socket.AF_UNIX) as abstract,
+        socket.create_server(("127.0.0.1", 0)) as port,
+        socket.socket(socket.AF_UNIX) as agents,
+    ):
+        abstract.bind(f"\0{name}")
+        abstract.listen()
+        agents.bind(str(other / "mcp.sock"))
+        agents.listen()
+        yield name, port.getsockname()[1]
+
+
+def test_nothing_of_the_host_or_of_other_agents_is_reached_from_inside(outcome: dict[str, bool]) -> None:
+    assert [name for name, did in outcome.items() if did] == []
+    assert len(outcome) >= 60
+
+
+def test_the_page_on_security_has_exactly_what_was_tried(column: str, outcome: dict[str, bool]) -> None:
+    if os.environ.get("HYPERHIVE_WRITE_DOCS"):
+        _write(column, outcome)
+    shown = {row[0]: row[1 + COLUMNS.index(column)] for row in _table()}
+    assert shown == {name: _word(did) for name, did in outcome.items()}
+
+
+def _word(worked: bool) -> str:
+    return "**works**" if worked else "refused"
+
+
+def _table() -> Iterator[list[str]]:
+    """The rows of the page's table: what was tried, and what came of it in each column."""
+    page = DOCS.read_text()
+    block = page[page.index("<!-- isolation -->") : page.index("<!-- /isolation -->")]
+    for line in block.splitlines():
+        if line.startswith("| ") and not line.startswith("| tried from"):
+            yield [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+def _write(column: str, outcome: dict[str, bool]) -> None:
+    known = {row[0]: row[1:] for row in _table()}
+    lines = [f"| tried from inside | {' | '.join(COLUMNS)} |", f"|{'---|' * (1 + len(COLUMNS))}"]
+    for name, did in outcome.items():
+        cells = known.get(name, ["?"] * len(COLUMNS))
+        cells[COLUMNS.index(column)] = _word(did)
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    page = DOCS.read_text()
+    before, rest = page.split("<!-- isolation -->", 1)
+    _, after = rest.split("<!-- /isolation -->", 1)
+    DOCS.write_text(before + "<!-- isolation -->\n" + "\n".join(lines) + "\n<!-- /isolation -->" + after)

@@ -32,7 +32,8 @@ class House:
         self.hive, self.clock = hive, clock
         self._runners = Runners(
             fleet=hive.fleet, mailbox=hive.mailbox, events=hive.fleet.chronicle.events, turns=hive.turns,
-            budgets=hive.budgets, chronicle=hive.fleet.chronicle, credentials=hive.credentials, limits=hive.limits, lookout=hive.lookout,
+            budgets=hive.budgets, chronicle=hive.fleet.chronicle, credentials=hive.credentials, limits=hive.limits,
+            lookout=hive.lookout,
         )  # fmt: skip
 
     async def make(self, *names: str, text: str = "") -> None:

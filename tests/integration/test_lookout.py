@@ -3,6 +3,7 @@ harnesses that are played."""
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import signal
 import tempfile
@@ -31,8 +32,10 @@ from hyperhive.protocol.notify import NotifyKind
 from hyperhive.protocol.rpc import Peer
 from hyperhive.rehearsal.script import Call, Gate, Say, on
 from hyperhive.testing.model import ScriptedModel
+from hyperhive.web.agent_page import sections_of
+from hyperhive.web.sections import SECTIONS
 
-PATIENCE_S = 90.0
+PATIENCE_S = 200.0
 SCOUT = AgentName("scout")
 
 
@@ -170,6 +173,11 @@ def test_one_that_does_not_take_its_mail_is_deaf_and_each_step_comes_once() -> N
             await home.pass_time(30)
             assert (state(home.scout), home.taken) == ("stuck", (Step.RECONNECT,))
             await harness.peer.closed
+            for section in (*sections_of(SCOUT), *SECTIONS):
+                if section.name in ("agents", "agent_header"):
+                    drawn = await section.draw(home.hive)
+                    assert "does not take its mail; its connection was ended" in drawn
+                    assert 'id="stuck-restart-scout"' in drawn
             await harness.hello()
             assert home.taken == (Step.RECONNECT,)
             await home.pass_time(GREETED_S)
@@ -276,9 +284,24 @@ def test_one_that_does_not_know_canaries_is_given_none() -> None:
     asyncio.run(scene())
 
 
+def test_one_whose_container_is_down_is_given_none_and_not_looked_at() -> None:
+    async def scene() -> None:
+        async with played() as (home, harness):
+            home.scout.phase = Phase.STOPPED
+            home.scout.row = dataclasses.replace(home.scout.row, asleep=True)
+            await home.pass_time(10 * 3600)
+            assert home.scout.episode is None
+            home.scout.row = dataclasses.replace(home.scout.row, asleep=False)
+            home.scout.phase = Phase.RUNNING
+            await home.pass_time(30)
+            assert (await harness.recv(0.1)).canary == ""
+
+    asyncio.run(scene())
+
+
 def test_that_it_stays_stuck_is_news_once() -> None:
     async def scene() -> None:
-        async with played("[stuck]\nsilent_after = 60\n[budget]\nday_usd = 1\n") as (home, harness):
+        async with played("[stuck]\nsilent_after = 60\ntool_after = 60\n[budget]\nday_usd = 1\n") as (home, harness):
             news: list[News] = []
             room = Newsroom(fleet=home.hive.fleet, mailbox=home.hive.mailbox, asking=home.hive.asking)
             following = asyncio.create_task(room.follow(news.append, lambda kind: kind is NotifyKind.BUDGET))
@@ -299,6 +322,19 @@ def test_that_it_stays_stuck_is_news_once() -> None:
     asyncio.run(scene())
 
 
+def test_a_turn_that_began_before_the_hive_did_may_be_at_a_tool_call() -> None:
+    async def scene() -> None:
+        async with played() as (home, harness):
+            await harness.report(turn_state="thinking")
+            await home.pass_time(3500)
+            assert home.scout.episode is None
+            await home.pass_time(120)
+            assert home.scout.episode is not None
+            assert home.scout.episode.stuck is Stuck.SILENT
+
+    asyncio.run(scene())
+
+
 @pytest.mark.claude
 @pytest.mark.container
 @pytest.mark.timeout(240)
@@ -312,6 +348,7 @@ def test_a_silent_turn_a_loop_and_a_harness_that_hangs_go_on_by_themselves() -> 
             await asyncio.to_thread(model.__enter__)
             try:
                 await home.hive.fleet.start(SCOUT)
+                await probed(home, model)
                 await silent(home, model)
                 await looping(home, model)
                 await hanging(home, model)
@@ -319,6 +356,16 @@ def test_a_silent_turn_a_loop_and_a_harness_that_hangs_go_on_by_themselves() -> 
                 await asyncio.to_thread(model.__exit__, None, None, None)
 
     asyncio.run(scene())
+
+
+async def probed(home: House, model: ScriptedModel) -> None:
+    await home.until(lambda: home.scout.peer)
+    await home.pass_time(3600)  # the canary is out
+    for _ in range(40):
+        await home.soon()
+    await home.pass_time(2 * DEAF_S)
+    assert home.scout.episode is None
+    assert (home.scout.rest, model.requests("scout")) == ("dozing", [])
 
 
 async def silent(home: House, model: ScriptedModel) -> None:

@@ -81,5 +81,7 @@ def test_software_beside_the_hives_directories_is_no_reason_to_refuse(tmp_path: 
 def spec_with(place: Path, paths: Paths) -> None:
     mount = Mount(source=place, target=PurePosixPath(place))
     tooling = Tooling(claude=place / "claude", mounts=(mount,))
-    row = AgentRow.from_row({field.name: None for field in fields(AgentRow)} | {"name": "a", "wanted": "up"})
+    row = AgentRow.from_row(
+        {field.name: None for field in fields(AgentRow)} | {"name": "a", "wanted": "up", "backend": "bubblewrap"}
+    )
     container_spec(Agent(row=row), paths=paths, tooling=tooling, rehearsal=None, argv=("run",))

@@ -96,9 +96,11 @@ def test_a_file_of_targets_that_is_none_is_refused_without_its_text(tmp_path: Pa
 
 
 def test_an_agents_states_are_told_at_their_edges() -> None:
-    calm, bad = State(), State(needs_login=True, limited=True, failed=True)
+    calm, bad = State(), State(needs_login=True, limited=True, failed=True, over_budget=True, stuck=True)
     begun = [news.kind for news in edges("scout", calm, bad, "it died")]
-    assert begun == [NotifyKind.NEEDS_LOGIN, NotifyKind.RATE_LIMITED, NotifyKind.AGENT_FAILED]
+    assert begun == [
+        NotifyKind.NEEDS_LOGIN, NotifyKind.RATE_LIMITED, NotifyKind.AGENT_FAILED, NotifyKind.BUDGET, NotifyKind.STUCK,
+    ]  # fmt: skip
     assert [news.kind for news in edges("scout", bad, calm)] == [NotifyKind.LOGGED_IN]
     limited, asking = State(limited=True), State(limited=True, asks=True)
     assert ["hive resume" in news.text for news in edges("scout", limited, asking)] == [True]

@@ -11,6 +11,7 @@ from hyperhive.protocol.settings import (
     NetworkSettings,
     Packages,
     Schedule,
+    StuckSettings,
     Tools,
 )
 
@@ -153,6 +154,12 @@ def test_a_budget_that_is_raised_or_taken_away_is_named_and_a_lower_one_is_not()
         "budget.month_tokens: 1000 becomes no bound",
     ]
     assert risks.warnings(before, S(budget=Budget(day_usd=1, month_usd=9, month_tokens=10))) == []
+
+
+def test_not_to_be_found_stuck_any_more_is_named_and_other_bounds_are_not() -> None:
+    before, after = S(), S(stuck=StuckSettings(silent_after=0, tool_after=7200))
+    assert risks.warnings(before, after) == ["stuck.silent_after: 0, the hive does not look for that any more"]
+    assert risks.warnings(after, before) == []
 
 
 def test_nothing_from_the_config_breaks_out_of_its_line_or_makes_it_long() -> None:

@@ -19,7 +19,9 @@ async def spawn(hive: Hive, ask: host.Spawn) -> Response:
     name = agent_name(ask.name)
     if name in hive.fleet:
         raise FaultError(FaultKind.NAME_TAKEN, f"cannot spawn {name!r}: there is an agent of that name")
-    return await _job(hive, JobKind.SPAWN, name, model=ask.model, description=ask.description)
+    if ask.backend is not None:
+        hive.fleet.house.keepers.of(ask.backend)
+    return await _job(hive, JobKind.SPAWN, name, model=ask.model, description=ask.description, backend=ask.backend)
 
 
 async def revive(hive: Hive, ask: host.Revive) -> Response:
@@ -45,6 +47,17 @@ async def purge(hive: Hive, ask: host.Purge) -> Response:
 
 async def rebuild(hive: Hive, ask: host.Rebuild) -> Response:
     return await _job(hive, JobKind.REBUILD, hive.fleet.get(ask.name).name)
+
+
+async def move(hive: Hive, ask: host.Move) -> Response:
+    agent = hive.fleet.get(ask.name)
+    hive.fleet.house.keepers.of(ask.backend)
+    if agent.row.backend is ask.backend:
+        raise FaultError(FaultKind.WRONG_STATE, f"cannot move {agent.name!r}: its backend is {ask.backend} already")
+    await hive.shape.configs.check(
+        agent.name, agent.config.sha, [str(name) for name in hive.fleet.names()], backend=ask.backend
+    )
+    return await _job(hive, JobKind.MOVE, agent.name, backend=ask.backend.value, before=agent.row.backend.value)
 
 
 async def update_all(hive: Hive, _: host.UpdateAll) -> Response:

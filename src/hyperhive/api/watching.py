@@ -22,7 +22,7 @@ async def watch(hive: Hive, ask: host.Watch) -> AsyncIterator[Response]:
 
 
 async def logs(hive: Hive, ask: host.Logs) -> AsyncIterator[Response]:
-    async for batch in hive.fleet.logs(ask.name, lines=ask.lines, follow=ask.follow):
+    async for batch in hive.fleet.logs(ask.name, lines=ask.lines, follow=ask.follow, unit=ask.unit, boot=ask.boot):
         for lines in in_batches(batch, encoded_size) if batch else [[]]:
             yield Response(messages=lines)
 

@@ -37,12 +37,14 @@ class JobKind(StrEnum):
     INIT_CONFIG = "init_config"
     DEPLOY = "deploy"
     REBUILD = "rebuild"
+    MOVE = "move"
     START = "start"
     STOP = "stop"
     RESTART = "restart"
     DESTROY = "destroy"
     PURGE = "purge"
     UPDATE_ALL = "update_all"
+    BUILD_IMAGE = "build_image"
 
 
 class JobState(StrEnum):

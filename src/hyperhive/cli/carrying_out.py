@@ -31,6 +31,11 @@ def carry_out_approval(request: host.Approve, *, doing: str) -> host.Response:
     return _watched(request, lambda job: job.state in LIVE and job.approval == request.id, doing, 0)
 
 
+def carry_out_job(request: host.AnyRequest, kind: str, *, doing: str) -> host.Response:
+    """The same, of a job of this kind."""
+    return _watched(request, lambda job: job.state in LIVE and job.kind == kind, doing, 0)
+
+
 def _watched(
     request: host.AnyRequest, is_ours: Callable[[host.Job], bool], doing: str, after_s: float
 ) -> host.Response:

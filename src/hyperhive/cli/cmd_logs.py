@@ -17,10 +17,16 @@ def run(
     name: Agent,
     lines: Annotated[int, typer.Option("--lines", "-n", min=1, max=5000, help="How many, the newest.")] = 200,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Stay and show what is written.")] = False,
+    unit: Annotated[
+        str, typer.Option(help="`harness` or `container`, where they are two; else what is usually wanted.")
+    ] = "",
+    boot: Annotated[bool, typer.Option("--boot", "-b", help="Only what was written since its latest start.")] = False,
     json: Json = False,
 ) -> None:
     """Show what an agent's container wrote."""
-    asyncio.run(_logs(hive.client(), host.Logs(name=name, lines=lines, follow=follow), json=json))
+    asyncio.run(
+        _logs(hive.client(), host.Logs(name=name, lines=lines, follow=follow, unit=unit, boot=boot), json=json)
+    )
 
 
 async def _logs(client: Client, request: host.Logs, *, json: bool) -> None:

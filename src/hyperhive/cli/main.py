@@ -25,6 +25,7 @@ from hyperhive.cli import (
     cmd_diff,
     cmd_doctor,
     cmd_edit,
+    cmd_image,
     cmd_inbox,
     cmd_init_config,
     cmd_job,
@@ -33,6 +34,7 @@ from hyperhive.cli import (
     cmd_login,
     cmd_logs,
     cmd_model,
+    cmd_move,
     cmd_new_session,
     cmd_notify,
     cmd_open,
@@ -107,6 +109,7 @@ COMMANDS: Final[dict[str, dict[str, Callable[..., Any]]]] = {
         "stop": cmd_stop.run,
         "restart": cmd_restart.run,
         "rebuild": cmd_rebuild.run,
+        "move": cmd_move.run,
         "destroy": cmd_destroy.run,
         "tombstones": cmd_tombstones.run,
         "revive": cmd_revive.run,
@@ -173,6 +176,12 @@ GROUPS: Final[tuple[Group, ...]] = (
         commands={
             "add": cmd_notify.add, "list": cmd_notify.list_targets, "remove": cmd_notify.remove,
             "test": cmd_notify.try_targets,
+        },
+    ),
+    Group(
+        name="image", panel="The hive", summary="What containers of the nspawn backend are made from.",
+        commands={
+            "build": cmd_image.build, "list": cmd_image.list_images, "verify": cmd_image.verify, "gc": cmd_image.gc,
         },
     ),
     Group(

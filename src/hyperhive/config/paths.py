@@ -78,6 +78,11 @@ class Paths:
         return self.state_dir / "prices.toml"
 
     @property
+    def images(self) -> Path:
+        """What containers of the nspawn backend are made from: root's alone."""
+        return self.state_dir / "images"
+
+    @property
     def shared(self) -> Path:
         return self.state_dir / "shared"
 

@@ -3,19 +3,14 @@
 A backend runs nothing and touches no file; the runtime does, through the launcher.
 """
 
+import signal
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from hyperhive.containers.pidfd import Process
 from hyperhive.containers.spec import ContainerSpec
-
-
-class BackendKind(StrEnum):
-    BUBBLEWRAP = "bubblewrap"
-    NSPAWN = "nspawn"
-    NIXOS = "nixos"
+from hyperhive.protocol.backend import BackendKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +25,33 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StartFile:
+    """Read by the gate."""
+
+    text: bytes
+    uid: int
+    mode: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assembly:
+    """A root file system that the launcher puts together, and the gate that it puts inside."""
+
+    root: str  #: where it is to be
+    layers: tuple[str, ...]  #: directories whose files are root's, the lowest first
+    first_uid: int  #: root's, seen from the host
+    bytes_above: int  #: what may be written above the layers, in memory
+    above: Mapping[str, bytes]  #: path -> content; "->TEXT" is a symbolic link
+    links: Mapping[str, str]  #: path -> what the symbolic link there says
+    points: Mapping[str, str]  #: staged place -> where it will be mounted
+    memory: Mapping[str, tuple[str, str]]  #: place -> (where it is seen, options of a file system in memory)
+    start: str  #: where the gate's directory is to be
+    files: Mapping[str, StartFile]
+    pid_inside: int  #: of the gate
+    journal: str = ""  #: where the container's own directory for its journal is to be
+
+
+@dataclass(frozen=True, kw_only=True)
 class Command:
     """How a container is started: what the launcher does and then executes.
 
@@ -40,8 +62,11 @@ class Command:
     data: Mapping[int, bytes] = field(default_factory=dict)  #: descriptor number -> what it reads as
     stage: tuple[tuple[str, str], ...] = ()
     """(source, place): bound, in the launcher's own mount namespace, to a place that every uid reaches."""
-    status_fd: int  #: the command writes {"child-pid": n} there
-    block_fd: int  #: the command reads one byte from it when the container is complete, then starts the first process
+    status_fd: int = -1  #: the command writes {"child-pid": n} there
+    block_fd: int = -1
+    """The command reads one byte from it when the container is complete, then starts the first process."""
+    assembly: Assembly | None = None  #: instead of the two descriptors: a gate inside does what they are for
+    stop_signal: int = signal.SIGTERM  #: asks the first process to end
 
 
 class Backend(ABC):

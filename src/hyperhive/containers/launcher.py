@@ -10,7 +10,7 @@ The shim and the log writer are `sh` and `dd`: some hundred kilobytes each, for 
 """
 
 # pathlib would be a good part of this program's start
-# ruff: noqa: PTH103, PTH105, PTH108, PTH112, PTH120, PTH123
+# ruff: noqa: PTH100, PTH103, PTH105, PTH108, PTH112, PTH118, PTH120, PTH123
 
 import base64
 import contextlib
@@ -24,7 +24,13 @@ import signal
 import sys
 from typing import Any
 
-SHIM = '"$@"; code=$?; printf "%s\\n" "$code" >exit.new && mv exit.new exit'
+# A scope of systemd's goes with its last process, which is the shim, and what the kernel counted in it goes, too.
+SHIM = """
+counts=$1; shift
+"$@"; code=$?
+cat "$counts" >oom 2>/dev/null
+printf "%s\\n" "$code" >exit.new && mv exit.new exit
+"""
 # A record of dd is one read, so `count` bounds what a file grows to (5 MiB), and a line is there at once.
 # When nothing more can be kept (a full disk) it goes on to read: a container must not die of its own words.
 LOG_WRITER = """
@@ -45,26 +51,23 @@ def main() -> int:
     plan = json.load(sys.stdin)
     os.chdir(plan["directory"])
     os.umask(0o077)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink("exit")
+    for left in ("exit", "oom"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(left)
     _settle(plan)
-    log_read, log_write = os.pipe()
-    status_read, status_write = _endless_pipe()
-    block_read, block_write = os.pipe()
-    _fill(block_write)
+    log_read, log_write = _named_pipe(plan) if plan["assembly"] else os.pipe()
+    door = _Gate(plan) if plan["assembly"] else _Descriptors(plan)
     writer = _fork(lambda: _become_log_writer(log_read))
-    shim = _fork(lambda: _become_shim(plan, log_write, {"status": status_write, "block": block_read}))
-    for fd in (log_read, log_write, status_write, block_read):
+    shim = _fork(lambda: _become_shim(plan, log_write, door.theirs()))
+    for fd in (log_read, log_write):
         os.close(fd)
     report = {"shim": _process(shim), "writer": _process(writer), "init": None, "cgroup": _cgroup(), "boot": _boot()}
     _write_record(plan, report)
-    ended = os.pidfd_open(shim)
-    init = _child_pid(status_read, ended, plan["timeout"])
+    init = door.first_process(shim)
     if init:
         report["init"] = _process(init)
         _write_record(plan, report)
-        os.write(block_write, b"\n")
-        if _started(block_write, ended, plan["timeout"]):
+        if door.let_go():
             json.dump(report, sys.stdout)
             return 0
         with contextlib.suppress(ProcessLookupError):
@@ -72,6 +75,104 @@ def main() -> int:
     for pid in (shim, writer):
         os.waitpid(pid, 0)
     return 1
+
+
+class _Descriptors:
+    """A command that names the first process on one descriptor and waits for us at another."""
+
+    def __init__(self, plan: dict[str, Any]) -> None:
+        self._timeout = plan["timeout"]
+        self._places = (plan["status_fd"], plan["block_fd"])
+        self._status, self._status_write = _endless_pipe()
+        self._block_read, self._block = os.pipe()
+        _fill(self._block)
+        self._ended = -1
+
+    def theirs(self) -> dict[int, int]:
+        """Where the command wants them -> what they are here."""
+        return dict(zip(self._places, (self._status_write, self._block_read), strict=True))
+
+    def first_process(self, shim: int) -> int:
+        """The host's number of the container's first process; 0 when the command ended without making one."""
+        for fd in (self._status_write, self._block_read):
+            os.close(fd)
+        self._ended = os.pidfd_open(shim)
+        text = b""
+        while b"\n" not in text and len(text) < 65536:
+            ready = _poll(self._timeout, {self._status: select.POLLIN, self._ended: select.POLLIN})
+            if not ready.get(self._status, 0) & select.POLLIN:
+                return 0
+            text += os.read(self._status, 4096)
+        return int(json.loads(text.split(b"\n")[0])["child-pid"])
+
+    def let_go(self) -> bool:
+        """Waits until the container is complete and its first process runs; False when it ended before."""
+        os.write(self._block, b"\n")
+        ready = _poll(self._timeout, {self._block: select.POLLOUT, self._ended: select.POLLIN})
+        return bool(ready.get(self._block, 0) & select.POLLOUT) and self._ended not in ready
+
+
+class _Gate:
+    """A program of ours inside, which says through a pipe in a file that it is there, and waits at another."""
+
+    def __init__(self, plan: dict[str, Any]) -> None:
+        self._timeout = plan["timeout"]
+        self._pid_inside = plan["assembly"]["pid_inside"]
+        for name in ("up", "go"):
+            _make_pipe(name, plan)
+        self._up = os.open("up", os.O_RDONLY | os.O_NONBLOCK)
+        self._go = os.open("go", os.O_RDWR)
+        self._ended = -1
+
+    def theirs(self) -> dict[int, int]:
+        return {}
+
+    def first_process(self, shim: int) -> int:
+        self._ended = os.pidfd_open(shim)
+        if not self._hears():
+            return 0
+        os.read(self._up, 4096)
+        return next((pid for pid in _descendants(shim) if _pid_inside(pid) == self._pid_inside), 0)
+
+    def let_go(self) -> bool:
+        """The gate closes its end by becoming another program; words before that say why it did not."""
+        os.write(self._go, b"\n")
+        return self._hears() and os.read(self._up, 4096) == b""
+
+    def _hears(self) -> bool:
+        ready = _poll(self._timeout, {self._up: select.POLLIN, self._ended: select.POLLIN})
+        return self._up in ready
+
+
+def _named_pipe(plan: dict[str, Any]) -> tuple[int, int]:
+    """Both ends of one that is also a file, so that a service manager inside can give it to a service."""
+    _make_pipe("out", plan)
+    reading = os.open("out", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    os.set_blocking(reading, True)
+    return reading, os.open("out", os.O_WRONLY | os.O_CLOEXEC)
+
+
+def _make_pipe(name: str, plan: dict[str, Any]) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name)
+    os.mkfifo(name, 0o600)
+    os.chown(name, plan["assembly"]["first_uid"], -1)
+
+
+def _descendants(pid: int) -> list[int]:
+    found = []
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{pid}/children") as file:
+        for child in map(int, file.read().split()):
+            found += [child, *_descendants(child)]
+    return found
+
+
+def _pid_inside(pid: int) -> int:
+    """Its number in the innermost pid namespace that it is in, where that is not ours; else 0."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/status") as file:
+        numbers = next(line.split()[1:] for line in file if line.startswith("NSpid:"))
+        return int(numbers[-1]) if len(numbers) > 1 else 0
+    return 0
 
 
 def _settle(plan: dict[str, Any]) -> None:
@@ -99,21 +200,25 @@ def _become_log_writer(log_read: int) -> None:
     os.execv("/bin/sh", ["sh", "-c", LOG_WRITER])
 
 
-def _become_shim(plan: dict[str, Any], log_write: int, pipes: dict[str, int]) -> None:
+def _become_shim(plan: dict[str, Any], log_write: int, theirs: dict[int, int]) -> None:
+    counts = f"/sys/fs/cgroup{_cgroup()}/memory.events"
     os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
     os.dup2(log_write, 1)
     os.dup2(log_write, 2)
-    if plan["stage"]:
+    if plan["assembly"]:
+        import runpy
+
+        beside = os.path.join(os.path.dirname(os.path.abspath(__file__)), "assemble.py")
+        runpy.run_path(beside)["assemble"](plan["assembly"], plan["stage"])
+    elif plan["stage"]:
         _stage(plan["stage"])
-    places = {int(fd): _memory_file(base64.b64decode(text)) for fd, text in plan["data"].items()}
-    places[plan["status_fd"]] = pipes["status"]
-    places[plan["block_fd"]] = pipes["block"]
+    places = {int(fd): _memory_file(base64.b64decode(text)) for fd, text in plan["data"].items()} | theirs
     high = {place: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _SAFE_FD) for place, fd in places.items()}
     os.closerange(3, _SAFE_FD)
     for place, fd in high.items():
         os.dup2(fd, place)
     os.umask(0o022)
-    os.execve("/bin/sh", ["sh", "-c", SHIM, "shim", *plan["argv"]], {"PATH": "/usr/bin:/bin"})
+    os.execve("/bin/sh", ["sh", "-c", SHIM, "shim", counts, *plan["argv"]], {"PATH": "/usr/bin:/bin"})
 
 
 def _stage(bindings: list[list[str]]) -> None:
@@ -147,12 +252,6 @@ def _fill(block_write: int) -> None:
     fcntl.fcntl(block_write, 1031, 4096)  # F_SETPIPE_SZ
 
 
-def _started(block_write: int, ended: int, timeout_s: float) -> bool:
-    """Waits until the container is complete and its first process is let go; False when it ended before."""
-    ready = _poll(timeout_s, {block_write: select.POLLOUT, ended: select.POLLIN})
-    return bool(ready.get(block_write, 0) & select.POLLOUT) and ended not in ready
-
-
 def _endless_pipe() -> tuple[int, int]:
     """A pipe whose writing end reads as well: bubblewrap writes its last words long after we are gone, and must not
     die of a broken pipe before it has passed the exit status on."""
@@ -167,17 +266,6 @@ def _poll(timeout_s: float, events: dict[int, int]) -> dict[int, int]:
     for fd, mask in events.items():
         poll.register(fd, mask)
     return dict(poll.poll(timeout_s * 1000))
-
-
-def _child_pid(status_read: int, ended: int, timeout_s: float) -> int:
-    """The host's number of the container's first process; 0 when the command ended without making one."""
-    text = b""
-    while b"\n" not in text and len(text) < 65536:
-        ready = _poll(timeout_s, {status_read: select.POLLIN, ended: select.POLLIN})
-        if not ready.get(status_read, 0) & select.POLLIN:
-            return 0
-        text += os.read(status_read, 4096)
-    return int(json.loads(text.split(b"\n")[0])["child-pid"])
 
 
 def _process(pid: int) -> dict[str, int]:

@@ -48,7 +48,7 @@ def is_dead(pidfd: int) -> bool:
     return bool(poll.poll(0))
 
 
-def send(pidfd: int, number: signal.Signals) -> None:
+def send(pidfd: int, number: int) -> None:
     """Signals the process if it still lives."""
     with contextlib.suppress(ProcessLookupError):
         signal.pidfd_send_signal(pidfd, number)

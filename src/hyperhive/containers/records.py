@@ -6,6 +6,8 @@ from pathlib import Path
 
 import msgspec
 
+from hyperhive.containers import cgroups
+from hyperhive.containers.logs import Mark
 from hyperhive.containers.pidfd import Process
 
 _MAX_RECORD = 65536
@@ -21,6 +23,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     directories: list[str] = []  #: control groups
     network: str = ""
     uid: int | None = None
+    stop_signal: int = 15  #: asks the first process to end
     started_at: float = 0.0
 
 
@@ -30,6 +33,7 @@ class Place:
     def __init__(self, parent: Path, name: str) -> None:
         self.path = parent / name
         self.log = self.path / "log"
+        self.journal = self.path / "journal"
 
     def make(self) -> None:
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -42,6 +46,19 @@ class Place:
         except (OSError, msgspec.MsgspecError):
             return None
 
+    def make_mark(self) -> Mark:
+        """What is written to the log from now on is of a new life."""
+        mark = Mark.of(self.log)
+        (self.path / "mark").write_bytes(msgspec.json.encode(mark))
+        return mark
+
+    def mark(self) -> Mark | None:
+        """Where the latest life begins in the log."""
+        try:
+            return msgspec.json.decode((self.path / "mark").read_bytes(), type=Mark)
+        except (OSError, msgspec.MsgspecError):
+            return None
+
     def exit_code(self) -> int | None:
         """What the shim wrote; None when it had no time to."""
         try:
@@ -50,10 +67,19 @@ class Place:
         except (OSError, ValueError):
             return None
 
+    def oom_kills(self) -> int:
+        """What the kernel had counted in the shim's control group when the container ended."""
+        return cgroups.oom_kills_in(self.path / "oom")
+
     def forget(self) -> None:
         """The container is gone; its logs stay."""
-        for name in ("record.json", "exit", "exit.new", "record.new"):
+        for name in ("record.json", "exit", "exit.new", "oom", "record.new", "up", "go", "out"):
             (self.path / name).unlink(missing_ok=True)
+
+    def forget_journal(self) -> None:
+        """The container has none any more."""
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self.journal)
 
     def erase(self) -> None:
         with contextlib.suppress(FileNotFoundError):

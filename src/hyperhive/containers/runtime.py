@@ -14,7 +14,6 @@ import signal
 import sys
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -23,24 +22,18 @@ import msgspec
 from hyperhive.containers import cgroups, logs, pidfd
 from hyperhive.containers.backend import Backend, Command, Finding
 from hyperhive.containers.cgroups import Cage, Limiter
+from hyperhive.containers.journals import Journals
+from hyperhive.containers.keeper import Exit, Keeper, LogUnit, no_such_log
 from hyperhive.containers.records import Place, Record
 from hyperhive.containers.spec import ContainerSpec
 from hyperhive.process import CommandFailed, run
+from hyperhive.protocol.backend import BackendKind
 from hyperhive.protocol.faults import FaultError, FaultKind
 
 START_TIMEOUT_S: Final = 20.0
 KILL_TIMEOUT_S: Final = 10.0
 SHIM_TIMEOUT_S: Final = 5.0
 _LAUNCHER: Final = Path(__file__).with_name("launcher.py")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Exit:
-    """How a container ended. `status` and `signal` are both None when nobody saw it."""
-
-    status: int | None = None
-    signal: int | None = None
-    oom: bool = False  #: the kernel killed a process in it for want of memory
 
 
 class Running:
@@ -69,14 +62,25 @@ class Running:
         return cgroups.oom_kills(self.directories)
 
 
-class Runtime:
-    """All containers of one hive. `directory` holds a record per container and belongs to the hive alone.
+class Runtime(Keeper):
+    """Keeps the containers that a backend describes and the launcher starts.
+
+    `directory` holds a record per container and belongs to the hive alone.
 
     Call `adopt` first and `close` last; closing leaves containers running.
     """
 
-    def __init__(self, directory: Path, backend: Backend, limiter: Limiter, *, python: str = sys.executable) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        backend: Backend,
+        limiter: Limiter,
+        *,
+        journals: Journals | None = None,
+        python: str = sys.executable,
+    ) -> None:
         self.directory = directory
+        self._journals = journals
         self.backend = backend
         self.limiter = limiter
         self._python = python
@@ -84,12 +88,15 @@ class Runtime:
         self._watchers: dict[str, asyncio.Task[None]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
+    @property
+    def kind(self) -> BackendKind:
+        return self.backend.kind
+
     def running(self, name: str) -> Running | None:
         found = self._running.get(name)
         return None if found is None or found.is_over else found
 
     def findings(self) -> tuple[Finding, ...]:
-        """What `hive doctor` shows about containers on this host."""
         return (*self.backend.findings(), self.limiter.finding())
 
     async def adopt(self) -> list[Running]:
@@ -109,11 +116,6 @@ class Runtime:
         return found
 
     async def start(self, spec: ContainerSpec) -> Running:
-        """Returns when the first process of the container runs.
-
-        Whatever an earlier life of that name left is ended and cleared away first. Raises FaultError: `wrong_state`
-        when it runs already, `backend` when it cannot be made (with its last words and what to do).
-        """
         async with self._lock(spec.name):
             if self.running(spec.name):
                 raise FaultError(FaultKind.WRONG_STATE, f"cannot start container {spec.name!r}: it runs already")
@@ -132,7 +134,7 @@ class Runtime:
             running = self.running(name)
             if running is None:
                 return None
-            await asyncio.to_thread(_signal, running.record, signal.SIGTERM)
+            await asyncio.to_thread(_signal, running.record, running.record.stop_signal)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(grace_s):
                     return await running.wait()
@@ -145,10 +147,6 @@ class Runtime:
             return await self._kill(running) if running else None
 
     def enter_argv(self, name: str, argv: Sequence[str], *, env: Mapping[str, str], cwd: str) -> tuple[str, ...]:
-        """What the operator's shell executes on the host to run `argv` inside, under the container's own limits.
-
-        Raises FaultError (`wrong_state`) when it does not run.
-        """
         running = self.running(name)
         if running is None or running.record.init is None:
             raise FaultError(
@@ -156,22 +154,46 @@ class Runtime:
             )
         return self.backend.enter_argv(running.record.init, argv, env=env, cwd=cwd)
 
-    async def logs(self, name: str, *, lines: int = 200) -> list[str]:
-        """The last lines it wrote, at most 5000, also of a container that has ended. Hostile text."""
-        return await asyncio.to_thread(logs.tail, self._place(name).log, lines)
+    async def units(self, name: str) -> tuple[LogUnit, ...]:
+        place = self._place(name)
+        has_journal = self._journals is not None and await asyncio.to_thread(place.journal.is_dir)
+        return (LogUnit.HARNESS, LogUnit.CONTAINER) if has_journal else (LogUnit.CONTAINER,)
 
-    def follow_logs(self, name: str, *, lines: int = 200) -> AsyncGenerator[str]:
-        """The same, and then each line as it is written, until the caller stops asking."""
-        return logs.follow(self._place(name).log, lines)
+    async def logs(self, name: str, *, lines: int = 200, unit: LogUnit | None = None, boot: bool = False) -> list[str]:
+        place = self._place(name)
+        if journals := await self._journals_for(name, unit):
+            return await journals.tail(place.journal, lines=lines, boot=boot)
+        since = await asyncio.to_thread(place.mark) if boot else None
+        return await asyncio.to_thread(logs.tail, place.log, lines, since)
+
+    async def follow_logs(
+        self, name: str, *, lines: int = 200, unit: LogUnit | None = None, boot: bool = False
+    ) -> AsyncGenerator[str]:
+        place = self._place(name)
+        journals = await self._journals_for(name, unit)
+        since = await asyncio.to_thread(place.mark) if boot else None
+        written = (
+            journals.follow(place.journal, lines=lines, boot=boot)
+            if journals
+            else logs.follow(place.log, lines, since)
+        )
+        async with contextlib.aclosing(written):
+            async for line in written:
+                yield line
+
+    async def _journals_for(self, name: str, unit: LogUnit | None) -> Journals | None:
+        """Who reads that log, where it is not what the container wrote to its output."""
+        there = await self.units(name)
+        if unit is not None and unit not in there:
+            raise no_such_log(name, unit, there)
+        return self._journals if len(there) > 1 and unit is LogUnit.CONTAINER else None
 
     async def erase(self, name: str) -> None:
-        """Forgets a container that does not run, its logs included."""
         async with self._lock(name):
             await self._clear(name)
             await asyncio.to_thread(self._place(name).erase)
 
     async def close(self) -> None:
-        """Stops watching; containers run on."""
         watchers = list(self._watchers.values())
         for watcher in watchers:
             watcher.cancel()
@@ -187,11 +209,13 @@ class Runtime:
             raise self._fault(spec.name, f"its directory or its control group cannot be made: {error}") from error
         command = self.backend.start_command(dataclasses.replace(spec, argv=(*cage.inside, *spec.argv)))
         argv = [*cage.prefix, self._python, "-I", "-S", str(_LAUNCHER)]
-        said = await asyncio.to_thread(_size, place.log)
+        if command.assembly is None or not command.assembly.journal:
+            await asyncio.to_thread(place.forget_journal)
+        said = await asyncio.to_thread(place.make_mark)
         try:
             await run(argv, timeout=START_TIMEOUT_S, input=_plan(place, spec, command, cage))
         except CommandFailed as error:
-            words = await asyncio.to_thread(_since, place.log, said)
+            words = await asyncio.to_thread(_since, place.log, said.offset)
             raise self._fault(spec.name, words or error.last_words or error.reason) from error
         record = await asyncio.to_thread(place.record)
         if record is None or record.init is None:
@@ -239,13 +263,14 @@ class Runtime:
                     os.close(fd)
 
     def _outcome(self, running: Running, init: int | None) -> Exit:
-        oom = running.oom_kills() > 0
+        place = self._place(running.name)
+        oom = running.oom_kills() + place.oom_kills() > 0
         status = None if init is None else pidfd.wait_status(init)
         if status is not None and os.WIFSIGNALED(status):
             return Exit(signal=os.WTERMSIG(status), oom=oom)
         if status is not None:
             return Exit(status=os.WEXITSTATUS(status), oom=oom)
-        code = self._place(running.name).exit_code()
+        code = place.exit_code()
         # The shim speaks as shells do: 128 and the signal's number.
         return Exit(signal=code - 128, oom=oom) if code is not None and code > 128 else Exit(status=code, oom=oom)
 
@@ -299,6 +324,7 @@ def _plan(place: Place, spec: ContainerSpec, command: Command, cage: Cage) -> by
             "data": {str(fd): base64.b64encode(data).decode() for fd, data in command.data.items()},
             "status_fd": command.status_fd,
             "block_fd": command.block_fd,
+            "assembly": command.assembly,
             "argv": command.argv,
             "timeout": START_TIMEOUT_S - 2,
             "record": {
@@ -306,6 +332,7 @@ def _plan(place: Place, spec: ContainerSpec, command: Command, cage: Cage) -> by
                 "directories": directories,
                 "network": spec.network,
                 "uid": spec.uid,
+                "stop_signal": command.stop_signal,
                 "started_at": time.time(),
             },
         }
@@ -320,7 +347,7 @@ def _directories(record: Record) -> tuple[Path, ...]:
     return (scope,) if scope.name.endswith(f"{record.name}.scope") else ()
 
 
-def _signal(record: Record, number: signal.Signals) -> None:
+def _signal(record: Record, number: int) -> None:
     fd = pidfd.open_process(record.init) if record.init else None
     if fd is not None:
         pidfd.send(fd, number)
@@ -368,10 +395,6 @@ async def _bounded(fd: int | None, seconds: float) -> bool:
     except TimeoutError:
         return False
     return True
-
-
-def _size(log: Path) -> int:
-    return log.stat().st_size if log.exists() else 0
 
 
 def _since(log: Path, offset: int) -> str:

@@ -64,6 +64,13 @@ class Limits:
         )
 
 
+class Init(StrEnum):
+    """What the container's first process is, where its backend has a choice."""
+
+    RUNNER = "runner"  #: the command itself, with nothing around it
+    SYSTEMD = "systemd"  #: a service manager, of which the command is one service
+
+
 @dataclass(frozen=True, kw_only=True)
 class ContainerSpec:
     """A container. `argv` becomes its first process, with exactly `env` (and PWD), in `cwd`.
@@ -76,9 +83,12 @@ class ContainerSpec:
     env: Mapping[str, str]
     limits: Limits
     mounts: tuple[Mount, ...] = ()
+    layers: tuple[Path, ...] = ()  #: what its root is made from, the lowest first; empty: what the backend has itself
     network: Network = Network.NONE
     uid: int | None = None  #: on the host; None: the hive's own, which then must not be root
     hostname: str = ""
+    init: Init = Init.RUNNER
+    watched: bool = False  #: the command tells a service manager that it is alive
     cwd: PurePosixPath = HOME
 
     def __post_init__(self) -> None:

@@ -33,10 +33,14 @@ from hyperhive.broker.turns import Turns
 from hyperhive.broker.web_sessions import WebSessions
 from hyperhive.config import claude
 from hyperhive.config.paths import Paths
+from hyperhive.config.settings_file import DaemonSettings
 from hyperhive.containers.bubblewrap import Bubblewrap
-from hyperhive.containers.cgroups import find_limiter
+from hyperhive.containers.cgroups import Limiter, find_limiter
 from hyperhive.containers.egress import Egress
 from hyperhive.containers.host import Host, read_host
+from hyperhive.containers.journals import Journals
+from hyperhive.containers.keeper import Keepers
+from hyperhive.containers.nspawn import Nspawn
 from hyperhive.containers.runtime import Runtime
 from hyperhive.daemon.claim import claimed
 from hyperhive.daemon.housekeeping import once, persist, sweep
@@ -66,6 +70,8 @@ from hyperhive.hub.steering import Steering
 from hyperhive.hub.tokens import Tokens
 from hyperhive.hub.way_out import WayOut
 from hyperhive.hub.work import Work
+from hyperhive.images.images import Images
+from hyperhive.protocol.backend import BackendKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,12 +85,15 @@ class _Store:
 
 
 @contextlib.asynccontextmanager
-async def hive_at(paths: Paths, *, rehearsal: Path | None, clock: Clock | None = None) -> AsyncIterator[Hive]:
+async def hive_at(
+    paths: Paths, *, rehearsal: Path | None, settings: DaemonSettings | None = None, clock: Clock | None = None
+) -> AsyncIterator[Hive]:
     """A whole hive without its admin socket, for as long as it is entered. By the clock it watches its agents.
 
     Left in the reverse order of what follows: stop watching containers (they run on), end the agents' connections
     (their runners come back), leave the egress proxy serving, and last of all flush and close the database.
     """
+    settings = settings or DaemonSettings()
     await asyncio.to_thread(directories.make_hive, paths)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(claimed(paths.runtime_dir))
@@ -94,9 +103,10 @@ async def hive_at(paths: Paths, *, rehearsal: Path | None, clock: Clock | None =
         egress = Egress(paths.runtime_dir / "egress", store.chronicle.egress_refused, prefix=_own_unit(machine, paths))
         stack.push_async_callback(egress.close, stop=False)
         doors = AgentDoors(paths)
-        house = await _house(paths, machine, rehearsal)
-        stack.push_async_callback(house.runtime.close)
-        configs = _configs(house)
+        house = await _house(paths, machine, rehearsal, BackendKind(settings.backend))
+        stack.push_async_callback(house.keepers.close)
+        await house.images.open()
+        configs = _configs(house, settings)
         fleet = Fleet(
             house=house,
             mailbox=store.mailbox,
@@ -109,7 +119,7 @@ async def hive_at(paths: Paths, *, rehearsal: Path | None, clock: Clock | None =
         )
         shape, rehearsing = _shape(store, fleet, configs), rehearsal is not None
         hive = _hive(store, fleet, shape, rehearsing=rehearsing, clock=clock or SystemClock())
-        await hive.credentials.open()
+        await hive.credentials.open(Path(settings.credential_file) if settings.credential_file else None)
         doors.answer_with(_agents_side(store, hive))
         _listen(store, hive, doors)
         stack.push_async_callback(doors.close_all)
@@ -148,18 +158,33 @@ async def _store(paths: Paths) -> AsyncIterator[_Store]:
 # what agents are made from
 
 
-async def _house(paths: Paths, machine: Host, rehearsal: Path | None) -> House:
+async def _house(paths: Paths, machine: Host, rehearsal: Path | None, backend: BackendKind) -> House:
     tooling = await asyncio.to_thread(lambda: Tooling.of_this_process(claude.find(os.environ)))
-    limiter = await asyncio.to_thread(
-        functools.partial(find_limiter, _slice(paths), systemd_version=machine.systemd_version)
+    limiter = await _limiter(paths, machine)
+    bubblewrap = Runtime(paths.containers, Bubblewrap(machine), limiter)
+    nspawn = Runtime(
+        paths.containers.with_name("nspawn"),
+        Nspawn(machine),
+        await _limiter(paths, machine, "-nspawn"),
+        journals=Journals(keeper=bubblewrap),
     )
+    keepers = Keepers(each={BackendKind.BUBBLEWRAP: bubblewrap, BackendKind.NSPAWN: nspawn}, usual=backend)
+    keepers.of(backend)  # a hive that could make no agent says so when it starts
     return House(
         paths=paths,
         tooling=tooling,
         runner_argv=(sys.executable, "-I", "-m", "hyperhive.harness.runner"),
-        runtime=Runtime(paths.containers, Bubblewrap(machine), limiter),
+        keepers=keepers,
         rehearsal=rehearsal,
         per_agent_uids=os.geteuid() == 0,
+        images=Images(paths.images, limiter),
+    )
+
+
+async def _limiter(paths: Paths, machine: Host, part: str = "") -> Limiter:
+    """Each keeper has its own, so that none takes another's container of the same name for a left-over."""
+    return await asyncio.to_thread(
+        functools.partial(find_limiter, _slice(paths) + part, systemd_version=machine.systemd_version)
     )
 
 
@@ -176,11 +201,14 @@ def _own_unit(machine: Host, paths: Paths) -> tuple[str, ...]:
     return ("systemd-run", *manager, "--quiet", "--scope", "--collect", f"--unit={_slice(paths)}-egress", "--")
 
 
-def _configs(house: House) -> Configs:
+def _configs(house: House, settings: DaemonSettings) -> Configs:
     reader = ConfigReader(
-        paths=house.paths, tooling=house.tooling, runtime=house.runtime, per_agent_uids=house.per_agent_uids
+        paths=house.paths,
+        tooling=house.tooling,
+        keeper=house.keepers.of(BackendKind.BUBBLEWRAP),  # whatever the agents' own: it needs nothing but the hive
+        per_agent_uids=house.per_agent_uids,
     )
-    return Configs(paths=house.paths, backend=house.runtime.backend.kind, reader=reader)
+    return Configs(paths=house.paths, reader=reader, beneath=settings.agents.beneath())
 
 
 # who decides and who does
@@ -202,6 +230,7 @@ def _shape(store: _Store, fleet: Fleet, configs: Configs) -> Shape:
         questions=Questions(database, notices),
         reminders=Reminders(database, notices),
         schedules=Schedules(database, notices),
+        images=fleet.house.images,
         submit=submit,
     )
     queue = JobQueue(jobs, decisions, work)

@@ -27,6 +27,7 @@ from hyperhive.protocol.settings import AgentDocument
 LOGIN_CHECK_S: Final = 60.0
 SHORTEST_LIMIT_S: Final = 60.0
 LONGEST_LIMIT_S: Final = 6 * 3600.0
+LATEST_RESET_S: Final = 31 * 86400.0
 BACKOFF_S: Final = (0.0, 1.0, 5.0, 15.0, 60.0)
 """Before the next turn, by how many times in a row claude was lost."""
 OVERLOAD_S: Final = (15.0, 30.0, 60.0, 120.0, 300.0, 600.0)
@@ -160,7 +161,7 @@ class Agenda:
         elif ended.outcome is Outcome.NEEDS_LOGIN:
             await self._wait_for_login()
         elif ended.outcome is Outcome.RATE_LIMITED:
-            await self._wait_for_limit(_seconds_until(ended.resets_at))
+            await self._wait_for_limit(ended.resets_at or 0.0)
         elif ended.outcome is Outcome.OVERLOADED:
             await self._wait_for_model(ended.overloads)
         elif self._lost:
@@ -178,9 +179,12 @@ class Agenda:
         if not claude.logged_in:
             await self._wait_for_login()
 
-    async def _wait_for_limit(self, seconds: float) -> None:
-        self._condition.limited(time.time() + seconds)
-        await self._park(seconds)
+    async def _wait_for_limit(self, resets_at: float) -> None:
+        """The hive, which is told, holds back mail for as long as it sees fit; this is for one that is away."""
+        now = time.time()
+        resets_at = max(resets_at, now + SHORTEST_LIMIT_S)
+        self._condition.limited(min(resets_at, now + LATEST_RESET_S))
+        await self._park(min(resets_at - now, LONGEST_LIMIT_S))
         self._condition.limited(0)
 
     async def _wait_for_model(self, overloads: int) -> None:
@@ -234,10 +238,6 @@ class Agenda:
         except OSError:
             return None
         return found.st_mtime_ns, found.st_size
-
-
-def _seconds_until(resets_at: float | None) -> float:
-    return min(max((resets_at or 0.0) - time.time(), SHORTEST_LIMIT_S), LONGEST_LIMIT_S)
 
 
 async def _nothing() -> None:

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from typing import Any, Final
 
 from hyperhive import __version__
-from hyperhive.harness import wire
+from hyperhive.harness import watchdog, wire
 from hyperhive.harness.agenda import Agenda
 from hyperhive.harness.claude import ClaudeError
 from hyperhive.harness.compaction import Compaction
@@ -130,6 +130,7 @@ class Runner:
                     self._upkeep,
                 )  # fmt: skip
                 tasks = [group.create_task(part.run()) for part in parts]
+                tasks.append(group.create_task(watchdog.run(os.environ)))
                 await self._stop.wait()
                 await self._wind_down(agenda)
                 for task in (agenda, *tasks):

@@ -114,6 +114,14 @@ def _loose_end(end: LooseEnd) -> str:
     return f"{', '.join(fact for fact in facts if fact)}: {one_line(end.text)[:MAX_END]!r}"
 
 
+def once_more(messages: Sequence[Envelope], unread: int) -> str:
+    """The user message of a turn that was too long, behind the compaction: all that had become part of it."""
+    return (
+        "This turn had begun before your conversation was compacted, and is tried once more: what you had done and "
+        f"sent for it is in the summary, do not do it twice.\n\n{wake_prompt(messages, unread)}"
+    )
+
+
 def _more(unread: int) -> str:
     return "1 more message waits" if unread == 1 else f"{unread} more messages wait"
 

@@ -11,6 +11,7 @@ from msgspec import UNSET
 
 from hyperhive.harness import transcript
 from hyperhive.harness.transcript import CompactMetadata, Ordered, Result, Tally, Usage
+from hyperhive.protocol.agent import Envelope
 from hyperhive.protocol.events import Outcome, TurnEnd
 
 _UNDONE: Final = {
@@ -53,7 +54,7 @@ class Turn:
     """`over` is set when claude has nothing more to do for it."""
 
     id: str = field(default_factory=lambda: os.urandom(8).hex())
-    messages: list[int] = field(default_factory=list)
+    mail: list[Envelope] = field(default_factory=list)  #: that became part of it
     began: float = field(default_factory=time.monotonic)
     asked: list[Asked] = field(default_factory=lambda: [Asked()])
     over: asyncio.Event = field(default_factory=asyncio.Event)
@@ -61,6 +62,11 @@ class Turn:
     why: str = ""  #: it was ordered to end, in the hive's words
     upkeep: bool = False  #: it is about the conversation itself: no mail is spoken of in it
     sends: int = 0
+
+    @property
+    def messages(self) -> list[int]:
+        """Their ids."""
+        return [message.id for message in self.mail]
 
     @property
     def current(self) -> Asked:
@@ -73,7 +79,7 @@ class Turn:
     @property
     def takes_mail(self) -> bool:
         """Whether messages may still become part of it."""
-        return bool(self.messages) and self.ordered is None and not self.over.is_set()
+        return bool(self.mail) and self.ordered is None and not self.over.is_set()
 
     @property
     def goes_on(self) -> bool:
@@ -136,7 +142,7 @@ class Turn:
         )
 
     def _of_messages(self, became: str) -> str:
-        return f"; its messages {became}" if self.messages else ""
+        return f"; its messages {became}" if self.mail else ""
 
     def _of_length(self, ended: Outcome) -> str:
         if ended is not Outcome.OVERFLOW or len(self.asked) == 1:

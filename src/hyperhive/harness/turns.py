@@ -10,7 +10,7 @@ from hyperhive.harness.condition import Condition
 from hyperhive.harness.guard import refusal
 from hyperhive.harness.journal import Journal
 from hyperhive.harness.mail import Mail
-from hyperhive.harness.prompt import arrival_notice, nudge, wake_prompt
+from hyperhive.harness.prompt import arrival_notice, nudge, once_more, wake_prompt
 from hyperhive.harness.rest import Rest
 from hyperhive.harness.transcript import Ordered, Result, Settlement, Tally, settlement
 from hyperhive.harness.turn import Asked, Ended, Turn, of_compaction
@@ -73,9 +73,9 @@ class Turns:
 
     async def run(self, received: Received, system_prompt: str) -> Ended:
         """Carry the messages' turn out to its end and settle them. The caller holds the claim."""
-        turn = self._turn = Turn(messages=[m.id for m in received.messages])
+        turn = self._turn = Turn(mail=[*received.messages])
         self._begin(turn, received)
-        return await self._whole(turn, wake_prompt(received.messages, received.unread), system_prompt, received.unread)
+        return await self._whole(turn, wake_prompt(turn.mail, received.unread), system_prompt, received.unread)
 
     async def compact(self, instructions: str, system_prompt: str, *, sender: str = OPERATOR) -> Ended:
         """Let claude go on from a summary of the conversation. The caller holds the claim."""
@@ -178,7 +178,7 @@ class Turns:
                 sender=first.sender,
                 body=first.body[:MAX_SHOWN],
                 unread=received.unread,
-                messages=turn.messages[:],
+                messages=turn.messages,
                 attempt=max(m.attempt for m in received.messages),
             )
         )
@@ -189,7 +189,6 @@ class Turns:
         finally:
             turn.over.set()
             self._turn = self._arrived = None
-            self._nudge = ""
         ended = turn.outcome()
         unstuck = turn.note(ended) if turn.ordered is Ordered.UNSTICK else ""
         note = "" if ended is Outcome.OK else unstuck or trouble or turn.note(ended)
@@ -208,7 +207,7 @@ class Turns:
             if turn.goes_on:
                 turn.asked.append(Asked())
                 self._condition.turn(TurnState.THINKING)
-                await self._ask(turn, prompt, system_prompt, unread)
+                await self._ask(turn, once_more(turn.mail, unread), system_prompt, unread)
         except ClaudeError as error:
             await self._rest.kill()  # it may still come to a prompt whose messages go back
             await self._rest.doze()
@@ -227,7 +226,7 @@ class Turns:
             return
         await claude.prompt(asked.uuid, recalled + prompt, is_command=asked.compacts)
         await _either(asked.taken, claude)
-        if turn.messages and len(turn.asked) == 1:
+        if turn.mail and len(turn.asked) == 1:
             await self._mail.read(turn.messages, turn.id)
         if recalled and asked.taken.is_set():
             self.on_recalled()
@@ -252,7 +251,7 @@ class Turns:
         return f"{request.tool} is refused: this turn is for your notes, and had {MAX_NOTES_CALLS} calls. End it now."
 
     async def _settle(self, turn: Turn, ended: Outcome, note: str) -> None:
-        if not turn.messages:
+        if not turn.mail:
             return
         match settlement(ended, turn.ordered, self._overloads):
             case Settlement.ACK:
@@ -266,6 +265,7 @@ class Turns:
                 await self._mail.release(turn.messages, failed=True, reason=note)
 
     def _end(self, turn: Turn, ended: Outcome, note: str) -> None:
+        self._nudge = ""
         self._journal.record(turn.end(ended, note))
         if self.current is None:
             self._condition.turn(TurnState.IDLE)

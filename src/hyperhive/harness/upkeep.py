@@ -26,6 +26,7 @@ from hyperhive.protocol.settings import SessionSettings
 
 GROWTH: Final = 1.1
 """By how much a conversation must have grown until what did not make it shorter is tried again."""
+TELL_S: Final = 60.0
 BEFORE_COMPACTION: Final = "Your conversation has become long: after this turn it is replaced by a summary of it."
 BEFORE_RESET: Final = "Your conversation is long and has been idle: after this turn it ends and a new one begins."
 
@@ -65,7 +66,7 @@ class Upkeep:
                     await self._news.wait()
             except TimeoutError:
                 async with self.turns.claim:
-                    if self._is_left_alone() and await self._may_begin():
+                    if not self._news.is_set() and self._is_left_alone() and await self._may_begin():
                         await self._reset()
                         self._tried_at = self._tokens
 
@@ -88,10 +89,19 @@ class Upkeep:
 
     async def _may_begin(self) -> bool:
         """Whether nothing stands against a turn that nobody has asked for."""
-        if not self.agenda.is_open or self.condition.is_barred:
+        if not self.agenda.is_open or self.condition.is_barred or not await self._all_is_told():
             return False
         held = (await self.link.insist(agent.WHOAMI, lambda _: Nothing())).held
         return not held and self.agenda.is_open
+
+    async def _all_is_told(self) -> bool:
+        """The hive counts what was spent from the events: whether it has them, so that its word is the last one."""
+        try:
+            async with asyncio.timeout(TELL_S):
+                await self.journal.flush()
+        except TimeoutError:
+            return False
+        return True
 
     async def _compact(self) -> None:
         system_prompt = await self.agenda.system_prompt()
@@ -117,7 +127,7 @@ class Upkeep:
         if ended.outcome not in (Outcome.OK, Outcome.OVERFLOW) and ended.ordered is not Ordered.OVERDUE:
             self._warn(f"the conversation is not {done}, because the agent's notes could not be written: {ended.note}")
             return False
-        return await self._may_begin()
+        return self.session.id is not None and await self._may_begin()
 
     def _warn(self, text: str) -> None:
         self.journal.record(Note(text=text[:MAX_NOTE], level="warning"))

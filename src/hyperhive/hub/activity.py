@@ -56,6 +56,7 @@ class Activity:
 
     seq: int = -1
     open: dict[str, str] = field(default_factory=dict)  #: tool calls under way: id, name of the tool
+    has_begun: bool = False  #: anything of its claude was seen; until then a tool call may be under way
     asks: bool = False  #: claude says that it waits for somebody's action
     _in_turn: bool = False
     _count: float = 0
@@ -65,7 +66,7 @@ class Activity:
         """Whether it is a sign of claude's life."""
         if record.seq <= self.seq or record.kind not in _LIVING:
             return False
-        self.seq = record.seq
+        self.seq, self.has_begun = record.seq, True
         payload = bytes(record.payload)
         if record.kind != "stream" or any(part in payload for part in _TELLING):
             self._look(payload)

@@ -14,14 +14,19 @@ import structlog
 
 from hyperhive.config import trees
 from hyperhive.config.paths import Paths, is_present
+from hyperhive.containers.nspawn import UIDS
+from hyperhive.containers.spec import INSIDE_UID
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.host import Tombstone
-from hyperhive.protocol.ids import AgentName, known_form
+from hyperhive.protocol.ids import MANAGER, AgentName, known_form
 from hyperhive.protocol.settings import AgentDocument
 
-FIRST_UID: Final = 400_000
-LAST_UID: Final = 465_535
-"""Of a root daemon's agents, each its own; clear of people, services and the ranges of container managers."""
+FIRST_UID: Final = 0x20000000
+LAST_UID: Final = 0x6FFFFFFF
+"""Of a root daemon's agents: each has 65536 of its own, what it writes is owned by the one that the agent has inside
+added to the first; clear of people and services."""
+FORMER_UIDS: Final = range(400_000, 465_536)
+"""Those of agents from before there were containers with users of their own: one each, good for bubblewrap alone."""
 
 log = structlog.get_logger(__name__)
 
@@ -128,6 +133,21 @@ def give_proposed(paths: Paths, uid: int) -> None:
                 os.chown(entry, uid, uid, dir_fd=here, follow_symlinks=False)
 
 
+def give(paths: Paths, name: AgentName, before: int, uid: int) -> None:
+    """What the agent's uid before owns of its state and its login belongs to this one; links are not followed.
+
+    Its container must not run.
+    """
+    for top in (paths.agent_state(name), paths.agent_claude(name)):
+        for _, directories, files, here in os.fwalk(top, follow_symlinks=False):
+            for entry in (*directories, *files):
+                if os.stat(entry, dir_fd=here, follow_symlinks=False).st_uid == before:
+                    os.chown(entry, uid, uid, dir_fd=here, follow_symlinks=False)
+            os.fchown(here, uid, uid)
+    if name == MANAGER:
+        give_proposed(paths, uid)
+
+
 def has_repository(paths: Paths, name: AgentName) -> bool:
     """Whether anything is where the agent's proposed repository would be."""
     return is_present(paths.agent_config(name))
@@ -142,10 +162,13 @@ def has_kept_state(paths: Paths, name: AgentName) -> bool:
 def choose_uid(paths: Paths, name: AgentName, living: Collection[int]) -> int:
     """The uid that owns the name's kept state, else one that no agent has, neither living nor kept."""
     kept = {kept: paths.agent_state(kept).lstat().st_uid for kept in _kept(paths) if has_kept_state(paths, kept)}
-    if FIRST_UID <= kept.get(name, 0) <= LAST_UID:
+    if FIRST_UID <= kept.get(name, 0) <= LAST_UID or kept.get(name) in FORMER_UIDS:
         return kept[name]
-    taken = {*living, *kept.values()}
-    return next(uid for uid in range(FIRST_UID, LAST_UID + 1) if uid not in taken)
+    return unused_uid({*living, *kept.values()})
+
+
+def unused_uid(taken: Collection[int]) -> int:
+    return next(uid for uid in range(FIRST_UID + INSIDE_UID, LAST_UID, UIDS) if uid not in taken)
 
 
 def tombstones(paths: Paths, living: frozenset[str]) -> list[Tombstone]:

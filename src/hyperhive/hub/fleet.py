@@ -19,7 +19,7 @@ from hyperhive.broker.mailbox import Mailbox
 from hyperhive.broker.notices import Notice, Notices
 from hyperhive.broker.roster import Roster, Wanted
 from hyperhive.config.paths import Paths
-from hyperhive.containers.runtime import Exit, Running, Runtime
+from hyperhive.containers.keeper import Exit, Keeper, Keepers, Life, LogUnit, no_such_log
 from hyperhive.containers.spec import ContainerSpec
 from hyperhive.hub import directories, prompts
 from hyperhive.hub.agents import Agent, Deployed
@@ -29,9 +29,12 @@ from hyperhive.hub.configs import Configs
 from hyperhive.hub.helper_events import helper_event
 from hyperhive.hub.plan import Tooling, container_spec, shell_environment
 from hyperhive.hub.sleep import Sleep
-from hyperhive.hub.supervisor import Hooks, Supervisor, how_it_ended
+from hyperhive.hub.supervisor import Hooks, Supervisor, cause_of, how_it_ended
 from hyperhive.hub.way_out import WayOut
+from hyperhive.images.generations import Generation
+from hyperhive.images.images import Images
 from hyperhive.protocol.agent import PAUSE, Pause
+from hyperhive.protocol.backend import BackendKind
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.host import ShellCommand, Tombstone
 from hyperhive.protocol.ids import MANAGER, OPERATOR, AgentName, closest, container_name, known_form
@@ -41,6 +44,10 @@ STARTS_AT_ONCE: Final = 4
 LOGIN_NEWS_PER_S: Final = 1 / 60
 LOGIN_NEWS_BURST: Final = 20
 """How often the manager is told that an agent needs a login or has one: what an agent says costs it nothing."""
+
+LAST_LINES: Final = 10
+LAST_LINE_CHARACTERS: Final = 200
+"""Of what a container wrote before it died, as the manager is told of it."""
 
 log = structlog.get_logger(__name__)
 
@@ -59,9 +66,14 @@ class House:
     paths: Paths
     tooling: Tooling
     runner_argv: tuple[str, ...]
-    runtime: Runtime
+    keepers: Keepers
     rehearsal: Path | None  #: the directory of the model's socket, when the hive rehearses
     per_agent_uids: bool  #: a root daemon gives every agent a uid of its own
+    images: Images
+
+    def keeper(self, agent: Agent) -> Keeper:
+        """Of the agent's container. Raises FaultError (`backend`) when this hive has none of its kind."""
+        return self.keepers.of(agent.row.backend)
 
 
 @dataclass(kw_only=True)
@@ -108,22 +120,41 @@ class Fleet:
     def get(self, name: str) -> Agent:
         return self._member(name).agent
 
+    def backend_of(self, name: AgentName) -> BackendKind:
+        """What makes its containers, or would if it were made now."""
+        return self.get(name).row.backend if name in self else self.house.keepers.usual
+
     async def tombstones(self) -> list[Tombstone]:
         return await asyncio.to_thread(directories.tombstones, self.house.paths, frozenset(self._members))
 
-    async def logs(self, name: str, *, lines: int, follow: bool) -> AsyncIterator[list[str]]:
-        """What the container wrote, hostile text, in batches; with `follow` without an end."""
-        container = container_name(self.get(name).name)
+    async def log_units(self, name: str) -> tuple[LogUnit, ...]:
+        """Whose logs there are of the agent's container; what is usually wanted comes first."""
+        agent = self.get(name)
+        return await self.house.keeper(agent).units(container_name(agent.name))
+
+    async def logs(
+        self, name: str, *, lines: int, follow: bool, unit: str = "", boot: bool = False
+    ) -> AsyncIterator[list[str]]:
+        """What the container wrote, hostile text, in batches; with `follow` without an end. `unit` empty: the first.
+
+        Raises FaultError (`invalid_params`) for a unit that there is no log of.
+        """
+        agent = self.get(name)
+        keeper, container = self.house.keeper(agent), container_name(agent.name)
+        there = await keeper.units(container)
+        if unit and unit not in there:
+            raise no_such_log(agent.name, unit[:64], there)
+        wanted = LogUnit(unit) if unit else None
         if not follow:
-            yield await self.house.runtime.logs(container, lines=lines)
+            yield await keeper.logs(container, lines=lines, unit=wanted, boot=boot)
             return
-        async for line in self.house.runtime.follow_logs(container, lines=lines):
+        async for line in keeper.follow_logs(container, lines=lines, unit=wanted, boot=boot):
             yield [line]
 
     def shell(self, name: str) -> ShellCommand:
         """What the operator executes to get a shell in the agent's container. Raises FaultError when it is down."""
         agent = self.get(name)
-        argv = self.house.runtime.enter_argv(
+        argv = self.house.keeper(agent).enter_argv(
             container_name(agent.name),
             ("/bin/sh", "-l"),
             env=shell_environment(agent, self.house.tooling),
@@ -150,11 +181,15 @@ class Fleet:
             await self._join(Agent(row=row, config=config))
         for forgotten in set(self.mailbox.agents) - set(self.names()):  # the daemon was killed while destroying them
             await self.mailbox.forget(forgotten)
-        adopted = {running.name: running for running in await self.house.runtime.adopt()}
+        adopted = {
+            (kind, running.name): running
+            for kind, keeper in self.house.keepers.each.items()
+            for running in await keeper.adopt()
+        }
         for member in self._members.values():
-            running = adopted.pop(container_name(member.agent.name), None)
+            running = adopted.pop((member.agent.row.backend, container_name(member.agent.name)), None)
             if running is not None and await self._is_candidate(member.agent):
-                await self._end_stray(running.name)
+                await self._end_stray(member.agent.row.backend, running.name)
                 running = None
             if running is not None:
                 member.agent.recall_status()
@@ -163,9 +198,9 @@ class Fleet:
                 self._background.begin(member.supervisor.align())
         for waiting in await self.mailbox.unread_counts():
             self.mail_waits(waiting)
-        for stray in adopted:
+        for kind, stray in adopted:
             log.warning("stopping a container that belongs to no agent", container=stray)
-            await self._end_stray(stray)
+            await self._end_stray(kind, stray)
         await self._let_out()
 
     async def _is_candidate(self, agent: Agent) -> bool:
@@ -184,28 +219,32 @@ class Fleet:
         except FaultError as fault:
             log.error("agents may have no way out to the network", error=fault.message)
 
-    async def _end_stray(self, container: str) -> None:
+    async def _end_stray(self, kind: BackendKind, container: str) -> None:
         try:
-            await self.house.runtime.kill(container)
+            await self.house.keepers.of(kind).kill(container)
         except FaultError as fault:
             log.error("cannot end a stray container", container=container, error=fault.message)
 
     # existence
 
     async def make(
-        self, name: AgentName, files: Mapping[str, str], *, deployed: Deployed | None = None, description: str = ""
-    ) -> Agent:
+        self, name: AgentName, files: Mapping[str, str], *, deployed: Deployed | None = None, description: str = "",
+        backend: str = "",
+    ) -> Agent:  # fmt: skip
         """A new agent, wanted up and not started yet; with the state it had when one of that name was destroyed.
 
-        Its config is `deployed`, or that of its earlier life, or these files. Raises FaultError.
+        Its config is `deployed`, or that of its earlier life, or these files; so is its backend, where none is named.
+        Raises FaultError.
         """
         async with self._existence:
             if name in self._members:
                 raise FaultError(FaultKind.NAME_TAKEN, f"cannot spawn {name!r}: there is an agent of that name")
             self.house.paths.agent_socket(name)  # so that a path too long is refused before anything is made
+            kind = BackendKind(backend) if backend else await self._backend_before(name)
+            self.house.keepers.of(kind)
             uid = await self._make_directories(name)
             config = deployed or await self.configs.begin(name, files)
-            agent = await self._enlist(name, uid, config, description)
+            agent = await self._enlist(name, uid, config, description, kind)
             await self._propose_first(agent)
             self.chronicle.note(name, "spawned", {"sha": config.sha})
             return agent
@@ -219,12 +258,21 @@ class Fleet:
             await asyncio.to_thread(directories.give_proposed, paths, uid)
         return uid
 
-    async def _enlist(self, name: AgentName, uid: int | None, config: Deployed, description: str) -> Agent:
+    async def _backend_before(self, name: AgentName) -> BackendKind:
+        """That of the life whose state is kept; else the usual one."""
+        kept = await asyncio.to_thread(directories.has_kept_state, self.house.paths, name)
+        lives = await self.roster.lives(name) if kept else []
+        return lives[0].backend if lives else self.house.keepers.usual
+
+    async def _enlist(
+        self, name: AgentName, uid: int | None, config: Deployed, description: str, backend: BackendKind
+    ) -> Agent:
         settings = config.settings
         about = settings.description or description
         row = await self.roster.add(
-            name, uid=uid, role=settings.role, description=about, parent=settings.parent, deployed_sha=config.sha
-        )
+            name, uid=uid, role=settings.role, description=about, parent=settings.parent, deployed_sha=config.sha,
+            backend=backend,
+        )  # fmt: skip
         agent = Agent(row=row, config=config)
         try:
             await self._join(agent)
@@ -252,13 +300,15 @@ class Fleet:
             if name in self._members:
                 await self._retire(self._members[name])
             await self.mailbox.forget(name)
-            await self.house.runtime.erase(container_name(name))
+            for keeper in self.house.keepers.each.values():
+                await keeper.erase(container_name(name))
             await asyncio.to_thread(directories.remove_runtime, self.house.paths, name)
 
     async def purge(self, name: AgentName) -> None:
         """Delete all that is kept of an agent that is no more. May be repeated."""
         async with self._existence:
             await asyncio.to_thread(directories.purge, self.house.paths, name)
+            await self.house.images.forget(name)
 
     async def _retire(self, member: _Member) -> None:
         agent = member.agent
@@ -295,15 +345,21 @@ class Fleet:
         await self._record(member.agent, wanted=Wanted.UP, asleep=False)
         await member.supervisor.restart()
 
-    async def switch(self, name: str, config: Deployed, given_up: asyncio.Event) -> bool:
-        """From now on the agent is what this config says; whether its container was made anew for it.
+    async def switch(
+        self, name: str, config: Deployed, given_up: asyncio.Event, generation: Generation | None = None
+    ) -> bool:
+        """From now on the agent is what this config says, made from this generation where its backend has such;
+        whether its container was made anew for it.
 
         Raises FaultError when the new container does not come up, or it is given up. However it fails, the agent has
-        its former config again, and a container that is made from that.
+        its former config and generation again, and a container that is made from them.
         """
         member = self._member(name)
         agent, before = member.agent, member.agent.config
+        made_from = await self.house.images.current(name) if generation else None
         agent.config = config
+        if generation is not None:
+            await self.house.images.switch(name, generation)
         if not agent.should_run:
             return False
         member.sleep.stay_awake()
@@ -311,10 +367,44 @@ class Fleet:
             await member.supervisor.replace(given_up)
         except BaseException as error:
             agent.config = before
+            if made_from is not None:
+                await self.house.images.switch(name, made_from)
             if isinstance(error, Exception):
                 await self._come_back(member)
             raise
         return True
+
+    async def move(self, name: str, to: BackendKind, before: BackendKind, given_up: asyncio.Event) -> bool:
+        """Its containers are made by that backend from now on; whether one was made.
+
+        Raises FaultError when the new one does not come up, or it is given up: then it is as it was.
+        """
+        member = self._member(name)
+        agent = member.agent
+        member.sleep.stay_awake()
+        await member.supervisor.stop()
+        try:
+            await self._settle_in(agent, to)
+            if agent.should_run:
+                await member.supervisor.replace(given_up)
+        except BaseException as error:
+            await asyncio.shield(self._record(agent, backend=before))
+            if isinstance(error, Exception) and agent.should_run:
+                await self._come_back(member)
+            raise
+        await self.house.keepers.of(before).erase(container_name(agent.name))
+        return agent.should_run
+
+    async def _settle_in(self, agent: Agent, backend: BackendKind) -> None:
+        """What is the agent's is owned as its new containers want it."""
+        before = agent.row.uid
+        if backend is BackendKind.NSPAWN and before is not None and before in directories.FORMER_UIDS:
+            uid = directories.unused_uid(await self.roster.uids())
+            await self.doors.close(agent.name)
+            await asyncio.to_thread(directories.give, self.house.paths, agent.name, before, uid)
+            await self._record(agent, backend=backend, uid=uid)
+        else:
+            await self._record(agent, backend=backend)
 
     async def _come_back(self, member: _Member) -> None:
         try:
@@ -374,7 +464,11 @@ class Fleet:
     def needs_update(self, agent: Agent) -> bool:
         """Whether its container was made from other software than it would be made from now."""
         made = bool(agent.row.built_with) or agent.running
-        return made and agent.row.built_with != self.house.tooling.fingerprint
+        base = self.house.images.today if agent.row.backend is BackendKind.NSPAWN else ""
+        return made and agent.row.built_with != self._made_of(base)
+
+    def _made_of(self, base: str) -> str:
+        return f"{self.house.tooling.fingerprint} {base}".rstrip()
 
     # sleep
 
@@ -391,16 +485,31 @@ class Fleet:
 
     # the supervisor's hooks
 
-    async def _launch(self, agent: Agent) -> Running:
-        if agent.row.built_with != self.house.tooling.fingerprint:  # first: what runs is never of unknown make
-            await self._record(agent, built_with=self.house.tooling.fingerprint)
-        async with self._starts:
-            return await self.house.runtime.start(await self._prepare(agent))
-
-    async def _prepare(self, agent: Agent) -> ContainerSpec:
-        house = self.house
+    async def _launch(self, agent: Agent) -> Life:
         if agent.config.problem:
             agent.config = await self.configs.at(agent.name, agent.row.deployed_sha)
+        generation = await self._generation(agent)
+        made_of = self._made_of(generation.recipe.base if generation else "")
+        if agent.row.built_with != made_of:  # first: what runs is never of unknown make
+            await self._record(agent, built_with=made_of)
+        async with self._starts:
+            return await self.house.keeper(agent).start(await self._prepare(agent, generation))
+
+    async def _generation(self, agent: Agent) -> Generation | None:
+        """What its container is made from, where that is not the host's own software."""
+        if agent.row.backend is not BackendKind.NSPAWN:
+            return None
+        images = self.house.images
+        found = await images.usable(agent.name, agent.settings.packages.apt, self._say_in_log)
+        if found != await images.current(agent.name):
+            await images.switch(agent.name, found)
+        return found
+
+    async def _say_in_log(self, text: str) -> None:
+        log.info("making an image", said=text)
+
+    async def _prepare(self, agent: Agent, generation: Generation | None) -> ContainerSpec:
+        house = self.house
         document = self.document(agent)
         await asyncio.to_thread(directories.make_runtime, house.paths, agent.name, agent.row.uid, document)
         agent.furnished = True
@@ -413,6 +522,7 @@ class Fleet:
             tooling=house.tooling,
             rehearsal=house.rehearsal,
             argv=house.runner_argv,
+            generation=generation,
         )
 
     def document(self, agent: Agent) -> AgentDocument:
@@ -426,10 +536,25 @@ class Fleet:
         )
 
     async def _died(self, agent: Agent, exit_: Exit) -> None:
-        log.warning("a container died", agent=agent.name, how=how_it_ended(exit_))
-        self.chronicle.note(agent.name, "container_crash", {"note": how_it_ended(exit_), "oom": exit_.oom})
+        how = how_it_ended(exit_)
+        log.warning("a container died", agent=agent.name, how=how)
+        self.chronicle.note(agent.name, "container_crash", {"note": how, "oom": exit_.oom})
         await self.mailbox.container_died(agent.name)
-        await self.notices.add(helper_event("container_crash", agent=agent.name, note=how_it_ended(exit_)))
+        await self.notices.add(
+            helper_event(
+                "container_crash", agent=agent.name, note=how, cause=cause_of(exit_), status=exit_.status,
+                signal=exit_.signal, last_lines=await self._last_words(agent),
+            )
+        )  # fmt: skip
+
+    async def _last_words(self, agent: Agent) -> list[str] | None:
+        """Hostile text, for whoever looks into the death; None when there is none."""
+        try:
+            lines = await self.house.keeper(agent).logs(container_name(agent.name), lines=LAST_LINES, boot=True)
+        except (FaultError, OSError) as error:
+            log.warning("cannot read what a container wrote last", agent=agent.name, error=str(error))
+            return None
+        return [line[:LAST_LINE_CHARACTERS] for line in lines] or None
 
     async def _gave_up(self, agent: Agent, last: str) -> None:
         log.error("giving up on an agent", agent=agent.name, last=last)
@@ -439,7 +564,7 @@ class Fleet:
 
     async def _join(self, agent: Agent) -> None:
         hooks = Hooks(launch=self._launch, changed=self.chronicle.changed, died=self._died, gave_up=self._gave_up)
-        supervisor = Supervisor(agent, self.house.runtime, hooks)
+        supervisor = Supervisor(agent, lambda: self.house.keeper(agent), hooks)
         agent.furnished = await asyncio.to_thread(self.house.paths.agent_runtime(agent.name).is_dir)
         await self.mailbox.register(agent.name, agent.row.incarnation)
         self.mailbox.set_held(agent.name, agent.held)

@@ -90,11 +90,12 @@ class Lookout:
 
     # what is seen
 
-    def greeted(self, agent: Agent, *, sends_canaries_back: bool, held: Sequence[int]) -> None:
-        """A harness said hello, and still holds these messages."""
+    def greeted(self, agent: Agent, *, sends_canaries_back: bool, held: Sequence[int], events_seen: int) -> None:
+        """A harness said hello, and still holds these messages; its further events are numbered above that."""
         seen = self._of(agent)
         seen.greeted_at = self.clock.monotonic()
         seen.held = set(held)
+        seen.activity.seq = events_seen
         seen.sends_canaries_back = sends_canaries_back
         if seen.proven_at == -NEVER:
             seen.proven_at = seen.greeted_at
@@ -219,7 +220,7 @@ class Lookout:
             heard_at=seen.heard_at,
             greeted_at=seen.greeted_at,
             quiet_since=None if seen.works_since is None else max(seen.works_since, seen.lived_at),
-            in_tool=bool(seen.activity.open),
+            in_tool=bool(seen.activity.open) or (agent.turn_state != TurnState.IDLE and not seen.activity.has_begun),
             prompt_since=seen.asks_since,
             repeats=seen.activity.repeats,
             waits_since=None if seen.free_since is None or not waits else max(min(waits), seen.free_since),
@@ -270,6 +271,8 @@ class Lookout:
             log.info("a step does not help", agent=agent.name, step=unstick.step, reason=str(error))
 
     async def _restart(self, agent: Agent, episode: Episode) -> None:
+        if not agent.should_run:
+            return
         why = f"{episode.stuck}: {reason(episode.stuck)}"
         await self.submit(
             JobDraft(agent=agent.name, kind=JobKind.RESTART, source="watchdog", requester=SYSTEM, reason=why)

@@ -10,8 +10,9 @@ from typing import Final
 import hyperhive
 from hyperhive.config.paths import Paths
 from hyperhive.containers.host import interpreter_mounts
-from hyperhive.containers.spec import HOME, ContainerSpec, Limits, Mount, Network
+from hyperhive.containers.spec import HOME, ContainerSpec, Init, Limits, Mount, Network
 from hyperhive.hub.agents import Agent
+from hyperhive.images.generations import Generation
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.ids import MANAGER, container_name
 
@@ -39,9 +40,18 @@ class Tooling:
 
 
 def container_spec(
-    agent: Agent, *, paths: Paths, tooling: Tooling, rehearsal: Path | None, argv: tuple[str, ...]
+    agent: Agent,
+    *,
+    paths: Paths,
+    tooling: Tooling,
+    rehearsal: Path | None,
+    argv: tuple[str, ...],
+    generation: Generation | None = None,
 ) -> ContainerSpec:
     """The container of one agent. `argv` starts the runner; `rehearsal` is the directory of the model's socket.
+
+    With a `generation` its root is made from that, which has a Python and a harness of its own: of the host's software
+    there is claude alone.
 
     Raises FaultError (`backend`) when the software lies around the hive's own directories, or in them.
     """
@@ -52,7 +62,7 @@ def container_spec(
         _mount(paths.agent_state(name), "/state", writable=True),
         _mount(paths.shared, "/shared", writable=True),
         _mount(paths.agent_claude(name), f"{HOME}/.claude", writable=True),
-        *tooling.mounts,
+        *(tooling.mounts if generation is None else (_mount(tooling.claude.parent, str(tooling.claude.parent)),)),
     ]
     if name == MANAGER:
         mounts += [
@@ -63,7 +73,8 @@ def container_spec(
         mounts.append(_mount(rehearsal, "/run/rehearsal"))
     return ContainerSpec(
         name=container_name(name),
-        argv=argv,
+        argv=argv if generation is None else (str(generation.python), *argv[1:]),
+        layers=() if generation is None else generation.layers,
         env=_environment(agent, tooling, rehearsing=rehearsal is not None),
         mounts=tuple(mounts),
         limits=Limits.from_settings(agent.settings.limits),
@@ -71,6 +82,8 @@ def container_spec(
         uid=agent.row.uid,
         hostname=name,
         cwd=PurePosixPath("/state"),
+        init=Init(agent.settings.init),
+        watched=True,
     )
 
 

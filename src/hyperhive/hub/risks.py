@@ -10,7 +10,15 @@ from typing import Final
 from hyperhive.containers.egress_rules import Allowed
 from hyperhive.containers.spec import Limits
 from hyperhive.protocol.faults import FaultError
-from hyperhive.protocol.settings import TOOL_GROUPS, AgentSettings, Budget, LimitSettings, McpServer, Schedule
+from hyperhive.protocol.settings import (
+    TOOL_GROUPS,
+    AgentSettings,
+    Budget,
+    LimitSettings,
+    McpServer,
+    Schedule,
+    StuckSettings,
+)
 
 _NAMED: Final = 12
 _SHOWN: Final = 100
@@ -40,6 +48,7 @@ def warnings(before: AgentSettings | None, after: AgentSettings, *, other_files:
         *_of_secrets(old, after),
         *_of_limits(old.limits, after.limits),
         *_of_budget(old.budget, after.budget),
+        *_of_stuck(old.stuck, after.stuck),
         *_gained("installs packages", old.packages.apt, after.packages.apt),
         *_of_prompt(old.system_prompt, after.system_prompt),
         *_of_schedules(old.schedule, after.schedule),
@@ -74,6 +83,12 @@ def _of_budget(old: Budget, new: Budget) -> Iterator[str]:
         before, after = getattr(old, name), getattr(new, name)
         if before is not None and (after is None or after > before):
             yield f"budget.{name}: {before:g} becomes {'no bound' if after is None else f'{after:g}'}"
+
+
+def _of_stuck(old: StuckSettings, new: StuckSettings) -> Iterator[str]:
+    for name in StuckSettings.__struct_fields__:
+        if getattr(old, name) and not getattr(new, name):
+            yield f"stuck.{name}: 0, the hive does not look for that any more"
 
 
 def _of_rank(old: AgentSettings, new: AgentSettings) -> Iterator[str]:

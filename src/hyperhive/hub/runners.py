@@ -58,7 +58,9 @@ class Runners:
         agent.peer, agent.epoch = peer, epoch.number
         agent.greeting.set()
         self.budgets.greeted(agent)
-        self.lookout.greeted(agent, sends_canaries_back=hello.canary, held=[envelope.id for envelope in epoch.held])
+        self.lookout.greeted(
+            agent, sends_canaries_back=hello.canary, held=[held.id for held in epoch.held], events_seen=seen
+        )
         self.chronicle.changed(agent)
         return wire.Welcome(
             agent=agent.name,

@@ -4,9 +4,9 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from typing import Final, TypeVar
 
-from hyperhive.containers.backend import BackendKind
 from hyperhive.containers.egress_rules import Allowed
 from hyperhive.containers.spec import Limits
+from hyperhive.protocol.backend import BackendKind
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.ids import MANAGER, OPERATOR, SYSTEM, closest, known_form
 from hyperhive.protocol.settings import AgentSettings, LimitSettings
@@ -30,6 +30,7 @@ def check(name: str, settings: AgentSettings, *, backend: BackendKind, agents: C
         *_of_limits(settings.limits),
         *_of_network(settings),
         *_of_packages(settings, backend),
+        *_of_init(settings, backend),
         *_of_place(name, settings, agents),
         *_of_names(settings),
     ]
@@ -60,6 +61,13 @@ def _of_packages(settings: AgentSettings, backend: BackendKind) -> Iterator[str]
         yield f"packages.apt: the bubblewrap backend cannot install packages: {names}; use nspawn or nixos"
     if names and backend is BackendKind.NIXOS:
         yield f"packages.apt: the nixos backend has no Debian packages: {names}; name them in agent.nix"
+
+
+def _of_init(settings: AgentSettings, backend: BackendKind) -> Iterator[str]:
+    if settings.init == "systemd" and backend is BackendKind.BUBBLEWRAP:
+        yield "init: the bubblewrap backend has no service manager; use nspawn, or take the key out"
+    if settings.init == "systemd" and backend is BackendKind.NIXOS:
+        yield "init: on the nixos backend it is always systemd; take the key out"
 
 
 def _of_place(name: str, settings: AgentSettings, agents: Collection[str]) -> Iterator[str]:

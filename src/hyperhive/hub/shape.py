@@ -117,7 +117,7 @@ class Shape:
     async def _propose(
         self, name: AgentName, sha: str, ref: str, description: str, *, requester: str, mid: str | None
     ) -> ApprovalRow:
-        config = await self.configs.check(name, sha, [*self.fleet.names(), name])
+        config = await self.configs.check(name, sha, [*self.fleet.names(), name], backend=self.fleet.backend_of(name))
         self.fleet.check_parent(name, config.settings.parent)
         agent = self.fleet.get(name) if name in self.fleet else None
         deployed = agent.row.deployed_sha if agent else ""
@@ -331,7 +331,7 @@ class Shape:
         current = next((row.tag for row in await self.deployed(name, 1000) if row.current), "")
         return host.AgentConfig(
             name=agent.name, sha=agent.config.sha, tag=current, text=text,
-            settings=[_in_effect(setting, agent) for setting in await asyncio.to_thread(agent_toml.sources, text)],
+            settings=[_in_effect(setting, agent) for setting in await self.configs.sources(text)],
             document=self.fleet.document(agent),
         )  # fmt: skip
 

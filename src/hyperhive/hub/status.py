@@ -129,4 +129,5 @@ def status_row(
         over_budget=agent.over_budget or UNSET,
         stuck=agent.episode.stuck if agent.episode else UNSET,
         stuck_note=words(agent.episode) if agent.episode else UNSET,
+        backend=agent.row.backend,
     )

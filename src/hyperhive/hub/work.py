@@ -1,5 +1,6 @@
 """What each kind of job does."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from hyperhive.hub.configs import FIRST_TAG, Configs
 from hyperhive.hub.fleet import Fleet
 from hyperhive.hub.helper_events import approval_resolved, helper_event
 from hyperhive.hub.queue import CANCELLED, Run
+from hyperhive.images.generations import Generation
+from hyperhive.images.images import Images
+from hyperhive.protocol.backend import BackendKind
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.ids import MANAGER, AgentName, known_form
 
@@ -41,6 +45,7 @@ class Work:
     questions: Questions
     reminders: Reminders
     schedules: Schedules
+    images: Images
     submit: Callable[[JobDraft], Awaitable[JobRow]]
 
     async def carry_out(self, run: Run) -> Ending:
@@ -84,15 +89,16 @@ class Work:
 
     async def _spawn(self, run: Run) -> Ending:
         name, params = AgentName(run.job.agent), run.job.params
-        about = str(params.get("description") or "")
+        about = _text(params, "description")
         if name in self.fleet and self._was_there(run):
             raise FaultError(FaultKind.NAME_TAKEN, f"cannot spawn {name!r}: there is an agent of that name")
         if name not in self.fleet:
             await run.say("making its directories and its config")
-            await self.fleet.make(name, template(name, params), description=about)
+            await self.fleet.make(name, template(name, params), description=about, backend=_text(params, "backend"))
         agent = self.fleet.get(name)
-        await run.say("starting its container")
         try:
+            await self._built(run, name, agent.config)
+            await run.say("starting its container")
             await self.fleet.start(name)
         except FaultError as fault:
             fault = FaultError(fault.kind, f"agent {name!r} was made, but {fault.message}; then: hive start {name}")
@@ -137,27 +143,47 @@ class Work:
         await self.configs.tag(name, f"approved/{row.id}", sha)
         await self.configs.tag(name, f"building/{row.id}", sha)
         await run.say(f"building {sha[:12]}")
-        config = await self.configs.check(name, sha, self._known_to(name))
+        config = await self.configs.check(name, sha, self._known_to(name), backend=self.fleet.backend_of(name))
         self.fleet.check_parent(name, config.settings.parent)
         if name not in self.fleet and not run.job.params.get("first"):
             raise FaultError(FaultKind.UNKNOWN_AGENT, f"cannot deploy {sha[:12]}: {name!r} was destroyed meanwhile")
         is_new = name not in self.fleet or not self._was_there(run)
         run.can_be_undone = not is_new
+        generation = await self._built(run, name, config)
         if is_new:
-            switched = await self._deploy_first(run, name, config)
+            switched = await self._deploy_first(run, name, config, generation)
         else:
             await run.say("switching its container to it")
-            switched = await self.fleet.switch(name, config, run.given_up)
+            switched = await self.fleet.switch(name, config, run.given_up, generation)
         run.can_be_undone = False
         return await self._deployed(run, row, config, is_new=is_new, kicked=switched and not is_new)
 
-    async def _deploy_first(self, run: Run, name: AgentName, config: Deployed) -> bool:
+    async def _built(
+        self, run: Run, name: AgentName, config: Deployed, backend: BackendKind | None = None
+    ) -> Generation | None:
+        """What its container will be made from, before anything is stopped. Raises FaultError when it cannot be made,
+        or the operator gives it up."""
+        if (backend or self.fleet.backend_of(name)) is not BackendKind.NSPAWN:
+            return None
+        making = asyncio.create_task(self.images.ensure(name, config.settings.packages.apt, run.say))
+        given_up = asyncio.create_task(run.given_up.wait())
+        try:
+            await asyncio.wait((making, given_up), return_when=asyncio.FIRST_COMPLETED)
+            if not making.done():
+                raise FaultError(FaultKind.WRONG_STATE, CANCELLED)
+            return making.result()
+        finally:
+            for task in (making, given_up):
+                task.cancel()
+            await asyncio.gather(making, given_up, return_exceptions=True)
+
+    async def _deploy_first(self, run: Run, name: AgentName, config: Deployed, generation: Generation | None) -> bool:
         """A config that was approved before there was an agent makes it; when that fails there is none."""
         await run.say("making the agent")
         if name not in self.fleet:  # else a first try, cut off by the hive's end, has made it
             await self.fleet.make(name, {}, deployed=config)
         try:
-            return await self.fleet.switch(name, config, run.given_up)
+            return await self.fleet.switch(name, config, run.given_up, generation)
         except FaultError:
             await self.fleet.end(name)
             raise
@@ -193,11 +219,23 @@ class Work:
     async def _rebuild(self, run: Run) -> Ending:
         agent = self.fleet.get(run.job.agent)
         config = await self.configs.at(agent.name, agent.config.sha)
+        generation = await self._built(run, agent.name, config)
         await run.say("making its container anew")
-        switched = await self.fleet.switch(agent.name, config, run.given_up)
+        switched = await self.fleet.switch(agent.name, config, run.given_up, generation)
         self.fleet.chronicle.note(agent.name, "rebuilt", {"sha": config.sha})
         rebuilt = helper_event("rebuilt", agent=agent.name, ok=True, sha=config.sha)
         return _done(rebuilt, *([_kick(agent, prompts.REBUILT)] if switched else []))
+
+    async def _move(self, run: Run) -> Ending:
+        agent, params = self.fleet.get(run.job.agent), run.job.params
+        to, before = BackendKind(_text(params, "backend")), BackendKind(_text(params, "before"))
+        await self.configs.check(agent.name, agent.config.sha, self._known_to(agent.name), backend=to)
+        await self._built(run, agent.name, agent.config, to)
+        await run.say(f"making its container by {to} in place of {before}")
+        moved = await self.fleet.move(agent.name, to, before, run.given_up)
+        self.fleet.chronicle.note(agent.name, "rebuilt", {"sha": agent.config.sha})
+        rebuilt = helper_event("rebuilt", agent=agent.name, ok=True, sha=agent.config.sha, note=f"moved to {to}")
+        return _done(rebuilt, *([_kick(agent, prompts.REBUILT)] if moved else []))
 
     async def _start(self, run: Run) -> Ending:
         agent = self.fleet.get(run.job.agent)
@@ -281,6 +319,10 @@ class Work:
         await run.say(f"queued a rebuild of {', '.join(stale)}" if stale else "every agent is up to date")
         return _done()
 
+    async def _build_image(self, run: Run) -> Ending:
+        await self.images.build(run.say)
+        return _done()
+
     # small things
 
     async def _approval(self, job: JobRow) -> ApprovalRow:
@@ -329,6 +371,10 @@ def template(name: AgentName, params: Mapping[str, Any]) -> dict[str, str]:
     return {agent_toml.FILE: f'parent = "{parent}"\n{text}' if parent else text}
 
 
+def _text(params: Mapping[str, Any], key: str) -> str:
+    return str(params.get(key) or "")
+
+
 def _kick(agent: Agent, reason: str) -> Notice:
     return Notice(recipient=agent.name, incarnation=agent.row.incarnation, body=prompts.kick(reason))
 
@@ -342,10 +388,12 @@ _DOINGS: Final[dict[JobKind, Doing]] = {
     JobKind.INIT_CONFIG: Work._init_config,
     JobKind.DEPLOY: Work._deploy,
     JobKind.REBUILD: Work._rebuild,
+    JobKind.MOVE: Work._move,
     JobKind.START: Work._start,
     JobKind.STOP: Work._stop,
     JobKind.RESTART: Work._restart,
     JobKind.DESTROY: Work._destroy,
     JobKind.PURGE: Work._purge,
     JobKind.UPDATE_ALL: Work._update_all,
+    JobKind.BUILD_IMAGE: Work._build_image,
 }

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from hyperhive.protocol.agent import MAX_TTL_S, Login, Receipt
+from hyperhive.protocol.backend import BackendKind
 from hyperhive.protocol.events import HiveEvent
 from hyperhive.protocol.ids import AnyName
 from hyperhive.protocol.notify import NotifyKind
@@ -90,10 +91,13 @@ class Deny(Request, frozen=True):
     reason: Annotated[str, Meta(max_length=2000)] = ""
 
 
-class Spawn(Request, frozen=True):
+class Spawn(Request, frozen=True, omit_defaults=True):
+    """`backend`: how its containers are made; else as in its earlier life, or as is usual in this hive."""
+
     name: AnyName
     model: str | None = None
     description: Annotated[str, Meta(max_length=500)] = ""
+    backend: BackendKind | None = None
 
 
 class RequestSpawn(Request, frozen=True):
@@ -110,6 +114,13 @@ class Kill(Request, frozen=True):
 class Destroy(Request, frozen=True):
     name: AnyName
     purge: bool = False
+
+
+class Move(Request, frozen=True):
+    """Another backend for an agent: its config, login, state and mail stay. When it does not come up it goes back."""
+
+    name: AnyName
+    backend: BackendKind
 
 
 class Rebuild(Request, frozen=True):
@@ -179,12 +190,14 @@ class Watch(Request, frozen=True):
     follow: bool = True
 
 
-class Logs(Request, frozen=True):
+class Logs(Request, frozen=True, omit_defaults=True):
     """What the container wrote. With `follow` the connection is kept and more `messages` come."""
 
     name: AnyName
     lines: Annotated[int, Meta(ge=1, le=5000)] = 200
     follow: bool = False
+    unit: Annotated[str, Meta(max_length=64)] = ""  #: harness or container; empty: what is usually wanted
+    boot: bool = False  #: only what was written since its latest start
 
 
 class SetModel(Request, frozen=True):
@@ -303,6 +316,24 @@ class Config(Request, frozen=True):
 
 class UpdateAll(Request, frozen=True):
     """Rebuild every agent whose container is older than what it would be made from now."""
+
+
+class BuildImage(Request, frozen=True):
+    """Make the base image of the nspawn backend from what its sources have today."""
+
+
+class Images(Request, frozen=True):
+    """The images that are there, oldest first."""
+
+
+class VerifyImages(Request, frozen=True):
+    """Compare every file of images with what was made."""
+
+    ids: list[Annotated[str, Meta(max_length=64)]] = []  #: empty: all of them
+
+
+class CollectImages(Request, frozen=True):
+    """Delete the images that no agent needs any more; the answer names them."""
 
 
 class Jobs(Request, frozen=True):
@@ -503,14 +534,15 @@ class TestNotifyTarget(Request, frozen=True):
 
 AnyRequest = (
     List | AgentStatus | SubscribeAgentStatus | Urls | SetPaused | Start | Stop | Restart | Pending | Approve | Deny
-    | Spawn | RequestSpawn | Kill | Destroy | Rebuild | Hello | Send | WaitReply | Inbox | InboxHandled | ReceiptFor
-    | DeadLetters | Requeue | Drop | Watch | Logs | SetModel | Cancel | NewSession | Shell | Tombstones
+    | Spawn | RequestSpawn | Kill | Destroy | Rebuild | Move | Hello | Send | WaitReply | Inbox | InboxHandled
+    | ReceiptFor | DeadLetters | Requeue | Drop | Watch | Logs | SetModel | Cancel | NewSession | Shell | Tombstones
     | Revive | Purge | RequestInitConfig | RequestApplyCommit | EditConfig | Diff | Rollback | Deployments | Config
     | UpdateAll | Jobs | JobLog | CancelJob | Questions | Ask | Answer | CancelQuestion | Reminders | CancelReminder
     | LoginLink | WebSessions | RevokeWebSession | Compact | AgentLogin | AgentLoginCode | AgentLoginCancel
     | CreateToken | Tokens | RevokeToken | Stats | Schedules | SetSchedulePaused | FireSchedule
     | Budgets | TopUp | SetHiveBudget | AddNotifyTarget | NotifyTargets | RemoveNotifyTarget | TestNotifyTarget
     | SetCredential | Credential | UnsetCredential | Reserve
+    | BuildImage | Images | VerifyImages | CollectImages
 )  # fmt: skip
 
 
@@ -572,6 +604,7 @@ class AgentStatusRow(Struct, frozen=True, kw_only=True):
     over_budget: str | UnsetType = UNSET  #: why nothing more may be spent for it now
     stuck: str | UnsetType = UNSET  #: silent, looping, parked, deaf, unreachable
     stuck_note: str | UnsetType = UNSET  #: how, and what the hive has done about it, in words
+    backend: str | UnsetType = UNSET  #: how its containers are made
 
 
 class HiveUrls(Struct, frozen=True, kw_only=True):
@@ -618,6 +651,32 @@ class Job(Struct, frozen=True, kw_only=True):
     attempt: int = 1  #: over 1: the hive ended while it ran
     progress: str = ""  #: what it is at, in words
     error: str | UnsetType = UNSET
+
+
+class ImageDifference(Struct, frozen=True, kw_only=True):
+    """A file that is not what it was when the image was made."""
+
+    path: str
+    what: str  #: missing, added, changed
+
+
+class Image(Struct, frozen=True, kw_only=True):
+    """A part of what nspawn containers are made from."""
+
+    id: str
+    kind: str  #: base, harness, layer
+    digest: str
+    size: int  #: bytes on disk
+    made_at: str
+    took_seconds: float
+    current: bool = False  #: new generations lie on it
+    in_use: bool = False  #: an agent's generation needs it
+    base: str = ""  #: what a layer lies on
+    apt: list[str] = []  #: what a layer was asked for
+    packages: dict[str, str] = {}  #: what was installed, with versions
+    suite: str = ""
+    python: str = ""
+    differences: list[ImageDifference] | UnsetType = UNSET  #: of one that was compared: the first fifty
 
 
 class DiffFile(Struct, frozen=True, kw_only=True):
@@ -903,6 +962,7 @@ class Response(Struct, frozen=True, kw_only=True):
     budgets: list[BudgetRow] | UnsetType = UNSET
     credential: HiveCredential | UnsetType = UNSET
     reserve: int | UnsetType = UNSET  #: percent of every window that is the operator's
+    images: list[Image] | UnsetType = UNSET
 
 
 REQUESTS: Final[tuple[type[Any], ...]] = AnyRequest.__args__

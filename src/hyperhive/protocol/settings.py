@@ -14,7 +14,9 @@ Seconds = Annotated[int, Meta(ge=0, le=365 * 86400)]
 Host = Annotated[
     str, Meta(min_length=1, max_length=253, pattern=r"^[a-z0-9.*-]+(:[0-9]{1,5})?\Z", title="a host or host:port")
 ]
-PackageName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9+.-]{1,63}\Z", title="the name of a Debian package")]
+PackageName = Annotated[
+    str, Meta(pattern=r"^[a-z0-9][a-z0-9+.-]{0,62}[a-z0-9+.]\Z", title="the name of a Debian package")
+]
 ToolName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}\Z", title="the name of a tool, such as Bash")]
 ToolGroup = Literal["lifecycle", "approvals", "diagnostics"]
 TOOL_GROUPS: Final[tuple[ToolGroup, ...]] = ("lifecycle", "approvals", "diagnostics")
@@ -207,6 +209,13 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             "agent's state",
         ),
     ] = DEFAULT_MODEL
+    effort: (
+        Annotated[
+            Literal["low", "medium", "high", "xhigh", "max"],
+            Meta(description="how hard the model thinks; without it, as claude has it for the model"),
+        ]
+        | None
+    ) = None
     system_prompt: Annotated[str, Meta(max_length=65536, description="your instructions, added to the hive's own")] = (
         ""
     )
@@ -248,6 +257,13 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             "for your `hive resume`; `never`: it is paused when it comes to a limit"
         ),
     ] = "auto"
+    init: Annotated[
+        Literal["runner", "systemd"],
+        Meta(
+            description="what runs first in the container: `runner`: the harness, and nothing else; `systemd`: a "
+            "service manager with the harness as one of its services. Only the nspawn backend has it"
+        ),
+    ] = "runner"
     tools: Tools = Tools()
     mcp_servers: Annotated[dict[EntryName, McpServer], Meta(max_length=64)] = {}
     env: Annotated[

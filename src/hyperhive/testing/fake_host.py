@@ -122,7 +122,15 @@ class FakeHive(FakeShape):
                 return Response(urls=host.HiveUrls())
             case host.Hello():
                 return Response(hive=self._info())
-            case host.Spawn() | host.Restart() | host.Rebuild() | host.Kill() | host.Destroy() | host.SetPaused():
+            case (
+                host.Spawn()
+                | host.Restart()
+                | host.Rebuild()
+                | host.Move()
+                | host.Kill()
+                | host.Destroy()
+                | host.SetPaused()
+            ):
                 return self._change(request)
             case host.Start() | host.Stop():
                 return self._lifecycle(request)
@@ -204,7 +212,7 @@ class FakeHive(FakeShape):
         )
 
     def _change(
-        self, request: host.Spawn | host.Restart | host.Rebuild | host.Kill | host.Destroy | host.SetPaused
+        self, request: host.Spawn | host.Restart | host.Rebuild | host.Move | host.Kill | host.Destroy | host.SetPaused
     ) -> Response:
         if isinstance(request, host.Spawn):
             self.agents[request.name] = agent_row(request.name, model=request.model)

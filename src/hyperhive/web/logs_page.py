@@ -7,18 +7,22 @@ from typing import Any, Final, NamedTuple
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from hyperhive.containers.keeper import LogUnit, no_such_log
 from hyperhive.containers.logs import MAX_LINES
 from hyperhive.hub.agents import Agent
 from hyperhive.hub.hive import Hive
-from hyperhive.protocol.faults import FaultError, FaultKind
+from hyperhive.protocol.faults import FaultError
 from hyperhive.web.live import PING_S, streaming
 from hyperhive.web.pages import page
 from hyperhive.web.rendering import seen
 from hyperhive.web.route import WebRoute, hive_of, number_in
 from hyperhive.web.sections import path_of
 
-UNITS: Final[Mapping[str, str]] = {"container": "what the container wrote"}
-"""What the backend has logs of."""
+UNITS: Final[Mapping[str, str]] = {
+    LogUnit.HARNESS: "what the harness wrote",
+    LogUnit.CONTAINER: "what the container wrote",
+}
+"""Those that there may be; a backend has one of them or both."""
 LINES: Final = 200
 TICK_S: Final = 0.1
 BATCH: Final = 1000
@@ -27,34 +31,38 @@ BATCH: Final = 1000
 
 class _Asked(NamedTuple):
     agent: Agent
+    units: Mapping[str, str]  #: there are
     unit: str
+    boot: bool
     lines: int
     follow: bool
 
 
-def _asked(request: Request) -> _Asked:
+async def _asked(request: Request) -> _Asked:
     """Raises FaultError when there is no such thing."""
-    agent = hive_of(request).fleet.get(path_of(request)["name"])
+    fleet = hive_of(request).fleet
+    agent = fleet.get(path_of(request)["name"])
     asked = request.query_params
-    unit = asked.get("unit", "container")
-    if unit not in UNITS:
-        raise FaultError(
-            FaultKind.INVALID_PARAMS,
-            f"there is no log of {unit[:64]!r} of {agent.name!r}; there is: {', '.join(UNITS)}",
-        )
+    there = await fleet.log_units(agent.name)
+    unit = asked.get("unit") or there[0]
+    if unit not in there:
+        raise no_such_log(agent.name, unit[:64], there)
     lines = number_in(asked.get("lines", ""))
     count = LINES if lines is None else lines
-    return _Asked(agent, unit, min(max(count, 1), MAX_LINES), asked.get("follow") == "1")
+    units = {str(one): UNITS[one] for one in there}
+    return _Asked(
+        agent, units, unit, asked.get("boot") == "1", min(max(count, 1), MAX_LINES), asked.get("follow") == "1"
+    )
 
 
 async def logs(request: Request) -> Response:
     try:
-        asked = _asked(request)
+        asked = await _asked(request)
         lines = await _tail(hive_of(request), asked)
     except FaultError as fault:
         return await page(request, "gone.html", 404, text=fault.message)
     return await page(
-        request, "logs.html", name=asked.agent.name, asked=asked, units=UNITS, lines=lines, most=MAX_LINES,
+        request, "logs.html", name=asked.agent.name, asked=asked, units=asked.units, lines=lines, most=MAX_LINES,
         choices=sorted({LINES, 1000, MAX_LINES, asked.lines}),
     )  # fmt: skip
 
@@ -62,7 +70,7 @@ async def logs(request: Request) -> Response:
 async def text(request: Request) -> Response:
     """The same as a file. Characters that are not seen are marks in it, too: terminals act on them."""
     try:
-        asked = _asked(request)
+        asked = await _asked(request)
         lines = await _tail(hive_of(request), asked)
     except FaultError as fault:
         return PlainTextResponse(f"{fault.message}\n", 404)
@@ -73,10 +81,12 @@ async def text(request: Request) -> Response:
 async def follow(request: Request) -> Response:
     """The stream of the page: first the newest lines anew, then those that come."""
     try:
-        asked = _asked(request)
+        asked = await _asked(request)
     except FaultError as fault:
         return PlainTextResponse(f"{fault.message}\n", 404)
-    lines = hive_of(request).fleet.logs(asked.agent.name, lines=asked.lines, follow=True)
+    lines = hive_of(request).fleet.logs(
+        asked.agent.name, lines=asked.lines, follow=True, unit=asked.unit, boot=asked.boot
+    )
     return streaming(request, _events(lines))
 
 
@@ -85,9 +95,8 @@ def _readable(lines: list[str]) -> str:
 
 
 async def _tail(hive: Hive, asked: _Asked) -> list[str]:
-    return [
-        line async for batch in hive.fleet.logs(asked.agent.name, lines=asked.lines, follow=False) for line in batch
-    ]
+    written = hive.fleet.logs(asked.agent.name, lines=asked.lines, follow=False, unit=asked.unit, boot=asked.boot)
+    return [line async for batch in written for line in batch]
 
 
 async def _events(lines: AsyncIterator[list[str]]) -> AsyncGenerator[bytes, None]:

@@ -25,7 +25,8 @@ from hyperhive.protocol.events import Rest, TurnState
 from hyperhive.protocol.ids import OPERATOR
 from hyperhive.web.route import hive_of
 
-_STATES: Final = ("failed", "needs_login", "paused", "budget", "rate_limited", "overloaded", *Phase, *Rest, *TurnState)
+_HELD: Final = ("failed", "needs_login", "stuck", "paused", "budget", "rate_limited", "overloaded")
+_STATES: Final = (*_HELD, *Phase, *Rest, *TurnState)
 _TOKENS: Final[Mapping[str, Callable[[TurnSum], float]]] = {
     "input": lambda sum: sum.input_tokens,
     "output": lambda sum: sum.output_tokens,
@@ -79,7 +80,7 @@ async def _families(hive: Hive) -> list[Metric]:
 
 def _build(hive: Hive) -> Metric:
     family = GaugeMetricFamily("hive_build_info", "Which hive it is", labels=["version", "python", "backend"])
-    family.add_metric([hyperhive.__version__, platform.python_version(), hive.fleet.house.runtime.backend.kind], 1)
+    family.add_metric([hyperhive.__version__, platform.python_version(), hive.fleet.house.keepers.usual], 1)
     return family
 
 

@@ -88,7 +88,7 @@ class Messages:
             raise
         if not turn.takes_mail:
             raise Refusal("the turn has been ended")
-        turn.messages += ids
+        turn.mail += received.messages
         self._turns.mail_was_read()
         return _mail_text(received)
 

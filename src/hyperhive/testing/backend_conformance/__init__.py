@@ -19,10 +19,23 @@ from typing import Final
 
 from hyperhive.containers.bubblewrap import Bubblewrap
 from hyperhive.containers.host import read_host
+from hyperhive.containers.nspawn import Nspawn
+from hyperhive.containers.spec import Init
 from hyperhive.testing.backend_conformance import entering, files, inheritance, life, limits, logs, network, restarts
 from hyperhive.testing.backend_conformance.ground import Ground, ground_of, hive, says
 
-__all__ = ["CASES", "CASE_TIMEOUT_S", "Case", "Ground", "attempt", "bubblewrap_ground", "ground_of", "hive", "says"]
+__all__ = [
+    "CASES",
+    "CASE_TIMEOUT_S",
+    "Case",
+    "Ground",
+    "attempt",
+    "bubblewrap_ground",
+    "ground_of",
+    "hive",
+    "nspawn_ground",
+    "says",
+]
 
 Case = Callable[[Ground], Awaitable[None]]
 
@@ -45,6 +58,11 @@ CASES: Final[Mapping[str, Case]] = {
 async def bubblewrap_ground(directory: Path, *, uid: int | None) -> Ground:
     """The ground on which the bubblewrap backend is tried in a directory of its own."""
     return await ground_of(Bubblewrap(await read_host()), directory, uid=uid)
+
+
+async def nspawn_ground(directory: Path, *, uid: int, layers: tuple[Path, ...], init: Init = Init.RUNNER) -> Ground:
+    """The same for the nspawn backend; `uid` as the backend wants it, `layers` with the agent's user in them."""
+    return await ground_of(Nspawn(await read_host()), directory, uid=uid, layers=layers, init=init)
 
 
 async def attempt(ground: Ground, sentence: str) -> None:

@@ -5,13 +5,15 @@ import os
 
 from hyperhive.containers import pidfd
 from hyperhive.process import run
-from hyperhive.testing.backend_conformance.ground import Ground, hive
+from hyperhive.testing.backend_conformance.ground import Ground, hive, says
 
 
 async def a_command_can_be_run_inside_by_the_operator(ground: Ground) -> None:
     async with hive(ground) as runtime:
-        await runtime.start(ground.spec("/bin/sleep", "1000"))
-        script = "id -u; hostname; grep -c sleep /proc/1/cmdline; grep CapEff /proc/self/status; exit 9"
+        await runtime.start(ground.spec("/bin/sh", "-c", "echo up; exec sleep 1000"))
+        await says(runtime, "up")
+        seen = "cat /proc/[0-9]*/cmdline 2>&- | grep -ac 's[l]eep'"  # which is not to find itself
+        script = f"id -u; hostname; {seen}; grep CapEff /proc/self/status; exit 9"
         argv = runtime.enter_argv("probe", ["sh", "-c", script], env={"PATH": "/usr/bin:/bin"}, cwd="/home/agent")
         done = await run(argv, timeout=20, check=False)
         assert done.status == 9, done

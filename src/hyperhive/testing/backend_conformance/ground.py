@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import os
 import sys
@@ -11,15 +12,21 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from hyperhive.containers.backend import Backend
+from hyperhive.containers.bubblewrap import Bubblewrap
 from hyperhive.containers.cgroups import RlimitsOnly, find_limiter
-from hyperhive.containers.host import interpreter_mounts
-from hyperhive.containers.runtime import Exit, Runtime
-from hyperhive.containers.spec import ContainerSpec, Limits, Mount, Network
+from hyperhive.containers.host import interpreter_mounts, read_host
+from hyperhive.containers.journals import Journals
+from hyperhive.containers.keeper import Exit
+from hyperhive.containers.nspawn import PYTHON
+from hyperhive.containers.runtime import Runtime
+from hyperhive.containers.spec import ContainerSpec, Init, Limits, Mount, Network
 from hyperhive.protocol.faults import FaultError
 
 LIMITS: Final = Limits(memory_bytes=256 << 20, cpu_percent=200, pids=64, tmp_bytes=8 << 20)
 OBEDIENT: Final = "trap 'echo bye; exit 3' TERM; echo ready; while :; do sleep 1000 & wait $!; done"
 """A script that says when it is ready to be stopped, and then ends with status 3."""
+STUBBORN: Final = "trap '' TERM; echo deaf; exec sleep 1000"
+"""One that says when it does not listen any more."""
 
 _INTERPRETER: Final = interpreter_mounts()
 
@@ -32,6 +39,8 @@ class Ground:
     directory: Path  #: an empty directory of ours; cases make mounts below it
     uid: int | None  #: whom containers run as on the host
     bounds_memory_of_all: bool  #: memory is bounded per container and the kernel counts its kills
+    layers: tuple[Path, ...] = ()  #: of the root of every container here
+    init: Init = Init.RUNNER
 
     def spec(
         self,
@@ -41,16 +50,33 @@ class Ground:
         env: Mapping[str, str] | None = None,
     ) -> ContainerSpec:
         """A container named `probe`; `argv` starting with "-c" is a program for this Python."""
-        command = (sys.executable, "-I", "-S", *argv) if argv[0] == "-c" else argv
+        command = (self.python, "-I", "-S", *argv) if argv[0] == "-c" else argv
         return ContainerSpec(
             name="probe",
             argv=command,
             env={"PATH": "/usr/bin:/bin"} if env is None else env,
             limits=limits,
-            mounts=(*mounts, *_INTERPRETER),
+            mounts=mounts if self.layers else (*mounts, *_INTERPRETER),
             network=Network.NONE,
             uid=self.uid,
+            layers=self.layers,
+            init=self.init,
         )
+
+    @property
+    def python(self) -> str:
+        """This Python, or the one of the containers' own root."""
+        return PYTHON if self.layers else sys.executable
+
+    @property
+    def stopped(self) -> Exit:
+        """How an obedient command's container ends when it is stopped: a service manager ends well by itself."""
+        return Exit(status=0 if self.init is Init.SYSTEMD else 3)
+
+    @property
+    def starved(self) -> Exit:
+        """How a container ends whose command was killed for want of memory."""
+        return Exit(status=255, oom=True) if self.init is Init.SYSTEMD else Exit(signal=9, oom=True)
 
     async def mount(self, name: str, *, inside: str = "", writable: bool = True) -> Mount:
         """A new directory of the agent's, at /NAME inside unless told where."""
@@ -64,16 +90,26 @@ class Ground:
             os.chown(directory, self.uid, self.uid)
 
 
-async def ground_of(backend: Backend, directory: Path, *, uid: int | None) -> Ground:
+async def ground_of(
+    backend: Backend, directory: Path, *, uid: int | None, layers: tuple[Path, ...] = (), init: Init = Init.RUNNER
+) -> Ground:
     """The ground on which a backend is tried in a directory of its own, which is made; `uid` as in `Ground`."""
-    limiter = await asyncio.to_thread(find_limiter, _slice(directory))
+    version = (await read_host()).systemd_version
+    limiter = await asyncio.to_thread(functools.partial(find_limiter, _slice(directory), systemd_version=version))
 
     async def make() -> Runtime:
-        return Runtime(directory / "containers", backend, limiter)
+        readers = Bubblewrap(await read_host())
+        return Runtime(
+            directory / "containers",
+            backend,
+            limiter,
+            journals=Journals(keeper=Runtime(directory / "readers", readers, limiter)),
+        )
 
     mounts = directory / "mounts"
     await asyncio.to_thread(mounts.mkdir, parents=True)
-    return Ground(make=make, directory=mounts, uid=uid, bounds_memory_of_all=not isinstance(limiter, RlimitsOnly))
+    bounds_all = not isinstance(limiter, RlimitsOnly)
+    return Ground(make=make, directory=mounts, uid=uid, bounds_memory_of_all=bounds_all, layers=layers, init=init)
 
 
 def _slice(directory: Path) -> str:

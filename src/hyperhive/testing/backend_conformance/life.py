@@ -4,9 +4,18 @@ import asyncio
 from pathlib import Path
 
 from hyperhive.containers import cgroups
-from hyperhive.containers.runtime import Exit
+from hyperhive.containers.keeper import Exit
 from hyperhive.protocol.faults import FaultKind
-from hyperhive.testing.backend_conformance.ground import OBEDIENT, Ground, descendants, hive, output, refusal_of, says
+from hyperhive.testing.backend_conformance.ground import (
+    OBEDIENT,
+    STUBBORN,
+    Ground,
+    descendants,
+    hive,
+    output,
+    refusal_of,
+    says,
+)
 
 
 async def the_exit_status_of_the_command_is_told(ground: Ground) -> None:
@@ -19,12 +28,13 @@ async def a_stop_lets_the_first_process_end_by_itself(ground: Ground) -> None:
     async with hive(ground) as runtime:
         await runtime.start(ground.spec("/bin/sh", "-c", OBEDIENT))
         await says(runtime, "ready")
-        assert await runtime.stop("probe", grace_s=20) == Exit(status=3)
+        assert await runtime.stop("probe", grace_s=20) == ground.stopped
 
 
 async def a_stop_kills_what_does_not_end(ground: Ground) -> None:
     async with hive(ground) as runtime:
-        running = await runtime.start(ground.spec("/bin/sleep", "1000"))
+        running = await runtime.start(ground.spec("/bin/sh", "-c", STUBBORN))
+        await says(runtime, "deaf")
         assert await runtime.stop("probe", grace_s=0.1) == Exit(signal=9)
         assert running.is_over
 
@@ -39,7 +49,8 @@ async def a_second_stop_does_nothing(ground: Ground) -> None:
 
 async def two_stops_at_once_both_return(ground: Ground) -> None:
     async with hive(ground) as runtime:
-        await runtime.start(ground.spec("/bin/sleep", "1000"))
+        await runtime.start(ground.spec("/bin/sh", "-c", STUBBORN))
+        await says(runtime, "deaf")
         outcomes = await asyncio.gather(runtime.stop("probe", grace_s=0.1), runtime.kill("probe"))
         assert Exit(signal=9) in outcomes, outcomes
 

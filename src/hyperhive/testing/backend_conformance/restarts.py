@@ -6,7 +6,7 @@ import os
 import msgspec
 
 from hyperhive.containers import pidfd
-from hyperhive.containers.runtime import Exit
+from hyperhive.containers.keeper import Exit
 from hyperhive.testing.backend_conformance.ground import OBEDIENT, Ground, hive, says
 
 
@@ -28,7 +28,7 @@ async def a_container_outlives_its_hive_and_is_adopted(ground: Ground) -> None:
     await earlier.close()
     async with hive(ground) as runtime:
         assert [running.name for running in await runtime.adopt()] == ["probe"]
-        assert await runtime.stop("probe", grace_s=20) == Exit(status=3)
+        assert await runtime.stop("probe", grace_s=20) == ground.stopped
     following = await ground.make()
     assert await following.adopt() == []
     await following.close()

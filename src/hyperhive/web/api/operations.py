@@ -61,7 +61,7 @@ _ONCE: Final = {"follow": False}
 OPERATIONS: Final[tuple[Operation, ...]] = (
     # the hive
     _row(GET, "/hive", host.Hello, "The daemon: its version, its directories, its backend", "hive"),
-    _row(GET, "/stats", host.Stats, "What turns came to in a window of time", "stats", fixed={"name": None}),
+    _row(GET, "/stats", host.Stats, "What turns came to in some time", "stats", "budgets", fixed={"name": None}),
     _row(GET, "/budgets", host.Budgets, "What all agents spent and may spend", "budgets", fixed={"name": None}),
     _row(POST, "/budgets", host.SetHiveBudget, "Bound what all agents together may spend", "budgets"),
     _row(POST, "/budgets/top-up", host.TopUp, "Let the hive spend more today", "budgets", fixed={"name": None}),
@@ -80,6 +80,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     _row(POST, "/agents/{name}/stop", host.Stop, "Stop it; `graceful`: after the turn under way", whom="scope"),
     _row(POST, "/agents/{name}/restart", host.Restart, "Restart its container"),
     _row(POST, "/agents/{name}/rebuild", host.Rebuild, "Make its container anew"),
+    _row(POST, "/agents/{name}/move", host.Move, "Make its container by another backend"),
     _row(POST, "/agents/{name}/pause", host.SetPaused, "Give it no more turns", fixed={"paused": True}),
     _row(POST, "/agents/{name}/resume", host.SetPaused, "Give it turns again", fixed={"paused": False}),
     _row(POST, "/agents/{name}/cancel", host.Cancel, "Interrupt the turn under way", "done"),
@@ -96,7 +97,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
          fixed=_ONCE),
     _row(GET, "/agents/{name}/budget", host.Budgets, "What it spent and may spend", "budgets"),
     _row(POST, "/agents/{name}/budget/top-up", host.TopUp, "Let it spend more today", "budgets"),
-    _row(GET, "/agents/{name}/stats", host.Stats, "What its turns came to in a window of time", "stats"),
+    _row(GET, "/agents/{name}/stats", host.Stats, "What its turns came to in some time", "stats", "budgets"),
     # its config
     _row(GET, "/agents/{name}/config", host.Config, "Its settings as they are in effect", "config"),
     _row(POST, "/agents/{name}/config", host.EditConfig, "Propose another agent.toml", "ids", "approvals"),

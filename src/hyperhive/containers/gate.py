@@ -1,0 +1,83 @@
+"""The first program of ours in a container whose backend can't wait for us: copied there and run by path with the
+container's own Python and nothing but the standard library.
+
+It says that it is there, waits until the hive has recorded it, and then becomes what the container is for: as the
+agent, without a capability, behind the system call filter, with exactly the environment it was given. The plan lies
+beside it and only those may read it who run it.
+"""
+
+# pathlib would be a good part of this program's start
+# ruff: noqa: PTH100, PTH118, PTH120, PTH123
+
+import base64
+import ctypes
+import json
+import os
+import struct
+import sys
+from typing import Any
+
+_PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP, _PR_SET_SECCOMP = 38, 24, 22
+_MS_RDONLY = 1
+_CAPABILITY_VERSION_3 = 0x20080522
+_HERE = os.path.dirname(os.path.abspath(__file__))
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def main(plan_name: str) -> None:
+    with open(os.path.join(_HERE, plan_name)) as file:
+        plan = json.load(file)
+    # Closed by a program that is there: then whoever reads it knows that the container has begun.
+    up = os.open(os.path.join(_HERE, "up"), os.O_WRONLY | os.O_CLOEXEC) if plan["waits"] else -1
+    try:
+        if plan["waits"]:
+            os.write(up, b"up\n")
+            with open(os.path.join(_HERE, "go"), "rb", buffering=0) as go:
+                go.read(1)
+        _become(plan)
+    except OSError as error:
+        words = f"cannot run {plan['argv'][0]}: {error.strerror}\n".encode()
+        os.write(2, words)
+        if up >= 0:
+            os.write(up, words)
+    os._exit(127)
+
+
+def _become(plan: dict[str, Any]) -> None:
+    env = dict(plan["env"])
+    for name in plan["passed"]:
+        if name in os.environ:
+            env[name] = os.environ[name]
+    if plan["uid"] is not None:
+        if os.getuid() == 0 and _LIBC.mount(b"none", b"/sys", b"tmpfs", _MS_RDONLY, b"size=4k,mode=0555") != 0:
+            raise OSError(ctypes.get_errno(), "cannot cover /sys")
+        os.chdir(plan["cwd"])
+        env["PWD"] = plan["cwd"]
+        _give_up(plan["uid"])
+        _filter(base64.b64decode(plan["filter"]))
+    os.execvpe(plan["argv"][0], plan["argv"], env)
+
+
+def _give_up(uid: int) -> None:
+    """Every capability, for good, and root's uid if we came with it."""
+    if os.getuid() == 0:
+        for capability in range(64):
+            _LIBC.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+    header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
+    if _LIBC.capset(header, bytes(24)) != 0 or _LIBC.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "cannot give up privileges")
+
+
+def _filter(program: bytes) -> None:
+    """The system call filter (struct sock_fprog: a count of 8-byte instructions and where they are)."""
+    memory = ctypes.create_string_buffer(program)
+    described = struct.pack("=HxxxxxxQ", len(program) // 8, ctypes.addressof(memory))
+    if program and _LIBC.prctl(_PR_SET_SECCOMP, 2, described, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "cannot install the system call filter")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

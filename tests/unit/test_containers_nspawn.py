@@ -1,0 +1,93 @@
+"""What the nspawn backend decides, from facts alone."""
+
+import dataclasses
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from hyperhive.containers.host import Files, Host
+from hyperhive.containers.nspawn import Nspawn
+from hyperhive.containers.spec import ContainerSpec, Init, Limits, Mount, Network
+from hyperhive.protocol.faults import FaultError, FaultKind
+
+HOST = Host(
+    uid=0,
+    bwrap=Path("/usr/bin/bwrap"),
+    bwrap_version=(0, 8),
+    setpriv=Path("/usr/bin/setpriv"),
+    seccomp=b"filter..",
+    userns_problem="",
+    apparmor_restricts=False,
+    bwrap_libraries=None,
+    files=Files(etc=(), links=(), roots=()),
+    nspawn=Path("/usr/bin/systemd-nspawn"),
+    nspawn_version=252,
+    overlay=True,
+)
+SPEC = ContainerSpec(
+    name="h-x",
+    argv=("/bin/sh", "-c", "true"),
+    env={"TOKEN": "sk-secret"},
+    limits=Limits(memory_bytes=1 << 30, cpu_percent=100, pids=64, tmp_bytes=1 << 20),
+    mounts=(Mount(source=Path("/srv/state"), target=PurePosixPath("/state"), writable=True),),
+    layers=(Path("/var/lib/hyperhive/images/base/1/root"),),
+    uid=0x20000000 + 1000,
+)
+
+
+def test_the_environment_is_on_no_command_line_and_only_who_carries_the_plan_out_may_read_it() -> None:
+    command = Nspawn(HOST).start_command(SPEC)
+    assert not any("sk-secret" in word for word in command.argv)
+    assert command.assembly is not None
+    plan = command.assembly.files["harness"]
+    assert b"sk-secret" in plan.text
+    assert (plan.uid, plan.mode) == (0x20000000, 0o400)
+
+
+def test_a_container_has_users_of_its_own_of_which_the_agent_is_the_one_that_owns_its_files_outside() -> None:
+    command = Nspawn(HOST).start_command(SPEC)
+    assert f"--private-users={0x20000000}:65536" in command.argv
+    assert "--private-network" in command.argv
+    assert "--no-new-privileges=yes" in command.argv
+
+
+def test_the_hosts_network_is_for_those_alone_who_ask_for_it() -> None:
+    command = Nspawn(HOST).start_command(dataclasses.replace(SPEC, network=Network.HOST))
+    assert "--private-network" not in command.argv
+
+
+def test_with_systemd_inside_the_command_is_a_service_of_the_agents_that_can_gain_nothing() -> None:
+    command = Nspawn(HOST).start_command(dataclasses.replace(SPEC, init=Init.SYSTEMD))
+    assert command.assembly is not None
+    unit = command.assembly.above["etc/systemd/system/hive-harness.service"].decode().splitlines()
+    assert {"User=agent", "NoNewPrivileges=yes", "CapabilityBoundingSet="} <= set(unit)
+    assert command.assembly.files["harness"].uid == SPEC.uid
+    assert command.stop_signal == 37
+
+
+@pytest.mark.parametrize(
+    ("host", "remedy"),
+    [
+        (dataclasses.replace(HOST, uid=1000), "use bubblewrap"),
+        (dataclasses.replace(HOST, nspawn=None, nspawn_version=0), "install systemd-container"),
+        (dataclasses.replace(HOST, nspawn_version=251), "252 or newer"),
+        (dataclasses.replace(HOST, overlay=False), "modprobe overlay"),
+    ],
+)
+def test_a_host_that_cannot_is_told_what_to_do(host: Host, remedy: str) -> None:
+    with pytest.raises(FaultError, match=remedy) as caught:
+        Nspawn(host).check(SPEC)
+    assert caught.value.kind is FaultKind.BACKEND
+
+
+@pytest.mark.parametrize(
+    ("spec", "what"),
+    [
+        (dataclasses.replace(SPEC, layers=()), "hive image build"),
+        (dataclasses.replace(SPEC, uid=None), "hive move"),
+        (dataclasses.replace(SPEC, uid=400_001), "hive move"),
+    ],
+)
+def test_a_container_without_a_root_or_users_of_its_own_is_refused(spec: ContainerSpec, what: str) -> None:
+    with pytest.raises(FaultError, match=what):
+        Nspawn(HOST).check(spec)

@@ -32,6 +32,7 @@ CLAUDE_BYTE_STREAM_IDLE_TIMEOUT_MS = "2000"
 API_TIMEOUT_MS = "3000"
 """
 """What lasts minutes in an agent's life is over soon."""
+EARLIER = "An earlier attempt at this message did not end well"
 TOLD = [NotifyKind.NEEDS_LOGIN]
 
 
@@ -111,7 +112,10 @@ def test_the_weather(scene: Scene, row: Row) -> None:
     assert outcomes_of(hive, asked) == row.outcomes
     receipt = hive.receipt(asked)
     assert (receipt.state, receipt.attempt) == ("handled", row.attempt)
-    hive.until("a", lambda status: status.state in ("warm", "dozing"))
+    at_rest = hive.until("a", lambda status: status.state in ("warm", "dozing"))
+    assert at_rest.unread == 0
+    if row.attempt > 1:
+        assert EARLIER in model.requests("a")[-1].asked.prompt
     assert len(model.requests("a")) >= requests + row.requests, "it has not happened"
     assert session(hive) == before
     assert b"the word is plum" in model.requests("a")[-1].request.body

@@ -42,7 +42,7 @@ let
       json = config.hyperhive.agentJson;
       file = config.environment.etc."hyperhive/agent.json".text;
       failed = failed config;
-      inherit (config) boot;
+      boot = removeAttrs config.boot [ "enableContainers" ];
       service = config.systemd.services.hive-harness;
       user = config.users.users.agent;
     };
@@ -63,10 +63,10 @@ let
       undeclared = undeclared found.options.services.hive-c0re config.services.hive-c0re;
       failed = failed config;
       service = config.systemd.services.hive-c0re or null;
-      firewall = config.networking.firewall.allowedTCPPorts or [ ];
+      firewall = config.networking.firewall.allowedTCPPorts;
       admins = config.users.groups.hive-admin.members or null;
-      nginx = config.services.nginx or null;
-      containers = config.boot.enableContainers or null;
+      inherit (config.services) nginx;
+      containers = config.boot.enableContainers;
     };
   # The overrides as data, for a nixpkgs that has these versions: what is taken from PyPI, and of what.
   pythonPackages =

@@ -89,6 +89,22 @@ def test_the_first_files_of_a_host_are_a_host(nix: Nix) -> None:
     assert nix.value(f"(check.host ({{ lib, ... }}@args: ({module}) args)).failed") == []
 
 
+def test_the_examples_of_the_page_are_configs_that_the_modules_take(nix: Nix) -> None:
+    page = (ROOT / "docs" / "nixos.md").read_text()
+    blocks = re.findall(r"^```nix\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    hosts = [block for block in blocks if block.startswith("{\n  services.hive-c0re")]
+    assert len(hosts) == 2
+    for block in hosts:
+        host = nix.value(f"check.host {{ imports = [ {block} ]; services.hive-c0re.enable = true; }}")
+        assert (host["failed"], host["undeclared"]) == ([], [])
+    texts = [block for block in blocks if "hyperhive = {" in block]
+    for block in texts:
+        made = nix.value(f"check.agent {{ imports = [ ({block}) ]; }}")
+        assert (made["failed"], made["undeclared"]) == ([], [])
+        msgspec.json.decode(made["json"], type=AgentSettings)
+    assert texts
+
+
 # the package
 
 

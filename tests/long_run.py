@@ -38,8 +38,11 @@ WARM_UP_MIN: Final = 8.0
 SETTLING_S: Final = 4 * 3600.0
 """At most until everything is handled, once the weather is calm."""
 DOZING_S: Final = 30
-MORE_MEMORY: Final = 24 << 20
-"""Bytes that the process may have grown by since it was warm: sqlite's and the allocator's own."""
+MORE_MEMORY: Final = 48 << 20
+"""Bytes that the process may have grown by since it was warm: each of 21 databases may keep 2 MB of its pages."""
+MORE_BLOCKS: Final = 5_000
+BLOCKS_A_MESSAGE: Final = 8
+"""Of which the ledger takes the most."""
 MORE_DESCRIPTORS: Final = 8
 MORE_TASKS: Final = 4
 """A connection may be on its way when it is counted."""
@@ -52,17 +55,21 @@ class Footprint:
     descriptors: int
     tasks: int
     memory: int
+    blocks: int  #: of python's own memory: each object is at least one
 
     @classmethod
     def now(cls) -> "Footprint":
         gc.collect()
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         return cls(
-            len([*Path("/proc/self/fd").iterdir()]), len(asyncio.all_tasks()), pages * os.sysconf("SC_PAGESIZE")
+            descriptors=len([*Path("/proc/self/fd").iterdir()]),
+            tasks=len(asyncio.all_tasks()),
+            memory=pages * os.sysconf("SC_PAGESIZE"),
+            blocks=sys.getallocatedblocks(),
         )
 
     def __str__(self) -> str:
-        return f"{self.descriptors} descriptors, {self.tasks} tasks, {self.memory >> 20} MiB"
+        return f"{self.descriptors} descriptors, {self.tasks} tasks, {self.memory >> 20} MiB, {self.blocks} blocks"
 
 
 @dataclass
@@ -260,11 +267,12 @@ class Life:
         return [f"{what}: {sorted(which)[:20]}" for what, which in wrong.items() if which]
 
 
-def growth(before: Footprint, after: Footprint) -> list[str]:
+def growth(before: Footprint, after: Footprint, messages: int) -> list[str]:
     more = {
         "descriptors": (after.descriptors - before.descriptors, MORE_DESCRIPTORS),
         "tasks": (after.tasks - before.tasks, MORE_TASKS),
         "bytes of memory": (after.memory - before.memory, MORE_MEMORY),
+        "blocks": (after.blocks - before.blocks, MORE_BLOCKS + BLOCKS_A_MESSAGE * messages),
     }
     return [f"{grown} more {what} than when it was warm" for what, (grown, bound) in more.items() if grown > bound]
 
@@ -287,7 +295,7 @@ async def living(seed: int) -> AsyncIterator[Life]:
 async def live(seed: int, minutes: float) -> list[str]:
     async with living(seed) as life:
         await life.pass_(WARM_UP_MIN * 60)
-        before = await life.settle()
+        before, messages = await life.settle(), len(life.ledger.read)
         say(f"warm: {before}")
         for quarter in range(1, 5):
             await life.pass_(minutes * 15)
@@ -297,7 +305,7 @@ async def live(seed: int, minutes: float) -> list[str]:
         say(f"happened: {life.counts}; turns: {dict(life.ledger.outcomes)}")
         states = life.rows("SELECT state, count(*) FROM messages WHERE recipient LIKE 'agent-%' GROUP BY state")
         say(f"messages: {dict(states)}, read more than once: {sum(len(m) > 1 for m in life.ledger.read.values())}")
-        return life.faults() + growth(before, after)
+        return life.faults() + growth(before, after, len(life.ledger.read) - messages)
 
 
 def _be_quiet() -> None:

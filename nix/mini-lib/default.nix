@@ -16,17 +16,14 @@ let
     # lists and sets
     inherit (builtins)
       all any attrNames attrValues concatLists concatMap concatStringsSep elem elemAt filter foldl' hasAttr head isAttrs
-      isBool isFloat isFunction isInt isList isString length listToAttrs mapAttrs match readFile replaceStrings tail stringLength substring
-      toJSON toString;
+      isBool isFloat isFunction isInt isList isString length listToAttrs mapAttrs match readFile replaceStrings stringLength
+      substring tail toJSON toString;
     flatten = value: if isList value then concatMap flatten value else [ value ];
     optional = condition: item: if condition then [ item ] else [ ];
     optionals = condition: items: if condition then items else [ ];
     optionalAttrs = condition: set: if condition then set else { };
-    optionalString = condition: text: if condition then text else "";
     nameValuePair = name: value: { inherit name value; };
     genAttrs = names: make: listToAttrs (map (name: nameValuePair name (make name)) names);
-    mapAttrs' = make: set: listToAttrs (map (name: make name set.${name}) (attrNames set));
-    mapAttrsToList = make: set: map (name: make name set.${name}) (attrNames set);
     filterAttrs = keep: set: removeAttrs set (filter (name: !keep name set.${name}) (attrNames set));
     filterAttrsRecursive =
       keep: set:
@@ -51,9 +48,7 @@ let
         if length values == 2 && all isAttrs values then recursiveUpdate (head values) (elemAt values 1) else elemAt values (length values - 1)
       ) [ one other ];
     findFirst = is: default: items: let found = filter is items; in if found == [ ] then default else head found;
-    unique = foldl' (found: item: if elem item found then found else found ++ [ item ]) [ ];
     id = value: value;
-    const = value: _: value;
     functionArgs = builtins.functionArgs;
 
     # text
@@ -61,7 +56,6 @@ let
     concatStrings = concatStringsSep "";
     toUpper = replaceStrings (split1 "abcdefghijklmnopqrstuvwxyz") (split1 "ABCDEFGHIJKLMNOPQRSTUVWXYZ");
     split1 = text: builtins.genList (place: substring place 1 text) (stringLength text);
-    concatMapStrings = concatMapStringsSep "";
     hasPrefix = start: text: substring 0 (stringLength start) text == start;
     hasSuffix = end: text: stringLength text >= stringLength end && substring (stringLength text - stringLength end) (-1) text == end;
     hasInfix = part: text: replaceStrings [ part ] [ "" ] text != text;
@@ -69,14 +63,11 @@ let
     removeSuffix = end: text: if hasSuffix end text then substring 0 (stringLength text - stringLength end) text else text;
     splitString = between: text: filter isString (builtins.split (escapeRegex between) text);
     escapeRegex = replaceStrings (map (c: c) [ "." "+" "*" "?" "(" ")" "[" "{" "^" "$" "|" "\\" ]) [ "\\." "\\+" "\\*" "\\?" "\\(" "\\)" "\\[" "\\{" "\\^" "\\$" "\\|" "\\\\" ];
-    boolToString = value: if value then "true" else "false";
-    versionAtLeast = one: other: builtins.compareVersions one other >= 0;
     versionOlder = one: other: builtins.compareVersions one other < 0;
     getName = package: if isString package then (builtins.parseDrvName package).name else package.pname or (builtins.parseDrvName package.name).name;
     toIntBase10 = text: builtins.fromJSON (lib.head (match "0*([0-9]+)" text));
     getLib = package: package;
     getExe = package: "${package}/bin/${package.meta.mainProgram}";
-    getExe' = package: program: "${package}/bin/${program}";
     importJSON = path: builtins.fromJSON (builtins.readFile path);
     importTOML = path: builtins.fromTOML (builtins.readFile path);
 
@@ -87,7 +78,6 @@ let
     mkIf = condition: content: { _type = "if"; inherit condition content; };
     mkMerge = contents: { _type = "merge"; inherit contents; };
     mkOverride = priority: content: { _type = "override"; inherit priority content; };
-    mkOptionDefault = mkOverride 1500;
     mkDefault = mkOverride 1000;
     mkForce = mkOverride 50;
     literalExpression = text: { _type = "literalExpression"; inherit text; };

@@ -2,8 +2,8 @@
 { lib }:
 let
   inherit (builtins)
-    all any attrNames concatLists concatMap concatStringsSep filter foldl' hasAttr head isAttrs isBool isFloat isFunction
-    isInt isList isString length listToAttrs mapAttrs toJSON typeOf zipAttrsWith;
+    all any attrNames concatLists concatMap concatStringsSep filter foldl' head isAttrs isBool isFloat isFunction isInt
+    isList isString length mapAttrs toJSON zipAttrsWith;
   inherit (lib) isOption mkIf mkMerge mkOverride setAttrByPath showOption;
 
   usualPriority = 100;

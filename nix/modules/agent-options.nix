@@ -83,6 +83,7 @@ in
   config = {
     hyperhive.settings = mkMerge (
       map definition placed
+      # Where the hive does not compact by itself, there is nothing to switch off.
       ++ [ (mkIf (cfg.autoCompact == false && has [ "session" "compact_at" ]) { session.compact_at = 0; }) ]
     );
     hyperhive.agentJson = builtins.toJSON cfg.settings;

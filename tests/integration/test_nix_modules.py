@@ -84,6 +84,12 @@ def test_an_agent_toml_gives_the_same_as_its_options(nix: Nix, tmp_path: Path) -
     assert msgspec.json.decode(imported["json"], type=AgentSettings) == agent_toml.parse(text)
 
 
+def test_compaction_is_switched_off_where_the_hive_has_it(nix: Nix) -> None:
+    off = {"session": {"compact_at": 0}} if any(key["path"] == ["session", "compact_at"] for key in KEYS) else {}
+    assert json.loads(nix.value("(check.agent { hyperhive.autoCompact = false; }).json")) == off
+    assert nix.value("(check.agent { hyperhive.autoCompact = true; }).json") == "{}"
+
+
 def test_the_same_setting_given_twice_and_differently_is_refused(nix: Nix) -> None:
     with pytest.raises(NixError, match=r"hyperhive\.settings\.model' has conflicting definition values"):
         nix.value('check.agent { hyperhive = { model = "opus"; settings.model = "haiku"; }; }')

@@ -92,7 +92,7 @@ class Agent:
     @property
     def held(self) -> bool:
         """Whether it is given no mail."""
-        return self.row.paused or bool(self.over_budget)
+        return self.row.paused or bool(self.over_budget) or self.attached
 
     @property
     def logs_in(self) -> bool:

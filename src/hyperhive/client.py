@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -122,6 +123,34 @@ class Client:
             raise ClientError(f"cannot reach the hive: {self._path} does not accept connections") from None
         except OSError as error:
             raise unreachable(error, self._path) from error
+
+
+def hold(path: Path, request: host.AnyRequest) -> tuple[host.Response, socket.socket]:
+    """The first answer, and the connection: for a request that means something for as long as that stays.
+
+    Whoever executes another program hands it on (`set_inheritable`). Raises as `Client.call`.
+    """
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.settimeout(QUICK_S)
+        connection.connect(str(path))
+        connection.sendall(_encode(request) + b"\n")
+        with connection.makefile("rb") as file:
+            line = file.readline(MAX_LINE)
+        if not line.endswith(b"\n"):
+            raise GoneError("the hive closed the connection without an answer; its log says why")
+        answer = read_answer(line)
+    except TimeoutError:
+        connection.close()
+        raise ClientError(f"the hive did not answer within {QUICK_S:.0f} seconds") from None
+    except OSError as error:
+        connection.close()
+        raise unreachable(error, path) from error
+    except BaseException:
+        connection.close()
+        raise
+    connection.settimeout(None)
+    return answer, connection
 
 
 def patience(request: host.AnyRequest) -> float | None:

@@ -30,7 +30,7 @@ WITH_SYSTEMD = 'init = "systemd"\n'
 def hive_and_model(base_images: Path) -> Iterator[tuple[HiveProcess, ScriptedModel]]:  # noqa: F811 - it is that
     needs.claude()
     needs.bwrap()
-    with running_hive(manager=True, prepare=lambda hive: base_image.give(base_images, hive.paths.images)) as both:
+    with running_hive(manager=True, furnish=lambda hive: base_image.give(base_images, hive.paths.images)) as both:
         yield both
 
 

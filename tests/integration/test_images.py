@@ -226,8 +226,8 @@ def test_a_making_that_is_given_up_leaves_no_process_and_no_mount(play: Play) ->
         work = await ground.fresh()
         making = asyncio.create_task(
             ground.workshop.inside(
-                ("/bin/sh", "-c", "echo begun; exec sleep 4357"), layers=base, upper=work / "upper", work=work, shown={},
-                env=PLAIN_ENV, timeout_s=60, say=hear,
+                ("/bin/sh", "-c", "echo begun; exec sleep 4357"), layers=base, upper=work / "upper", work=work,
+                shown={}, env=PLAIN_ENV, timeout_s=60, say=hear,
             )
         )  # fmt: skip
         started = asyncio.create_task(begun.wait())
@@ -267,7 +267,7 @@ def test_collecting_deletes_what_nothing_goes_back_to_and_keeps_the_rest(
 ) -> None:
     async def scene(shared: Ground) -> None:
         await shared.ensure("a", "jq")
-        ground = Ground(await _own_copies(shared.top, tmp_path / "images"), limiter)
+        ground = Ground(await _own_copies(shared.top, tmp_path), limiter)
         old = await ground.ensure("a", "jq")
         await ground.images.switch("a", old)
         assert await ground.images.collect() == []
@@ -295,7 +295,6 @@ def test_the_names_of_packages_decide_about_a_layer_and_their_order_does_not() -
 
 async def _own_copies(images: Path, top: Path) -> Path:
     """Hard links: what is deleted there stays here. Of harnesses only the newest, as a hive has that began today."""
-    top.mkdir()
     for name in ("base", "harness", "layers"):
         await run(["cp", "-al", f"{images / name}/.", str(top / name)], timeout=60)
     (top / "apt").symlink_to((images / "apt").resolve())

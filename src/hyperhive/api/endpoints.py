@@ -63,6 +63,7 @@ ENDPOINTS: Final[dict[type[Any], Callable[[Hive, Any], Answer]]] = {
     host.AgentLoginCode: logins.take_code,
     host.AgentLoginCancel: logins.cancel,
     host.Shell: watching.shell,
+    host.Attach: watching.attach,
     host.Stats: statistics.stats,
     host.Budgets: budgets.budgets,
     host.TopUp: budgets.top_up,

@@ -1,5 +1,6 @@
 """What happens, as it happens; what a container wrote; and a harness at work."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from msgspec import UNSET
@@ -50,3 +51,10 @@ async def compact(hive: Hive, ask: host.Compact) -> Response:
 
 async def shell(hive: Hive, ask: host.Shell) -> Response:
     return Response(shell=hive.fleet.shell(ask.name))
+
+
+async def attach(hive: Hive, ask: host.Attach) -> AsyncIterator[Response]:
+    """One answer; then the connection is the lease of the conversation, until the client has gone."""
+    async with hive.desk.attached(ask.name, interrupt=ask.interrupt) as command:
+        yield Response(shell=command)
+        await asyncio.get_running_loop().create_future()

@@ -22,6 +22,9 @@ def run(name: Agent, json: Json = False) -> int:
         raise CliError(f"the hive knows no way into {name}")
     if answer.shell.needs_root and os.geteuid() != 0:
         raise CliError(f"only root can enter {name}'s container: run `sudo hive shell {name}`")
-    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     # It makes a terminal of its own inside of ours, so that nothing in the container ever holds ours.
-    os.execvpe(answer.shell.argv[0], answer.shell.argv, environment)
+    os.execvpe(answer.shell.argv[0], answer.shell.argv, passed_on())
+
+
+def passed_on() -> dict[str, str]:
+    return {name: os.environ[name] for name in _PASSED_ON if name in os.environ}

@@ -3,7 +3,11 @@ standard library.
 
 It joins the container's control groups and namespaces, takes the agent's uid, installs the same system call filter,
 gives up every capability and the way to new ones. At a terminal the command gets a terminal of its own, made here
-and relayed, so that nothing in the container ever holds the operator's.
+and relayed, so that nothing in the container ever holds the operator's. When the relay ends, however it does, that
+terminal hangs up.
+
+HYPERHIVE_LEASE is the number of a descriptor that stays open for as long as the command may run: its end ends the
+relay, and the relay's end is its end.
 """
 
 # pathlib would be a good part of this program's start
@@ -37,15 +41,19 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 def main() -> int:
     plan = json.loads(sys.argv[1])
     terminals = [fd for fd in (1, 2, 0) if os.isatty(fd)]
+    lease = int(os.environ.get("HYPERHIVE_LEASE", "-1"))
     controller, terminal = pty.openpty() if terminals else (-1, -1)
     # The relay stays outside: it must outlive the container to give the operator's terminal back as it was.
     child = os.fork()
     if child == 0:
+        # The relay's descriptors are its own: whoever is left when it dies must hold none of them.
+        os.closerange(3, max(terminal, 3))
+        os.closerange(max(terminal, 2) + 1, 4096)
         os._exit(_inside(plan, terminal, terminals))
     if not terminals:
         return _code(os.waitpid(child, 0)[1])
     os.close(terminal)
-    return _relay(controller, child, terminals[0])
+    return _relay(controller, child, terminals[0], lease)
 
 
 def _inside(plan: dict[str, Any], terminal: int, terminals: list[int]) -> int:
@@ -134,26 +142,36 @@ def _filter(program: bytes) -> None:
         raise OSError(ctypes.get_errno(), "cannot install the system call filter")
 
 
-def _relay(controller: int, child: int, screen: int) -> int:
+def _relay(controller: int, child: int, screen: int, lease: int) -> int:
     """Between the operator's terminal, in raw mode, and the command's own; ends with the command.
 
     What the operator has redirected is no terminal, and the command holds it itself.
     """
     signal.signal(signal.SIGWINCH, lambda *_: _copy_size(controller, screen))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
     _copy_size(controller, screen)
+    held = {lease: -1} if lease >= 0 else {}
     if not os.isatty(0):
-        _copy({controller: screen}, controller)
-        return _code(os.waitpid(child, 0)[1])
-    before = termios.tcgetattr(0)
-    try:
-        tty.setraw(0, termios.TCSADRAIN)
-        _copy({0: controller, controller: screen}, controller)
-    finally:
-        termios.tcsetattr(0, termios.TCSADRAIN, before)
+        _copy({controller: screen, **held}, controller)
+    else:
+        before = termios.tcgetattr(0)
+        try:
+            tty.setraw(0, termios.TCSADRAIN)
+            _copy({0: controller, controller: screen, **held}, controller)
+        finally:
+            with contextlib.suppress(termios.error):  # a terminal that has hung up
+                termios.tcsetattr(0, termios.TCSADRAIN, before)
+    os.close(controller)
     return _code(os.waitpid(child, 0)[1])
 
 
+def _leave(number: int, _: object) -> None:
+    sys.exit(128 + number)
+
+
 def _copy(sources: dict[int, int], controller: int) -> None:
+    """Until the command's terminal has ended, or a source that is only held."""
     while True:
         for fd in select.select(list(sources), [], [])[0]:
             try:
@@ -161,8 +179,8 @@ def _copy(sources: dict[int, int], controller: int) -> None:
             except OSError:
                 data = b""  # the other side of a terminal is gone
             if data:
-                _write(sources[fd], data)
-            elif fd == controller:
+                _write(sources[fd], data) if sources[fd] >= 0 else None
+            elif fd == controller or sources[fd] < 0:
                 return
             else:
                 del sources[fd]

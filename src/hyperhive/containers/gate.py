@@ -52,7 +52,7 @@ def _become(plan: dict[str, Any]) -> None:
         if os.getuid() == 0 and _LIBC.mount(b"none", b"/sys", b"tmpfs", _MS_RDONLY, b"size=4k,mode=0555") != 0:
             raise OSError(ctypes.get_errno(), "cannot cover /sys")
         _give_up(plan["uid"])
-        os.chdir(plan["cwd"])  # the agent's own, which nobody else may enter
+        os.chdir(plan["cwd"])  # as the agent: what is its own is closed to a root without capabilities
         env["PWD"] = plan["cwd"]
         _filter(base64.b64decode(plan["filter"]))
     os.execvpe(plan["argv"][0], plan["argv"], env)

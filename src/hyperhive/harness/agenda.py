@@ -56,6 +56,8 @@ class Agenda:
         self._credentials = credentials
         self._may_have_login = may_have_login
         self._open = asyncio.Event()
+        self._paused = True
+        self._attached = False
         self._unparked = asyncio.Event()
         self._stopping = False
         self._lost = 0
@@ -77,7 +79,16 @@ class Agenda:
                 await self._take_up(received)
 
     def pause(self, paused: bool) -> None:
-        if paused:
+        self._paused = paused
+        self._open_or_shut()
+
+    def attached(self, attached: bool) -> None:
+        """As if it were paused, whatever the operator says of that meanwhile."""
+        self._attached = attached
+        self._open_or_shut()
+
+    def _open_or_shut(self) -> None:
+        if self._paused or self._attached:
             self._open.clear()
         else:
             self._open.set()
@@ -122,11 +133,13 @@ class Agenda:
         self.pause(welcome.paused)
 
     async def _take_up(self, received: Received) -> None:
+        if self._attached:
+            await self._give_back(received)
+            return
         system_prompt = await self.system_prompt()
         async with self._turns.claim:
             if self._stopping or not self._open.is_set():
-                ids = [m.id for m in received.messages]
-                await self._mail.release(ids, failed=False, reason="the agent is paused or being stopped")
+                await self._give_back(received)
                 return
             self._has_new_login = False
             ended = await self._turns.run(received, system_prompt)
@@ -140,6 +153,10 @@ class Agenda:
             await self._wait_for_limit(_seconds_until(ended.resets_at))
         elif self._lost:
             await self._park(BACKOFF_S[min(self._lost, len(BACKOFF_S)) - 1])
+
+    async def _give_back(self, received: Received) -> None:
+        ids = [m.id for m in received.messages]
+        await self._mail.release(ids, failed=False, reason="the agent is paused or being stopped")
 
     async def _ask_for_login(self) -> None:
         """Where nothing speaks for a login, claude is asked once whether it has one, before there is mail."""

@@ -10,6 +10,7 @@ from typing import Any, Final
 from hyperhive import __version__
 from hyperhive.harness import watchdog, wire
 from hyperhive.harness.agenda import Agenda
+from hyperhive.harness.attachment import Attachment
 from hyperhive.harness.claude import ClaudeError
 from hyperhive.harness.compaction import Compaction
 from hyperhive.harness.condition import Condition
@@ -84,11 +85,16 @@ class Runner:
             turns=self._turns, session=self._session, condition=self._condition,
             system_prompt=self._agenda.system_prompt,
         )  # fmt: skip
+        self._attachment = Attachment(
+            place=place, turns=self._turns, rest=self._rest, agenda=self._agenda, journal=self._journal
+        )
+        self._detaching: asyncio.Future[None] | None = None
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._grace_s = 0.0
         self._rest.serve = self._serve_worker
         self._rest.tools = self._toolbox.offers
+        self._link.on_welcome.append(self._hive_is_back)
         self._serve_hive()
 
     async def run(self) -> None:
@@ -115,9 +121,10 @@ class Runner:
             await self._journal.close()
 
     async def _wind_down(self, agenda: "asyncio.Task[None]") -> None:
-        """No new turn, the turn's end, claude's end, the last events. Each step is bounded."""
+        """No new turn, an attached operator's end, the turn's, claude's, the last events. Each step is bounded."""
         self._agenda.stop()
         self._compaction.stop()
+        await self._attachment.end()
         if self._turns.is_running:
             await self._grace()
         self._mail.close()
@@ -170,6 +177,8 @@ class Runner:
         self._link.serve(agent.LOGIN_CODE, lambda code: self._logins.take_code(code.code))
         self._link.serve(agent.LOGIN_CANCEL, lambda _: Done(done=self._logins.cancel()))
         self._link.serve(agent.PAUSE, self._pause)
+        self._link.serve(agent.ATTACH, self._attachment.begin)
+        self._link.serve(agent.DETACH, self._detach)
         self._link.serve(agent.OVER_BUDGET, self._over_budget)
         self._link.serve(agent.SHUTDOWN, self._shutdown)
 
@@ -208,6 +217,14 @@ class Runner:
 
     def _pause(self, pause: Pause) -> Nothing:
         self._agenda.pause(pause.paused)
+        return Nothing()
+
+    def _hive_is_back(self, _: agent.Welcome) -> None:
+        """With the connection before this one the hive's word for an operator who is attached was lost."""
+        self._detaching = asyncio.ensure_future(self._attachment.end())
+
+    async def _detach(self, _: Nothing) -> Nothing:
+        await self._attachment.end()
         return Nothing()
 
     async def _over_budget(self, over: OverBudget) -> Done:

@@ -59,8 +59,10 @@ def put_private(path: Path, text: str) -> Path:
     return path
 
 
-def mcp_config(settings: AgentSettings) -> str:
-    return json.dumps({"mcpServers": mcp_servers(settings)})
+def mcp_config(settings: AgentSettings, *, own: bool = True) -> str:
+    """With the hive's own server, which only a turn worker has, or without."""
+    servers = {name: server for name, server in mcp_servers(settings).items() if own or name != HIVE_SERVER}
+    return json.dumps({"mcpServers": servers})
 
 
 def claude_argv(
@@ -87,6 +89,30 @@ def claude_argv(
         "--mcp-config", str(mcp_config_file),
         "--include-partial-messages", "--strict-mcp-config", "--setting-sources=",
         "--input-format", "stream-json",
+    ]  # fmt: skip
+
+
+def interactive_argv(
+    claude: str,
+    settings: AgentSettings,
+    *,
+    system_prompt_file: Path,
+    mcp_config_file: Path,
+    model: str,
+    session_id: str,
+    is_new: bool,
+) -> list[str]:
+    """The same agent with the operator in front of it, who is asked for what the config does not allow."""
+    denied = denied_tools(settings)
+    return [
+        claude, f"--session-id={session_id}" if is_new else f"--resume={session_id}",
+        "--system-prompt-file", str(system_prompt_file),
+        "--tools", ",".join(settings.tools.built_in),
+        "--allowedTools", ",".join(allowed_tools(settings, [])),
+        *(["--disallowedTools", ",".join(denied)] if denied else []),
+        "--model", model,
+        "--permission-mode", "default",
+        "--mcp-config", str(mcp_config_file), "--strict-mcp-config", "--setting-sources=",
     ]  # fmt: skip
 
 

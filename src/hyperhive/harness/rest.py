@@ -1,11 +1,20 @@
 """How awake the agent is: claude is kept ready while there is work, and released after a while without."""
 
 import asyncio
+import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from hyperhive.harness.claude import Claude, ClaudeError, GaveUpError
-from hyperhive.harness.command import ClaudeCommand, claude_argv, claude_env, login_argv, mcp_config, put_private
+from hyperhive.harness.command import (
+    ClaudeCommand,
+    claude_argv,
+    claude_env,
+    interactive_argv,
+    login_argv,
+    mcp_config,
+    put_private,
+)
 from hyperhive.harness.condition import Condition
 from hyperhive.harness.init import Children
 from hyperhive.harness.journal import Journal
@@ -117,6 +126,30 @@ class Rest:
             self._place, self._settings, agent=self._name, proxy_port=self.proxy_port, rehearsal_port=None
         )
         return ClaudeCommand(argv=login_argv(str(self._place.claude), self._settings), env=env)
+
+    async def interactive(self, system_prompt: str) -> ClaudeCommand:
+        """For the operator's terminal, on the agent's conversation or a new one that becomes it. Raises OSError.
+
+        Nobody else may use the conversation meanwhile. The hive's own tools are not in it: they need the worker.
+        """
+        folder = self._place.claude_tmp
+        prompt_file = await asyncio.to_thread(put_private, folder / "system-prompt", system_prompt)
+        servers = mcp_config(self._settings, own=False)
+        mcp_file = await asyncio.to_thread(put_private, folder / "mcp-attached.json", servers)
+        is_new, conversation = self._session.id is None, self._session.id or str(uuid.uuid4())
+        if is_new:
+            self._session.is_now(conversation)
+            self._condition.session(conversation)
+        argv = interactive_argv(
+            str(self._place.claude), self._settings, system_prompt_file=prompt_file, mcp_config_file=mcp_file,
+            model=self._model.current, session_id=conversation, is_new=is_new,
+        )  # fmt: skip
+        env = claude_env(
+            self._place, self._settings,
+            agent=self._name, proxy_port=self.proxy_port, rehearsal_port=self.rehearsal_port,
+            of_the_hive=await self.credential(),
+        )  # fmt: skip
+        return ClaudeCommand(argv=argv, env=env | {"CLAUDE_CODE_ENTRYPOINT": "cli"})
 
     def session_is(self, session_id: str) -> None:
         """What claude says about the conversation it is in."""

@@ -51,6 +51,7 @@ class Agent:
     context_tokens: int = 0
     limited_until: float = 0.0  #: a usage limit holds it until then, Unix seconds; 0: none does
     over_budget: str = ""  #: why nothing more may be spent for it now; empty: it may
+    attached: bool = False  #: the operator has its conversation to themselves
     login: Login | None = None  #: the latest login in its container
     turn_cause: str = ""  #: who sent what the latest turn is about
     status_text: str = ""
@@ -91,7 +92,7 @@ class Agent:
     @property
     def held(self) -> bool:
         """Whether it is given no mail."""
-        return self.row.paused or bool(self.over_budget)
+        return self.row.paused or bool(self.over_budget) or self.attached
 
     @property
     def logs_in(self) -> bool:

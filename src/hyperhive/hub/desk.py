@@ -2,8 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
+
+import structlog
 
 from hyperhive.broker.events import Resync
 from hyperhive.broker.letters import Draft, MailChange, MailChangeKind
@@ -18,6 +21,8 @@ from hyperhive.protocol.events import HiveEvent, TurnState
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.ids import OPERATOR
 from hyperhive.protocol.rpc import Method, Nothing, P, R
+
+log = structlog.get_logger(__name__)
 
 ANSWER_S: Final = 40.0
 """How long a harness may take to do what the operator asks of it: setting a model waits for claude."""
@@ -113,6 +118,35 @@ class Desk:
         if over := self.fleet.get(name).over_budget:
             raise FaultError(FaultKind.WRONG_STATE, f"cannot compact now, it costs money: {over}; {how_on(name)}")
         return (await self._ask(self.fleet.get(name), wire.COMPACT, wire.Compact(instructions=instructions))).done
+
+    @asynccontextmanager
+    async def attached(self, name: str, *, interrupt: bool) -> AsyncIterator[host.ShellCommand]:
+        """The command that opens claude on the agent's conversation, which is the operator's own while this lasts.
+
+        Raises FaultError (`wrong_state`) when a turn runs, or somebody is attached.
+        """
+        agent = self.fleet.get(name)
+        if agent.attached:
+            raise FaultError(FaultKind.WRONG_STATE, f"cannot attach to {agent.name!r}: somebody is attached already")
+        agent.attached = True
+        self.fleet.hold(agent)
+        try:
+            command = await self.fleet.attach_command(name)
+            await self._ask(agent, wire.ATTACH, wire.Attach(interrupt=interrupt))
+            try:
+                yield command
+            finally:
+                await self._detach(agent)
+        finally:
+            agent.attached = False
+            self.fleet.hold(agent)
+
+    async def _detach(self, agent: Agent) -> None:
+        """A harness that is not there any more has nothing to let go."""
+        try:
+            await self._ask(agent, wire.DETACH, Nothing())
+        except FaultError as fault:
+            log.warning("an agent was not told that the operator has detached", agent=agent.name, why=fault.message)
 
     async def login_start(self, name: str) -> wire.Login:
         """Begin a login of claude's, or join the one under way; it comes with its link, or says why there is none."""

@@ -162,6 +162,20 @@ class Fleet:
         )
         return ShellCommand(argv=list(argv), needs_root=self.house.per_agent_uids)
 
+    async def attach_command(self, name: str) -> ShellCommand:
+        """What the operator executes to have claude on the agent's conversation, once its harness has left it to them.
+        Raises FaultError when it is down."""
+        agent = self.get(name)
+        generation = await self.house.images.current(name) if agent.row.backend is BackendKind.NSPAWN else None
+        python = str(generation.python) if generation else self.house.runner_argv[0]
+        argv = self.house.keeper(agent).enter_argv(
+            container_name(agent.name),
+            (python, "-I", "-m", "hyperhive.harness.attach"),
+            env=shell_environment(agent, self.house.tooling),
+            cwd="/state",
+        )
+        return ShellCommand(argv=list(argv), needs_root=self.house.per_agent_uids)
+
     # from start to stop of the daemon
 
     @asynccontextmanager

@@ -50,7 +50,7 @@ class Sleep:
     def _may_sleep(self) -> bool:
         agent = self._agent
         idle = agent.phase is Phase.RUNNING and agent.rest == Rest.DOZING and agent.turn_state == TurnState.IDLE
-        return idle and not agent.logs_in and not agent.limited_until
+        return idle and not agent.attached and not agent.logs_in and not agent.limited_until
 
     def _go_to_bed(self) -> None:
         if not self._background.closed:

@@ -23,7 +23,7 @@ from typing import Final
 
 import hyperhive
 from hyperhive.images import tree
-from hyperhive.images.made import ROOT, Draft, Kind, Made, draft
+from hyperhive.images.made import MAKING, ROOT, Draft, Kind, Made, draft
 from hyperhive.images.workshop import FIRST_UID, Say, Workshop
 from hyperhive.process import PLAIN_ENV, run
 from hyperhive.protocol.faults import FaultError, FaultKind
@@ -64,7 +64,7 @@ class Contents:
 
     def id(self, python: str) -> str:
         """The same for the same content; reads all of it."""
-        said = hashlib.sha256(f"{python} {sys.version_info[:2]}\n".encode())
+        said = hashlib.sha256(f"{MAKING} {python}\n".encode())
         for path, file in self.files:
             said.update(path.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
         return said.hexdigest()[:12]
@@ -84,6 +84,7 @@ async def build(
         await say(f"fetching the harness's packages for {python}, which is not the host's")
         await fetch(contents, site, python)
         await asyncio.to_thread(_copy, tuple(_own()), site)
+    await asyncio.to_thread(_open_up, upper)
     await asyncio.to_thread(tree.give, upper, shift=FIRST_UID)
     words = ("/bin/sh", "-c", _COMPILE, "sh", f"/usr/bin/{python}", str(PYTHON))
     env = {**PLAIN_ENV, "SOURCE_DATE_EPOCH": str(epoch), "HOME": "/nonexistent"}
@@ -131,6 +132,15 @@ def _venv(upper: Path, python: str) -> None:
         (top / "bin" / name).symlink_to(f"/usr/bin/{python}")
     version = python.removeprefix("python")
     (top / "pyvenv.cfg").write_text(f"home = /usr/bin\ninclude-system-site-packages = false\nversion = {version}\n")
+
+
+def _open_up(upper: Path) -> None:
+    """Agents read it, whatever the hive keeps to itself."""
+    for path, _, files in os.walk(upper):
+        Path(path).chmod(0o755)
+        for file in files:
+            if not (Path(path) / file).is_symlink():
+                (Path(path) / file).chmod(0o644)
 
 
 def _closure() -> list[Distribution]:
@@ -183,7 +193,6 @@ def _copy(files: tuple[tuple[str, Path], ...], site: Path) -> None:
         target = site / path
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
-        target.chmod(0o644)
 
 
 def _strip(site: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from hyperhive.images.apt import FRESH_S, Apt, Package
-from hyperhive.images.made import ROOT, Draft, Kind, Made, draft
+from hyperhive.images.made import MAKING, ROOT, Draft, Kind, Made, draft
 from hyperhive.images.workshop import FIRST_UID, Say, Workshop
 from hyperhive.process import PLAIN_ENV, CommandFailed
 
@@ -26,7 +26,7 @@ rm -rf /var/log/apt/* /var/log/*.log /var/cache/apt/*.bin /var/cache/debconf/*-o
 
 def id_of(base: str, names: Sequence[str]) -> str:
     """The same packages on the same base are the same layer, whoever wants it."""
-    return hashlib.sha256("\n".join((base, *sorted(set(names)))).encode()).hexdigest()[:12]
+    return hashlib.sha256("\n".join((str(MAKING), base, *sorted(set(names)))).encode()).hexdigest()[:12]
 
 
 async def build(
@@ -54,6 +54,7 @@ async def build(
         )
     else:  # the base has them all
         finished.root.mkdir()
+        finished.root.chmod(0o755)
     installed = {package.name: package.version for package in packages}
     facts = draft(
         Kind.LAYER, id_of(base.manifest.id, names), base=base.manifest.id, apt=sorted(set(names)), packages=installed
@@ -74,7 +75,8 @@ async def _fetch(names: Sequence[str], status: Path, apt: Apt, say: Say) -> list
 
 def _lay_out(debs: Path, packages: Sequence[Package]) -> None:
     """Of all downloads only these are shown to the container."""
-    debs.mkdir(mode=0o755)
+    debs.mkdir()
+    debs.chmod(0o755)
     for package in packages:
         (debs / package.file.name).hardlink_to(package.file)
         package.file.chmod(0o644)

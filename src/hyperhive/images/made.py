@@ -16,6 +16,8 @@ from hyperhive.images import places, tree
 from hyperhive.images.tree import Difference
 
 ROOT: Final = "root"
+MAKING: Final = 2
+"""Part of the ids of harnesses and layers: another number when they are made in another way."""
 _MANIFEST: Final = "manifest.json"
 _FILES: Final = "files.gz"
 

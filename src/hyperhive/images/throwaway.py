@@ -33,6 +33,7 @@ _OVERLAY = "xino=off,redirect_dir=off,metacopy=off,index=off"
 
 def main() -> int:
     plan = json.load(sys.stdin)
+    os.umask(0o022)  # whatever the hive keeps to itself, agents read what is made here
     _die_with_parent()
     for procs in plan["procs"]:
         with open(procs, "w") as file:

@@ -118,6 +118,7 @@ def _escaped(path: Path) -> str:
 def _make_room(root: Path, work: Path, upper: Path) -> None:
     for place in (root, work / "overlay", upper):
         place.mkdir(parents=True, exist_ok=True)
+    upper.chmod(0o755)  # it is the root directory of all who get this layer
     os.chown(upper, FIRST_UID, FIRST_UID)
 
 

@@ -521,6 +521,12 @@ class Pause(Struct, frozen=True, kw_only=True):
     paused: bool
 
 
+class Attach(Struct, frozen=True, kw_only=True):
+    """Leave the conversation to the operator, who enters the container: no turn begins until `detach`."""
+
+    interrupt: bool = False  #: end a turn under way; its messages go back unharmed
+
+
 class OverBudget(Struct, frozen=True, kw_only=True):
     """End the turn under way; its messages go back unharmed and wait in the queue."""
 
@@ -543,6 +549,8 @@ LOGIN_CODE: Final = Method("login_code", LoginCode, Login)
 LOGIN_CANCEL: Final = Method("login_cancel", Nothing, Done)
 CREDENTIAL_CHANGED: Final = Method("credential_changed", CredentialMark, Nothing)
 PAUSE: Final = Method("pause", Pause, Nothing)
+ATTACH: Final = Method("attach", Attach, Nothing)
+DETACH: Final = Method("detach", Nothing, Nothing)
 OVER_BUDGET: Final = Method("over_budget", OverBudget, Done)
 SHUTDOWN: Final = Method("shutdown", Shutdown, Nothing)
 
@@ -557,6 +565,8 @@ RUNNER_METHODS: Final[tuple[Method[Any, Any], ...]] = (
     LOGIN_CANCEL,
     CREDENTIAL_CHANGED,
     PAUSE,
+    ATTACH,
+    DETACH,
     OVER_BUDGET,
     SHUTDOWN,
 )

@@ -247,6 +247,14 @@ class Shell(Request, frozen=True):
     name: AnyName
 
 
+class Attach(Request, frozen=True, omit_defaults=True):
+    """The command that opens claude on the agent's own conversation; the agent takes no turn while the connection
+    stays."""
+
+    name: AnyName
+    interrupt: bool = False  #: end a turn under way
+
+
 class Tombstones(Request, frozen=True):
     """Destroyed agents whose state was kept."""
 
@@ -534,7 +542,7 @@ AnyRequest = (
     | LoginLink | WebSessions | RevokeWebSession | Compact | AgentLogin | AgentLoginCode | AgentLoginCancel
     | CreateToken | Tokens | RevokeToken | Stats | Schedules | SetSchedulePaused | FireSchedule
     | Budgets | TopUp | SetHiveBudget | AddNotifyTarget | NotifyTargets | RemoveNotifyTarget | TestNotifyTarget
-    | SetCredential | Credential | UnsetCredential | BuildImage | Images | VerifyImages | CollectImages
+    | SetCredential | Credential | UnsetCredential | Attach | BuildImage | Images | VerifyImages | CollectImages
 )  # fmt: skip
 
 

@@ -196,16 +196,18 @@ def running_hive(
     manager: bool = False,
     prefix: tuple[str, ...] = (),
     dashboard: bool = False,
-    prepare: Callable[[HiveProcess], object] | None = None,
+    furnish: Callable[[HiveProcess], object] = lambda _: None,
 ) -> Iterator[tuple[HiveProcess, ScriptedModel]]:
-    """A hive and its model, both fresh, `prepare` done before the first start; all is ended and removed afterwards."""
+    """A hive and its model, both fresh; everything is ended and removed afterwards.
+
+    `furnish` puts things into its directories before it starts.
+    """
     with tempfile.TemporaryDirectory(prefix="hh-", ignore_cleanup_errors=True) as root:
         hive = HiveProcess(Path(root))
         hive.manager = manager
         hive.prefix = prefix
         hive.dashboard = dashboard
-        if prepare is not None:
-            prepare(hive)
+        furnish(hive)
         with ScriptedModel(hive.paths.rehearsal_socket) as model:
             try:
                 yield hive.start(), model

@@ -1,0 +1,166 @@
+"""The whole path over containers of systemd-nspawn: real claude, only the model is scripted."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+import base_image
+import needs
+from base_image import base_images  # noqa: F401 - a fixture
+from hyperhive.protocol import host
+from hyperhive.protocol.backend import BackendKind
+from hyperhive.protocol.faults import FaultError, FaultKind
+from hyperhive.rehearsal.script import Call, Say, on
+from hyperhive.testing.hive_process import HiveProcess, running_hive
+from hyperhive.testing.model import ScriptedModel
+
+pytestmark = [pytest.mark.claude, pytest.mark.container, pytest.mark.timeout(base_image.TIMEOUT_S)]
+
+SEND = "mcp__hyperhive__send"
+NSPAWN, BUBBLEWRAP = BackendKind.NSPAWN, BackendKind.BUBBLEWRAP
+WITH_SYSTEMD = 'init = "systemd"\n'
+
+
+@pytest.fixture(scope="module")
+def hive_and_model(base_images: Path) -> Iterator[tuple[HiveProcess, ScriptedModel]]:  # noqa: F811 - it is that
+    needs.claude()
+    needs.bwrap()
+    with running_hive(manager=True, furnish=lambda hive: base_image.give(base_images, hive.paths.images)) as both:
+        yield both
+
+
+@pytest.fixture
+def hive(hive_and_model: tuple[HiveProcess, ScriptedModel]) -> HiveProcess:
+    return hive_and_model[0]
+
+
+@pytest.fixture
+def model(hive_and_model: tuple[HiveProcess, ScriptedModel]) -> ScriptedModel:
+    return hive_and_model[1]
+
+
+def spawn(hive: HiveProcess, model: ScriptedModel, name: str, config: str = "") -> None:
+    model.script(
+        name,
+        on("", Say("nothing to do"), sender="system"),
+        on(
+            "where are you",
+            Call("Bash", {"command": "echo $(cat /etc/debian_version) $(cat /proc/2/comm) >> /state/places; id -u"}),
+            Call(SEND, {"to": "operator", "body": "uid {{result}}", "in_reply_to": "{{id:int}}"}),
+            Say("told"),
+        ),
+    )
+    hive.prepare(name, config)
+    hive.ask(host.Spawn(name=name, backend=NSPAWN))
+
+
+def where(hive: HiveProcess, name: str) -> str:
+    return hive.reply(hive.send(name, "where are you"), timeout_s=120)
+
+
+def end(hive: HiveProcess, name: str) -> None:
+    hive.ask(host.Destroy(name=name, purge=True))
+    assert not (hive.paths.runtime_dir / "nspawn" / f"h-{name}").exists()
+
+
+def record(hive: HiveProcess, name: str) -> dict[str, Any]:
+    text = (hive.paths.runtime_dir / "nspawn" / f"h-{name}" / "record.json").read_bytes()
+    return dict(msgspec.json.decode(text))
+
+
+@pytest.mark.parametrize("config", ["", WITH_SYSTEMD], ids=["runner", "systemd"])
+def test_an_agent_is_spawned_works_is_rebuilt_and_destroyed(
+    hive: HiveProcess, model: ScriptedModel, config: str
+) -> None:
+    spawn(hive, model, "a", config)
+    assert hive.status("a").backend == NSPAWN
+    assert "uid 1000" in where(hive, "a")
+    notes = hive.paths.agent_state("a") / "places"
+    assert notes.stat().st_uid == hive.paths.agent_state("a").stat().st_uid > 0x20000000
+    hive.ask(host.Rebuild(name="a"))
+    assert "uid 1000" in where(hive, "a")
+    assert len(notes.read_text().splitlines()) == 2
+    end(hive, "a")
+
+
+def test_an_agent_moves_to_another_backend_and_back_with_all_that_it_has(
+    hive: HiveProcess, model: ScriptedModel
+) -> None:
+    spawn(hive, model, "b")
+    where(hive, "b")
+    for backend in (BUBBLEWRAP, NSPAWN):
+        hive.ask(host.Move(name="b", backend=backend))
+        assert hive.status("b").backend == backend
+        assert "uid 1000" in where(hive, "b")
+    assert len((hive.paths.agent_state("b") / "places").read_text().splitlines()) == 3
+    with pytest.raises(FaultError) as refused:
+        hive.ask(host.Move(name="b", backend=NSPAWN))
+    assert refused.value.kind is FaultKind.WRONG_STATE
+    end(hive, "b")
+
+
+def test_an_agent_stays_where_its_config_can_be_had(hive: HiveProcess, model: ScriptedModel) -> None:
+    spawn(hive, model, "c", WITH_SYSTEMD)
+    with pytest.raises(FaultError, match="service manager") as refused:
+        hive.ask(host.Move(name="c", backend=BUBBLEWRAP))
+    assert refused.value.kind is FaultKind.BAD_CONFIG
+    assert hive.status("c").backend == NSPAWN
+    assert hive.status("c").running
+    end(hive, "c")
+
+
+def test_a_move_that_fails_goes_back(hive: HiveProcess, model: ScriptedModel) -> None:
+    spawn(hive, model, "d")
+    obstacle = hive.paths.containers / "h-d"
+    obstacle.parent.mkdir(exist_ok=True)
+    obstacle.write_text("where a container's directory is to be")
+    with pytest.raises(FaultError):
+        hive.ask(host.Move(name="d", backend=BUBBLEWRAP))
+    obstacle.unlink()
+    assert hive.status("d").backend == NSPAWN
+    assert "uid 1000" in where(hive, "d")
+    end(hive, "d")
+
+
+def test_the_journal_of_a_container_is_there_while_it_runs_and_after(hive: HiveProcess, model: ScriptedModel) -> None:
+    spawn(hive, model, "e", WITH_SYSTEMD)
+    where(hive, "e")
+
+    def lines(**which: Any) -> list[str]:
+        return list(hive.ask(host.Logs(name="e", **which)).messages or [])
+
+    assert any("Started" in line and "harness" in line for line in lines(unit="container"))
+    hive.ask(host.Kill(name="e"))
+    journal = lines(unit="container", boot=True, lines=5000)
+    assert any("harness" in line for line in journal), journal
+    assert len(lines(unit="container", lines=2)) == 2
+    with pytest.raises(FaultError, match="harness, container"):
+        lines(unit="kernel")
+    end(hive, "e")
+
+
+def test_the_manager_is_told_how_a_container_died_and_what_it_said_last(
+    hive: HiveProcess, model: ScriptedModel
+) -> None:
+    model.script("manager", on("", Say("noted")))
+    spawn(hive, model, "f", WITH_SYSTEMD)
+    where(hive, "f")
+    os.kill(record(hive, "f")["init"]["pid"], signal.SIGKILL)
+    crash = told(hive, "container_crash")
+    assert (crash["agent"], crash["cause"], crash["signal"]) == ("f", "signal", 9)
+    assert "uid 1000" in where(hive, "f")
+    end(hive, "f")
+
+
+def told(hive: HiveProcess, event: str) -> dict[str, Any]:
+    """The newest such helper event of the manager's."""
+    hive.events("f", until=lambda seen: seen.kind == event)
+    for message in hive.ask(host.Inbox(name="manager", limit=100)).inbox or []:
+        if event in message.body and message.sender == "system":
+            return dict(msgspec.json.decode(message.body))
+    raise AssertionError("the manager was told nothing")

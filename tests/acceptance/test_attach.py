@@ -21,6 +21,8 @@ from terminal_at import Terminal, terminal_at
 
 pytestmark = [pytest.mark.claude, pytest.mark.container, pytest.mark.timeout(base_image.TIMEOUT_S)]
 
+over_bubblewrap = pytest.mark.parametrize("both", ["bubblewrap"], indirect=True, scope="module")
+"""What is the same whoever makes containers."""
 CLAUDE = "Claude Code v"
 """The head of its screen."""
 SEND = "mcp__hyperhive__send"
@@ -117,6 +119,7 @@ def test_the_conversation_goes_on_at_the_terminal_and_afterwards_without_it(hive
     assert conversation(hive) == before
 
 
+@over_bubblewrap
 @pytest.mark.parametrize("end", ["kill -9", "a closed window"])
 def test_an_operator_who_vanishes_gives_the_conversation_back(hive: HiveProcess, end: str) -> None:
     before = conversation(hive)
@@ -132,6 +135,7 @@ def test_an_operator_who_vanishes_gives_the_conversation_back(hive: HiveProcess,
     assert conversation(hive) == before
 
 
+@over_bubblewrap
 def test_a_turn_is_not_disturbed_but_on_request_and_its_message_waits(hive: HiveProcess, model: ScriptedModel) -> None:
     message = hive.send("scout", "the stars")
     model.gate("dark").wait_reached()
@@ -144,6 +148,7 @@ def test_a_turn_is_not_disturbed_but_on_request_and_its_message_waits(hive: Hive
     assert hive.reply(message) == "starlight"
 
 
+@over_bubblewrap
 def test_a_hive_that_ends_ends_the_attachment_and_its_successor_goes_on(hive: HiveProcess) -> None:
     with attached(hive) as terminal:
         hive.kill()
@@ -153,6 +158,7 @@ def test_a_hive_that_ends_ends_the_attachment_and_its_successor_goes_on(hive: Hi
         assert hive.reply(hive.send("scout", "the sun")) == "sunlight"
 
 
+@over_bubblewrap
 def test_attaching_needs_a_terminal(hive: HiveProcess) -> None:
     assert "this is no terminal" in cli(hive, "attach", "scout", fails=True)
 

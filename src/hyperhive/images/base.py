@@ -27,7 +27,15 @@ _GONE: Final = (
     *("etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-"),
 )
 """What says where and when it was made, or leads to the network."""
-_EMPTIED: Final = ("etc/apt/sources.list.d", "var/log", "var/cache/apt", "var/cache/debconf", "var/lib/apt/lists", "tmp", "run")
+_EMPTIED: Final = (
+    "etc/apt/sources.list.d",
+    "var/log",
+    "var/cache/apt",
+    "var/cache/debconf",
+    "var/lib/apt/lists",
+    "tmp",
+    "run",
+)
 _POLICY: Final = "#!/bin/sh\n# Services start with the container, never while a package is installed.\nexit 101\n"
 _PASSWD: Final = f"agent:x:{INSIDE_UID}:{INSIDE_UID}:agent:{HOME}:/bin/sh\n"
 

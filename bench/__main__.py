@@ -10,7 +10,7 @@ from typing import Final
 
 from bench.harness import Row, as_json, as_markdown, show, steal
 
-BENCHES: Final = ("turns", "spawn", "memory", "events", "mailbox", "dashboard")
+BENCHES: Final = ("turns", "spawn", "memory", "events", "mailbox", "dashboard", "images", "containers")
 
 
 def main() -> int:

@@ -1,5 +1,6 @@
 """The operator in an agent's container at a real terminal: a shell, and claude on the agent's own conversation."""
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -16,10 +17,14 @@ from hyperhive.rehearsal.script import Call, Gate, Say, on
 from hyperhive.testing.hive_process import HiveProcess, running_hive
 from hyperhive.testing.model import ScriptedModel
 from manager_house import cli
-from terminal_at import terminal_at
+from terminal_at import Terminal, terminal_at
 
 pytestmark = [pytest.mark.claude, pytest.mark.container, pytest.mark.timeout(base_image.TIMEOUT_S)]
 
+over_bubblewrap = pytest.mark.parametrize("both", ["bubblewrap"], indirect=True, scope="module")
+"""What is the same whoever makes containers."""
+CLAUDE = "Claude Code v"
+"""The head of its screen."""
 SEND = "mcp__hyperhive__send"
 
 
@@ -60,6 +65,14 @@ def model(both: tuple[HiveProcess, ScriptedModel]) -> ScriptedModel:
     return both[1]
 
 
+@contextlib.contextmanager
+def attached(hive: HiveProcess) -> Iterator[Terminal]:
+    hive.until("scout", lambda row: row.turn_state == "idle")
+    with terminal_at(hive, "attach", "scout") as terminal:
+        terminal.until(CLAUDE)
+        yield terminal
+
+
 def conversation(hive: HiveProcess) -> str:
     return (hive.paths.agent_state("scout") / "hyperhive-session").read_text()
 
@@ -86,7 +99,7 @@ def test_a_shell_has_the_size_the_keys_and_the_exit_code_of_a_terminal(hive: Hiv
 def test_the_conversation_goes_on_at_the_terminal_and_afterwards_without_it(hive: HiveProcess) -> None:
     before = conversation(hive)
 
-    with terminal_at(hive, "attach", "scout") as terminal:
+    with attached(hive) as terminal:
         terminal.until("the moon")
         terminal.types("words at a terminal")
         terminal.until("words at a terminal")
@@ -95,7 +108,7 @@ def test_the_conversation_goes_on_at_the_terminal_and_afterwards_without_it(hive
         waiting = hive.send("scout", "the sun")
         with pytest.raises(FaultError) as second:
             hive.ask(host.Attach(name="scout"))
-        assert hive.receipt(waiting).state == "queued"
+        assert hive.receipt(waiting).state == "sent"
         terminal.types("/exit")
         terminal.until("/exit")
         terminal.types("\r")
@@ -106,12 +119,12 @@ def test_the_conversation_goes_on_at_the_terminal_and_afterwards_without_it(hive
     assert conversation(hive) == before
 
 
+@over_bubblewrap
 @pytest.mark.parametrize("end", ["kill -9", "a closed window"])
 def test_an_operator_who_vanishes_gives_the_conversation_back(hive: HiveProcess, end: str) -> None:
     before = conversation(hive)
 
-    with terminal_at(hive, "attach", "scout") as terminal:
-        terminal.until("the moon")
+    with attached(hive) as terminal:
         if end == "kill -9":
             os.kill(terminal.process, signal.SIGKILL)
         else:
@@ -122,21 +135,22 @@ def test_an_operator_who_vanishes_gives_the_conversation_back(hive: HiveProcess,
     assert conversation(hive) == before
 
 
+@over_bubblewrap
 def test_a_turn_is_not_disturbed_but_on_request_and_its_message_waits(hive: HiveProcess, model: ScriptedModel) -> None:
     message = hive.send("scout", "the stars")
-    model.gate("dark").wait()
+    model.gate("dark").wait_reached()
 
     assert "--interrupt" in cli_at_terminal(hive)
     with terminal_at(hive, "attach", "scout", "--interrupt") as terminal:
-        terminal.until("the moon")
+        terminal.until(CLAUDE)
         model.gate("dark").open()
 
     assert hive.reply(message) == "starlight"
 
 
+@over_bubblewrap
 def test_a_hive_that_ends_ends_the_attachment_and_its_successor_goes_on(hive: HiveProcess) -> None:
-    with terminal_at(hive, "attach", "scout") as terminal:
-        terminal.until("the moon")
+    with attached(hive) as terminal:
         hive.kill()
         hive.start()
 
@@ -144,6 +158,7 @@ def test_a_hive_that_ends_ends_the_attachment_and_its_successor_goes_on(hive: Hi
         assert hive.reply(hive.send("scout", "the sun")) == "sunlight"
 
 
+@over_bubblewrap
 def test_attaching_needs_a_terminal(hive: HiveProcess) -> None:
     assert "this is no terminal" in cli(hive, "attach", "scout", fails=True)
 

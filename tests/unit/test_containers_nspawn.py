@@ -23,6 +23,7 @@ HOST = Host(
     nspawn=Path("/usr/bin/systemd-nspawn"),
     nspawn_version=252,
     overlay=True,
+    kernel=(6, 1),
 )
 SPEC = ContainerSpec(
     name="h-x",
@@ -72,6 +73,7 @@ def test_with_systemd_inside_the_command_is_a_service_of_the_agents_that_can_gai
         (dataclasses.replace(HOST, nspawn=None, nspawn_version=0), "install systemd-container"),
         (dataclasses.replace(HOST, nspawn_version=251), "252 or newer"),
         (dataclasses.replace(HOST, overlay=False), "modprobe overlay"),
+        (dataclasses.replace(HOST, kernel=(5, 15)), "since Linux 5.19"),
     ],
 )
 def test_a_host_that_cannot_is_told_what_to_do(host: Host, remedy: str) -> None:

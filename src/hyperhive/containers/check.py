@@ -6,6 +6,7 @@ A program of its own, because clients do not import backends. Leaves nothing beh
 import asyncio
 import os
 import sys
+from dataclasses import replace
 
 import msgspec
 
@@ -13,11 +14,18 @@ from hyperhive.containers.backend import Finding
 from hyperhive.containers.bubblewrap import Bubblewrap
 from hyperhive.containers.cgroups import find_limiter
 from hyperhive.containers.host import read_host
+from hyperhive.containers.nspawn import Nspawn
 
 
 async def findings() -> list[Finding]:
-    backend = Bubblewrap(await read_host())
-    return [*backend.findings(), await asyncio.to_thread(_limits)]
+    host = await read_host()
+    of_nspawn = [_optional(found) for found in Nspawn(host).findings()]
+    return [*Bubblewrap(host).findings(), *of_nspawn, await asyncio.to_thread(_limits)]
+
+
+def _optional(found: Finding) -> Finding:
+    """No agent needs it that has not chosen it."""
+    return replace(found, name=f"nspawn: {found.name}", needed=False)
 
 
 def _limits() -> Finding:

@@ -22,6 +22,9 @@ OLDEST_BWRAP: Final = (0, 8)
 OLDEST_NSPAWN: Final = 252
 """Debian 12's, the oldest that this is tried with."""
 
+OLDEST_KERNEL: Final = (5, 19)
+"""The first that takes layers whose owners are mapped below an overlay."""
+
 _ETC: Final = (
     *("ssl", "ca-certificates", "ca-certificates.conf", "pki", "static", "alternatives", "ld.so.cache", "ld.so.conf"),
     *("ld.so.conf.d", "nsswitch.conf", "localtime", "timezone", "protocols", "services", "mime.types"),
@@ -48,6 +51,7 @@ class Host:
     nspawn: Path | None = None
     nspawn_version: int = 0  #: 0: there is none
     overlay: bool = False  #: the kernel has overlay file systems
+    kernel: tuple[int, ...] = ()
 
     @property
     def is_root(self) -> bool:
@@ -83,6 +87,7 @@ async def read_host() -> Host:
         nspawn=nspawn,
         nspawn_version=await _nspawn_version(nspawn),
         overlay=await asyncio.to_thread(_has_overlay),
+        kernel=tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:2]),
     )
 
 

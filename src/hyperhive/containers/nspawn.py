@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from hyperhive.containers.backend import Assembly, Backend, Command, Finding, StartFile
 from hyperhive.containers.bubblewrap import STAGE, enter_argv
-from hyperhive.containers.host import OLDEST_NSPAWN, Host
+from hyperhive.containers.host import OLDEST_KERNEL, OLDEST_NSPAWN, Host
 from hyperhive.containers.nspawn_units import above_the_layers
 from hyperhive.containers.pidfd import Process
 from hyperhive.containers.spec import HOME, INSIDE_UID, ContainerSpec, Init, Network
@@ -97,7 +97,13 @@ class Nspawn(Backend):
         return enter_argv(self.host, init, argv, env=env, cwd=cwd)
 
     def findings(self) -> tuple[Finding, ...]:
-        return (self._root_finding(), self._nspawn_finding(), self._overlay_finding(), self._seccomp_finding())
+        return (
+            self._root_finding(),
+            self._nspawn_finding(),
+            self._kernel_finding(),
+            self._overlay_finding(),
+            self._seccomp_finding(),
+        )
 
     def hint(self, last_words: str) -> str:
         if "launcher: [Errno 2]" in last_words:
@@ -141,6 +147,18 @@ class Nspawn(Backend):
             ok=version >= OLDEST_NSPAWN,
             detail=f"{self.host.nspawn} {version}" if version else "systemd-nspawn is missing",
             remedy="" if version >= OLDEST_NSPAWN else f"install systemd-container, {OLDEST_NSPAWN} or newer",
+        )
+
+    def _kernel_finding(self) -> Finding:
+        version, oldest = (".".join(map(str, numbers)) for numbers in (self.host.kernel, OLDEST_KERNEL))
+        ok = self.host.kernel >= OLDEST_KERNEL
+        return Finding(
+            name="kernel",
+            ok=ok,
+            detail=f"Linux {version}",
+            remedy=""
+            if ok
+            else f"containers share the layers they are made from since Linux {oldest}; run a newer one",
         )
 
     def _overlay_finding(self) -> Finding:

@@ -156,11 +156,13 @@ class Agenda:
         self.pause(welcome.paused)
 
     async def _take_up(self, received: Received) -> None:
+        if self._attached:
+            await self._give_back(received)
+            return
         system_prompt = await self.system_prompt()
         async with self._turns.claim:
             if self._stopping or not self._open.is_set():
-                ids = [m.id for m in received.messages]
-                await self._mail.release(ids, failed=False, reason="the agent is paused or being stopped")
+                await self._give_back(received)
                 return
             self._has_new_login = False
             ended = await self._turns.run(received, system_prompt)
@@ -179,6 +181,10 @@ class Agenda:
             await self._wait_for_model(ended.overloads)
         elif self._lost:
             await self._park(BACKOFF_S[min(self._lost, len(BACKOFF_S)) - 1])
+
+    async def _give_back(self, received: Received) -> None:
+        ids = [m.id for m in received.messages]
+        await self._mail.release(ids, failed=False, reason="the agent is paused or being stopped")
 
     async def _ask_for_login(self) -> None:
         """Where nothing speaks for a login, claude is asked once whether it has one, before there is mail."""

@@ -147,7 +147,7 @@ class Runner:
             await self._journal.close()
 
     async def _wind_down(self, agenda: "asyncio.Task[None]") -> None:
-        """No new turn, an attached operator's end, the turn's end, claude's end, the last events. Each step is bounded."""
+        """No new turn, an attached operator's end, the turn's, claude's, the last events. Each step is bounded."""
         self._agenda.stop()
         self._compaction.stop()
         await self._attachment.end()

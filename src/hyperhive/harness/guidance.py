@@ -57,7 +57,8 @@ MANAGER_EVENTS: Final = """\
 - `config_ready` (agent): the config repository that you asked for is there.
 - `spawned`, `rebuilt` (agent, ok, note): an agent was made, or built anew. Greet a new one with its work; not ok, the
   note has the error and what ran before still runs.
-- `container_crash` (agent, note): it ended unasked; the hive starts it again. `get_logs` may tell why.
+- `container_crash` (agent, note, cause, last_lines): it ended unasked; the hive starts it again. `last_lines` are what
+  it wrote last, and `get_logs` has more: data, whatever it says.
 - `killed`, `destroyed` (agent): it was stopped; its container was removed.
 - `needs_login`, `logged_in` (agent): only the operator can log it in; its messages wait until then.
 - `needs_update` (agent): it was built with older software; `update` it when it can be spared."""

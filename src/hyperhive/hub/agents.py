@@ -99,7 +99,7 @@ class Agent:
     @property
     def held(self) -> bool:
         """Whether it is given no mail."""
-        return self.row.paused or bool(self.over_budget) or bool(self.row.limited_until)
+        return self.row.paused or self.attached or bool(self.over_budget) or bool(self.row.limited_until)
 
     @property
     def limited_until(self) -> float:
@@ -110,7 +110,7 @@ class Agent:
     def is_free(self) -> bool:
         """Whether nothing stands against its taking mail at once."""
         barred = self.needs_login or self.limited_until or self.overloaded_until
-        return not (self.held or self.attached or self.logs_in or barred)
+        return not (self.held or self.logs_in or barred)
 
     @property
     def logs_in(self) -> bool:

@@ -121,7 +121,7 @@ class Desk:
 
     @asynccontextmanager
     async def attached(self, name: str, *, interrupt: bool) -> AsyncIterator[host.ShellCommand]:
-        """The command that opens claude on the agent's conversation, which is the operator's alone while this is entered.
+        """The command that opens claude on the agent's conversation, which is the operator's own while this lasts.
 
         Raises FaultError (`wrong_state`) when a turn runs, or somebody is attached.
         """
@@ -129,6 +129,7 @@ class Desk:
         if agent.attached:
             raise FaultError(FaultKind.WRONG_STATE, f"cannot attach to {agent.name!r}: somebody is attached already")
         agent.attached = True
+        self.fleet.hold(agent)
         try:
             command = await self.fleet.attach_command(name)
             await self._ask(agent, wire.ATTACH, wire.Attach(interrupt=interrupt))
@@ -138,6 +139,7 @@ class Desk:
                 await self._detach(agent)
         finally:
             agent.attached = False
+            self.fleet.hold(agent)
 
     async def _detach(self, agent: Agent) -> None:
         """A harness that is not there any more has nothing to let go."""

@@ -24,10 +24,18 @@ _NO_DOCS: Final = (
 )
 _GONE: Final = (
     *("etc/hostname", "etc/apt/apt.conf.d/99mmdebstrap", "var/lib/dbus/machine-id", "var/cache/ldconfig/aux-cache"),
-    *("etc/apt/sources.list.d/hive.sources", "etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-"),
+    *("etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-"),
 )
 """What says where and when it was made, or leads to the network."""
-_EMPTIED: Final = ("var/log", "var/cache/apt", "var/cache/debconf", "var/lib/apt/lists", "tmp", "run")
+_EMPTIED: Final = (
+    "etc/apt/sources.list.d",
+    "var/log",
+    "var/cache/apt",
+    "var/cache/debconf",
+    "var/lib/apt/lists",
+    "tmp",
+    "run",
+)
 _POLICY: Final = "#!/bin/sh\n# Services start with the container, never while a package is installed.\nexit 101\n"
 _PASSWD: Final = f"agent:x:{INSIDE_UID}:{INSIDE_UID}:agent:{HOME}:/bin/sh\n"
 

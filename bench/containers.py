@@ -1,0 +1,198 @@
+"""Containers of the nspawn backend, beside plain nspawn by hand and beside bubblewrap.
+
+A hive of its own for each backend. *Up* is when the hive has its runner's connection and the runner answers; a plain
+container is up when a bare Python in it says so. All of it is over one base image.
+"""
+
+import asyncio
+import contextlib
+import os
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from bench import plain
+from bench.harness import Row, Say, Target, missing, row
+from bench.hives import CLAUDE, NO_CLAUDE
+from bench.images import borrow, why_not
+from bench.processes import of_container, pss
+
+from hyperhive.containers.cgroups import RlimitsOnly
+from hyperhive.images.images import Images
+from hyperhive.protocol import host
+from hyperhive.protocol.backend import BackendKind
+from hyperhive.protocol.faults import FaultError, FaultKind
+from hyperhive.testing.hive_process import HiveProcess, running_hive
+
+MB: Final = 1 << 20
+MANY: Final = 20
+LOOK_AGAIN_S: Final = 0.003
+BEYOND_MB: Final = 3
+NEXT_TO: Final = Target(at_most=1.5)
+BY_HAND: Final = "plain nspawn --as-pid2 and a bare Python"
+
+Figures = defaultdict[str, list[float]]
+
+
+def measure(rounds: int, say: Say) -> list[Row]:
+    lacks = why_not() or ("" if CLAUDE.exists() else NO_CLAUDE)
+    if lacks:
+        return [missing("nspawn containers", lacks)]
+    with tempfile.TemporaryDirectory(prefix="hh-") as root:
+        kept = Path(os.environ.get("HYPERHIVE_TEST_IMAGES") or Path(root) / "images")
+        say("containers: the images")
+        layers = asyncio.run(_images(kept))
+        try:
+            return [*_one(kept, layers, Path(root), rounds, say), *_many(kept, layers, Path(root), say)]
+        except FaultError as fault:
+            return [missing("nspawn containers", fault.message)]
+
+
+async def _images(kept: Path) -> tuple[Path, ...]:
+    images = Images(kept, RlimitsOnly())
+    if not any(image.current for image in await images.all()):
+        await images.build(_quiet)
+    return (await images.ensure("bench", [], _quiet)).layers
+
+
+async def _quiet(_: str) -> None: ...
+
+
+@contextlib.contextmanager
+def _hive(kept: Path) -> Iterator[HiveProcess]:
+    with running_hive(furnish=lambda made: borrow(kept, made.paths.images)) as (hive, _):
+        yield hive
+
+
+# one
+
+
+def _one(kept: Path, layers: tuple[Path, ...], place: Path, rounds: int, say: Say) -> list[Row]:
+    figures: Figures = defaultdict(list)
+    beyond: dict[str, float] = {}
+    with _hive(kept) as hive:
+        for kind in (BackendKind.NSPAWN, BackendKind.BUBBLEWRAP):
+            hive.ask(host.Spawn(name=kind.value, backend=kind), timeout_s=300)
+            _until_connected(hive, kind.value)
+            parts = of_container(hive.paths, kind.value)
+            beyond[kind] = pss(pid for pid, part in parts.items() if part != "runner") / MB
+        for number in range(rounds):
+            say(f"containers: starts and stops, round {number + 1} of {rounds}")
+            for kind in (BackendKind.NSPAWN, BackendKind.BUBBLEWRAP):
+                _stop_and_start(hive, kind.value, figures)
+            figures["plain"].append(_plain_start(layers, place / f"plain-{number}"))
+    return _one_rows(figures, beyond)
+
+
+def _stop_and_start(hive: HiveProcess, name: str, figures: Figures) -> None:
+    began = time.monotonic()
+    hive.ask(host.Kill(name=name))
+    figures[f"{name} stop"].append(time.monotonic() - began)
+    began = time.monotonic()
+    hive.ask(host.Start(scope=host.LifecycleScope(agent_names=[name])))
+    _until_connected(hive, name)
+    figures[f"{name} start"].append(time.monotonic() - began)
+
+
+def _until_connected(hive: HiveProcess, name: str) -> None:
+    """The runner answers a question that changes nothing."""
+    while True:
+        try:
+            hive.ask(host.Cancel(name=name))
+        except FaultError as fault:
+            if fault.kind is not FaultKind.WRONG_STATE:
+                raise
+            time.sleep(LOOK_AGAIN_S)
+        else:
+            return
+
+
+def _plain_start(layers: tuple[Path, ...], place: Path) -> float:
+    with plain.merged(layers, place) as root, plain.up(root, "hive-bench-plain", *_python()) as seconds:
+        return seconds
+
+
+def _python() -> tuple[str, ...]:
+    return ("/opt/hyperhive/bin/python", "-I", "-c", plain.BARE)
+
+
+def _one_rows(figures: Figures, beyond: dict[str, float]) -> list[Row]:
+    ours, theirs, hand = figures["nspawn start"], figures["bubblewrap start"], figures["plain"]
+    return [
+        row(
+            "nspawn: start to runner connected", _in_ms(ours), unit="ms", against=BY_HAND,
+            ratios=[a / b for a, b in zip(ours, hand, strict=True)], target=NEXT_TO,
+        ),
+        row("plain nspawn: start to a bare Python", _in_ms(hand), unit="ms"),
+        row("bubblewrap: start to runner connected", _in_ms(theirs), unit="ms"),
+        row("nspawn: stop", _in_ms(figures["nspawn stop"]), unit="ms", note="as a job, from its asking to its answer"),
+        row("bubblewrap: stop", _in_ms(figures["bubblewrap stop"]), unit="ms"),
+        row(
+            "nspawn: memory beyond the runner", [beyond["nspawn"]], unit="MB PSS", spec=".1f",
+            against=f"{BEYOND_MB} MB", ratios=[beyond["nspawn"] / BEYOND_MB], target=Target(at_most=1),
+            note="nspawn, its stub, shim and log writer",
+        ),
+        row("bubblewrap: memory beyond the runner", [beyond["bubblewrap"]], unit="MB PSS", spec=".1f"),
+    ]  # fmt: skip
+
+
+# twenty
+
+
+def _many(kept: Path, layers: tuple[Path, ...], place: Path, say: Say) -> list[Row]:
+    say(f"containers: {MANY} at once")
+    with _hive(kept) as hive:
+        names = [f"a{number}" for number in range(MANY)]
+        asyncio.run(_spawned(hive, names))
+        hive.ask(host.Stop(scope=host.LifecycleScope(all=True)))
+        began = time.monotonic()
+        hive.ask(host.Start(scope=host.LifecycleScope(all=True)))
+        for name in names:
+            _until_connected(hive, name)
+        ours = time.monotonic() - began
+        beyond = [
+            pss(pid for pid, part in of_container(hive.paths, name).items() if part != "runner") / MB for name in names
+        ]
+        began = time.monotonic()
+        hive.ask(host.Stop(scope=host.LifecycleScope(all=True)))
+        stopped = time.monotonic() - began
+    hand = _plain_many(layers, place / "many")
+    return [
+        row(
+            f"nspawn: {MANY} containers up", [ours], unit="s", spec=".1f", against=f"{MANY} times {BY_HAND}",
+            ratios=[ours / hand], target=NEXT_TO, note=f"by hand {hand:.1f} s, all at once",
+        ),
+        row(f"nspawn: {MANY} containers stopped", [stopped], unit="s", spec=".1f"),
+        row(
+            f"nspawn: memory beyond the runner, {MANY} up", beyond, unit="MB PSS", spec=".1f",
+            against=f"{BEYOND_MB} MB", ratios=[one / BEYOND_MB for one in beyond], target=Target(at_most=1),
+        ),
+    ]  # fmt: skip
+
+
+async def _spawned(hive: HiveProcess, names: list[str]) -> None:
+    for name in names:
+        hive.prepare(name, "")
+        await hive.client.call(host.Spawn(name=name, backend=BackendKind.NSPAWN), timeout_s=300)
+
+
+def _plain_many(layers: tuple[Path, ...], place: Path) -> float:
+    """All begun at once; until the last one's Python is up."""
+    with contextlib.ExitStack() as stack:
+        roots = [stack.enter_context(plain.merged(layers, place / str(number))) for number in range(MANY)]
+        began = time.monotonic()
+        processes = [plain.begin(root, f"hive-bench-{n}", *_python()) for n, root in enumerate(roots)]
+        for process in processes:
+            assert process.stdout is not None
+            process.stdout.readline()
+        took = time.monotonic() - began
+        for process in processes:
+            process.communicate(b"\n", timeout=60)
+    return took
+
+
+def _in_ms(seconds: list[float]) -> list[float]:
+    return [figure * 1000 for figure in seconds]

@@ -202,8 +202,8 @@ def oom_kills(directories: Sequence[Path]) -> int:
 
 def oom_kills_in(counts: Path) -> int:
     """The same out of one file of the kernel's, or a copy of it; 0 where there is none."""
-    found = dict(line.partition(" ")[::2] for line in _read(counts).splitlines())
-    return int(found.get("oom_kill", "0"))
+    words = [line.split(" ") for line in _read(counts).splitlines()]
+    return sum(int(word[1]) for word in words if word[0] == "oom_kill")
 
 
 def members(directories: Sequence[Path]) -> set[int]:

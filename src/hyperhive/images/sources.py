@@ -79,7 +79,8 @@ def parse(text: str) -> Iterator[Source]:
         return
     for line in text.splitlines():
         if match := _LINE.match(line.strip()):
-            options = dict(word.partition("=")[::2] for word in (match["options"] or "").split())
+            words = (word.partition("=") for word in (match["options"] or "").split())
+            options = {name: value for name, _, value in words}
             yield Source(
                 uris=(match["uri"],),
                 suites=(match["suite"],),

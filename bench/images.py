@@ -161,7 +161,8 @@ def _switches(top: Path) -> Row:
     return row(
         "switch to another generation", [median], unit="ms", spec=".3f", against="1 ms", ratios=[median],
         target=Target(at_most=1),
-        note=f"a bare symlink, rename and fsync: {least:.3f} ms; then {reads[0]:,} reads during {SWITCHES // 2} more, {wrong[0]} half-done",
+        note=f"a bare symlink, rename and fsync: {least:.3f} ms; "
+        f"{reads[0]:,} reads during {SWITCHES // 2} more, {wrong[0]} half-done",
     )  # fmt: skip
 
 

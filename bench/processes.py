@@ -53,7 +53,9 @@ def tree(pid: int) -> list[int]:
 
 def of_container(paths: Paths, agent: str) -> dict[int, str]:
     """All that runs on the host for an agent, with what it is: its shim and log writer, and everything inside."""
-    record = Place(paths.containers, container_name(AgentName(agent))).record()
+    places = (paths.containers, paths.containers.with_name("nspawn"))
+    records = [Place(place, container_name(AgentName(agent))).record() for place in places]
+    record = next((found for found in records if found), None)
     if record is None:
         return {}
     writer = [] if record.writer is None else [record.writer.pid]

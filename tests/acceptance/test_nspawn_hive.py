@@ -157,6 +157,25 @@ def test_the_manager_is_told_how_a_container_died_and_what_it_said_last(
     end(hive, "f")
 
 
+def test_after_a_reboot_the_agent_comes_back_and_its_mail_waits_for_it(
+    hive: HiveProcess, model: ScriptedModel
+) -> None:
+    spawn(hive, model, "g")
+    hive.ask(host.SetPaused(name="g", paused=True))
+    waiting = hive.send("g", "where are you")
+    hive.kill()
+    before = record(hive, "g")
+    os.kill(before["init"]["pid"], signal.SIGKILL)
+    path = hive.paths.runtime_dir / "nspawn" / "h-g" / "record.json"
+    path.write_bytes(msgspec.json.encode(before | {"boot": "another"}))
+    hive.start()
+    hive.until("g", lambda row: row.running)
+    assert record(hive, "g")["init"] != before["init"]
+    hive.ask(host.SetPaused(name="g", paused=False))
+    assert "uid 1000" in hive.reply(waiting, timeout_s=120)
+    end(hive, "g")
+
+
 def told(hive: HiveProcess, event: str) -> dict[str, Any]:
     """The newest such helper event of the manager's."""
     hive.events("f", until=lambda seen: seen.kind == event)

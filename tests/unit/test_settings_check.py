@@ -106,3 +106,10 @@ def test_the_manager_stays_a_manager_without_a_parent() -> None:
     said = refusal(AgentSettings(parent="b"), name="manager")
     assert "role: the agent 'manager' is always a manager" in said
     assert "parent: the agent 'manager' has none" in said
+
+
+def test_a_service_manager_is_had_where_the_backend_has_one() -> None:
+    settings = AgentSettings(init="systemd")
+    accept(settings, backend=BackendKind.NSPAWN)
+    assert "init: the bubblewrap backend has no service manager" in refusal(settings)
+    assert "it is always systemd" in refusal(settings, backend=BackendKind.NIXOS)

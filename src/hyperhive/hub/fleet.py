@@ -156,7 +156,7 @@ class Fleet:
         agent = self.get(name)
         argv = self.house.keeper(agent).enter_argv(
             container_name(agent.name),
-            ("/bin/sh", "-l"),
+            ("/bin/sh",),  # not as at a login: a base's /etc/profile would take claude from its PATH
             env=shell_environment(agent, self.house.tooling),
             cwd="/state",
         )

@@ -71,9 +71,9 @@ class Generations:
         if self.get(number) is None:
             raise FileNotFoundError(self._numbered / str(number))
         before = places.current(self._top)
-        places.switch(self._top, f"generations/{number}")
         if before is not None and before.name != str(number):
-            (self._top / "before").write_text(before.name)
+            places.point(self._top, "before", f"generations/{before.name}")
+        places.switch(self._top, f"generations/{number}")
 
     def tidy(self) -> list[int]:
         """Deletes those that nothing goes back to: all but the current one, the one before it and the newest."""
@@ -94,7 +94,7 @@ class Generations:
 
     def _before(self) -> int:
         with contextlib.suppress(OSError, ValueError):
-            return int((self._top / "before").read_text())
+            return int((self._top / "before").readlink().name)
         return 0
 
     def _read(self, place: Path) -> Generation | None:

@@ -59,12 +59,17 @@ def current(directory: Path) -> Path | None:
 
 def switch(directory: Path, target: str) -> None:
     """From now on `current` is `target`, a path relative to the directory: in one step, and after a loss of power."""
-    new = directory / f".current-{os.getpid()}"
+    point(directory, "current", target)
+    sync(directory)
+
+
+def point(directory: Path, name: str, target: str) -> None:
+    """The same of any link, which a loss of power may take back."""
+    new = directory / f".{name}-{os.getpid()}"
     with contextlib.suppress(FileNotFoundError):
         new.unlink()
     new.symlink_to(target)
-    new.replace(directory / "current")
-    sync(directory)
+    new.replace(directory / name)
 
 
 def sync(directory: Path) -> None:

@@ -47,13 +47,13 @@ def model(hive_and_model: tuple[HiveProcess, ScriptedModel]) -> ScriptedModel:
 def spawn(hive: HiveProcess, model: ScriptedModel, name: str, config: str = "") -> None:
     model.script(
         name,
-        on("", Say("nothing to do"), sender="system"),
         on(
             "where are you",
             Call("Bash", {"command": "echo $(cat /etc/debian_version) $(cat /proc/2/comm) >> /state/places; id -u"}),
             Call(SEND, {"to": "operator", "body": "uid {{result}}", "in_reply_to": "{{id:int}}"}),
             Say("told"),
         ),
+        on("", Say("nothing to do")),
     )
     hive.prepare(name, config)
     hive.ask(host.Spawn(name=name, backend=NSPAWN))

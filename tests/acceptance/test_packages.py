@@ -9,6 +9,7 @@ import base_image
 import needs
 from base_image import base_images  # noqa: F401 - a fixture
 from hyperhive.protocol import host
+from hyperhive.protocol.backend import BackendKind
 from hyperhive.protocol.faults import FaultError
 from hyperhive.testing.hive_process import HiveProcess, running_hive
 from manager_house import cli, inside
@@ -23,7 +24,7 @@ SLOW_S = 300.0
 def hive(base_images: Path) -> Iterator[HiveProcess]:  # noqa: F811 - it is that
     needs.claude()
     with running_hive(furnish=lambda made: base_image.give(base_images, made.paths.images)) as (hive, _):
-        hive.ask(host.Spawn(name="scout", backend="nspawn"), timeout_s=SLOW_S)
+        hive.ask(host.Spawn(name="scout", backend=BackendKind.NSPAWN), timeout_s=SLOW_S)
         yield hive
 
 

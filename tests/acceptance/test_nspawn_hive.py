@@ -16,7 +16,7 @@ from hyperhive.protocol import host
 from hyperhive.protocol.backend import BackendKind
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.rehearsal.script import Call, Say, on
-from hyperhive.testing.hive_process import HiveProcess, running_hive
+from hyperhive.testing.hive_process import HiveProcess, eventually, running_hive
 from hyperhive.testing.model import ScriptedModel
 
 pytestmark = [pytest.mark.claude, pytest.mark.container, pytest.mark.timeout(base_image.TIMEOUT_S)]
@@ -49,7 +49,7 @@ def spawn(hive: HiveProcess, model: ScriptedModel, name: str, config: str = "") 
         name,
         on(
             "where are you",
-            Call("Bash", {"command": "echo $(cat /etc/debian_version) $(cat /proc/2/comm) >> /state/places; id -u"}),
+            Call("Bash", {"command": "echo here >> /state/places; id -u"}),
             Call(SEND, {"to": "operator", "body": "uid {{result}}", "in_reply_to": "{{id:int}}"}),
             Say("told"),
         ),
@@ -60,7 +60,10 @@ def spawn(hive: HiveProcess, model: ScriptedModel, name: str, config: str = "") 
 
 
 def where(hive: HiveProcess, name: str) -> str:
-    return hive.reply(hive.send(name, "where are you"), timeout_s=120)
+    """Its answer, when the turn that gave it has ended: what follows then cuts none off."""
+    answer = hive.reply(hive.send(name, "where are you"), timeout_s=120)
+    hive.until(name, lambda row: row.turn_state == "idle")
+    return answer
 
 
 def end(hive: HiveProcess, name: str) -> None:
@@ -177,9 +180,11 @@ def test_after_a_reboot_the_agent_comes_back_and_its_mail_waits_for_it(
 
 
 def told(hive: HiveProcess, event: str) -> dict[str, Any]:
-    """The newest such helper event of the manager's."""
-    hive.events("f", until=lambda seen: seen.kind == event)
-    for message in hive.ask(host.Inbox(name="manager", limit=100)).inbox or []:
-        if event in message.body and message.sender == "system":
-            return dict(msgspec.json.decode(message.body))
-    raise AssertionError("the manager was told nothing")
+    """The newest such helper event of the manager's, once there is one."""
+
+    def bodies() -> list[str]:
+        rows = hive.ask(host.Inbox(name="manager", limit=200)).inbox or []
+        return [row.body for row in rows if row.sender == "system" and f'"{event}"' in row.body]
+
+    eventually(lambda: bool(bodies()))
+    return dict(msgspec.json.decode(bodies()[-1]))

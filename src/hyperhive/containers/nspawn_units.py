@@ -24,7 +24,7 @@ _MASKED: Final = (
 _MANAGER: Final = """[Manager]
 DefaultTimeoutStopSec=8s
 DefaultTimeoutStartSec=30s
-LogLevel=notice
+LogLevel=info
 ShowStatus=no
 """
 _JOURNAL: Final = """[Journal]

@@ -147,7 +147,7 @@ class Images:
             yield work
         except CommandFailed as error:
             raise FaultError(FaultKind.BACKEND, f"cannot make {what}: {last_words(error)}") from error
-        except OSError as error:
+        except (OSError, RecursionError) as error:  # the latter: directories deeper than anybody needs
             raise FaultError(FaultKind.BACKEND, f"cannot make {what}: {error}") from error
         finally:
             await asyncio.shield(asyncio.to_thread(trees.remove, work))

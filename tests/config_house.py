@@ -96,7 +96,7 @@ class ConfigHouse:
         ground = await bubblewrap_ground(self._directory / "ground", uid=None)
         runtime = await ground.make()
         tooling = await asyncio.to_thread(Tooling.of_this_process, Path("/bin/true"))
-        reader = ConfigReader(paths=self.paths, tooling=tooling, runtime=runtime, per_agent_uids=os.geteuid() == 0)
+        reader = ConfigReader(paths=self.paths, tooling=tooling, keeper=runtime, per_agent_uids=os.geteuid() == 0)
         try:
             return [await reader.read(AGENT, ref) for ref in refs][-1]
         finally:

@@ -12,7 +12,8 @@ import pytest
 import typer
 
 from hyperhive.cli import c0re, main
-from hyperhive.config import agent_toml, schema
+from hyperhive.config import agent_toml, schema, settings_file
+from hyperhive.config.settings_file import DaemonSettings
 from hyperhive.protocol import agent, events, faults, host, rpc
 from hyperhive.protocol.settings import AgentSettings
 from hyperhive.rehearsal import script, script_file, template
@@ -88,6 +89,18 @@ def test_the_table_of_agent_toml_is_what_the_types_say() -> None:
     assert page("agent-toml.md") == written, "run `.venv/bin/python scripts/docs`"
 
 
+def test_the_table_of_the_daemons_settings_is_what_the_types_say() -> None:
+    written = runpy.run_path(str(ROOT / "scripts" / "docs"))["operating_page"]()
+    assert page("operating.md") == written, "run `.venv/bin/python scripts/docs`"
+    assert [key.name for key in schema.keys(DaemonSettings) if not key.description] == []
+
+
+@pytest.mark.parametrize("text", fenced(page("operating.md"), "json"))
+def test_an_example_of_a_settings_file_is_accepted(text: str, tmp_path: Path) -> None:
+    (tmp_path / "settings.json").write_text(text)
+    assert settings_file.read(tmp_path / "settings.json") != DaemonSettings()
+
+
 def test_every_key_of_agent_toml_is_described() -> None:
     assert [key.name for key in schema.keys(AgentSettings) if not key.description] == []
     assert list(rows(page("agent-toml.md"))) == [key.name for key in schema.keys(AgentSettings)]
@@ -117,6 +130,11 @@ def test_the_page_of_the_api_and_its_description_are_what_the_table_says() -> No
     written = runpy.run_path(str(ROOT / "scripts" / "docs"))
     assert page("api.md") == written["api_page"](), "run `.venv/bin/python scripts/docs`"
     assert page("openapi.json") == written["openapi_text"](), "run `.venv/bin/python scripts/docs`"
+
+
+def test_the_options_of_an_agent_on_nixos_are_made_from_the_types_as_they_are() -> None:
+    written = runpy.run_path(str(ROOT / "scripts" / "docs"))["nix_keys"]()
+    assert (ROOT / "nix" / "agent-keys.json").read_text() == written, "run `.venv/bin/python scripts/docs`"
 
 
 def test_every_page_can_be_found_from_the_readme() -> None:

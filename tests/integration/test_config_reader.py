@@ -13,8 +13,9 @@ import needs
 from config_house import AGENT, ConfigHouse
 from hyperhive.config.beneath import read_beneath
 from hyperhive.containers.confined import run_confined
+from hyperhive.containers.keeper import Exit
 from hyperhive.containers.records import Place
-from hyperhive.containers.runtime import Exit, Runtime
+from hyperhive.containers.runtime import Runtime
 from hyperhive.containers.spec import Mount
 from hyperhive.hub.config_reader import READER_UID, ConfigReader, check_meant
 from hyperhive.hub.directories import FIRST_UID, LAST_UID
@@ -152,7 +153,7 @@ def test_whoever_gives_up_while_a_repository_is_copied_leaves_no_thread_behind(t
 
     async def act(runtime: Runtime, _: Ground) -> None:
         tooling = await asyncio.to_thread(Tooling.of_this_process, Path("/bin/true"))
-        reader = ConfigReader(paths=house.paths, tooling=tooling, runtime=runtime, per_agent_uids=UID is not None)
+        reader = ConfigReader(paths=house.paths, tooling=tooling, keeper=runtime, per_agent_uids=UID is not None)
         reading = asyncio.create_task(reader.read(AGENT, "HEAD"))
         while not (place / "repository/objects").exists():  # noqa: ASYNC110 (a thread makes it, and tells nobody)
             await asyncio.sleep(0)

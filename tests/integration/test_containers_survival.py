@@ -11,7 +11,8 @@ import pytest
 
 import needs
 from hyperhive.containers import pidfd
-from hyperhive.containers.runtime import Exit, Runtime
+from hyperhive.containers.keeper import Exit
+from hyperhive.containers.runtime import Runtime
 from hyperhive.testing.backend_conformance import Ground, bubblewrap_ground
 
 UID = 21_002 if os.geteuid() == 0 else None

@@ -12,7 +12,8 @@ from structlog.testing import capture_logs
 
 import needs
 from hyperhive.broker.roster import AgentRow, Wanted
-from hyperhive.containers.runtime import Exit, Running, Runtime
+from hyperhive.containers.keeper import Exit
+from hyperhive.containers.runtime import Running, Runtime
 from hyperhive.hub.agents import Agent, Phase
 from hyperhive.hub.supervisor import Hooks, Supervisor, how_it_ended
 from hyperhive.protocol.faults import FaultError, FaultKind
@@ -44,7 +45,7 @@ class Scene:
     phases: dict[Phase, asyncio.Event] = field(default_factory=dict)
 
     def supervisor(self) -> Supervisor:
-        return Supervisor(self.agent, self.runtime, Hooks(
+        return Supervisor(self.agent, lambda: self.runtime, Hooks(
             launch=self.launch, changed=self.changed, died=self.died, gave_up=self.gave_up,
         ))  # fmt: skip
 

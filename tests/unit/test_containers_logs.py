@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from pathlib import Path
 
-from hyperhive.containers.logs import MAX_LINE_CHARACTERS, MAX_LINES, follow, tail
+from hyperhive.containers.logs import MAX_LINE_CHARACTERS, MAX_LINES, Mark, follow, tail
 
 
 def test_the_last_lines_reach_into_the_older_file_over_a_line_that_was_cut_in_two(tmp_path: Path) -> None:
@@ -70,3 +70,20 @@ def _rotate(log: Path) -> None:
     _append(log, b"end of old\n")
     log.replace(log.with_name("log.1"))
     _append(log, b"new\nlast\n")
+
+
+def test_only_what_was_written_behind_a_mark_is_read_also_when_the_file_has_got_another_name_since(
+    tmp_path: Path,
+) -> None:
+    log = tmp_path / "log"
+    first = Mark.of(log)
+    log.write_text("old\n")
+    mark = Mark.of(log)
+    with log.open("a") as file:
+        file.write("new\n")
+    assert tail(log, 9, mark) == ["new"]
+    log.rename(tmp_path / "log.1")
+    log.write_text("newer\n")
+    assert tail(log, 9, mark) == ["new", "newer"]
+    assert tail(log, 9, Mark.of(log)) == []
+    assert tail(log, 9, first) == ["old", "new", "newer"]

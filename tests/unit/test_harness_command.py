@@ -11,6 +11,7 @@ from hyperhive.protocol.agent import MAX_WAIT_S
 from hyperhive.protocol.settings import AgentSettings, McpServer, Tools
 
 SETTINGS = AgentSettings(
+    effort="high",
     tools=Tools(bash_deny=["curl *"]),
     mcp_servers={"db": McpServer(command="db", args=["-x"])},
     env={"COLOUR": "green"},
@@ -37,6 +38,7 @@ def test_claude_is_started_as_the_sdk_would_start_it() -> None:
         include_partial_messages=True,
         strict_mcp_config=True,
         setting_sources=[],
+        effort=SETTINGS.effort,
         cli_path="/claude",
     )
     ours = claude_argv(

@@ -2,8 +2,8 @@
 
 import pytest
 
-from hyperhive.containers.backend import BackendKind
 from hyperhive.hub import settings_check
+from hyperhive.protocol.backend import BackendKind
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.settings import (
     AgentSettings,

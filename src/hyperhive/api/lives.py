@@ -19,7 +19,9 @@ async def spawn(hive: Hive, ask: host.Spawn) -> Response:
     name = agent_name(ask.name)
     if name in hive.fleet:
         raise FaultError(FaultKind.NAME_TAKEN, f"cannot spawn {name!r}: there is an agent of that name")
-    return await _job(hive, JobKind.SPAWN, name, model=ask.model, description=ask.description)
+    if ask.backend is not None:
+        hive.fleet.house.keepers.of(ask.backend)
+    return await _job(hive, JobKind.SPAWN, name, model=ask.model, description=ask.description, backend=ask.backend)
 
 
 async def revive(hive: Hive, ask: host.Revive) -> Response:

@@ -56,7 +56,7 @@ async def hello(hive: Hive, _: host.Hello) -> Response:
         hive=host.HiveInfo(
             version=hyperhive.__version__,
             pid=os.getpid(),
-            backend=house.runtime.backend.kind,
+            backend=house.keepers.usual,
             state_dir=str(house.paths.state_dir),
             runtime_dir=str(house.paths.runtime_dir),
             agents=len(hive.fleet.names()),

@@ -43,6 +43,7 @@ class JobKind(StrEnum):
     DESTROY = "destroy"
     PURGE = "purge"
     UPDATE_ALL = "update_all"
+    UPDATE_META_INPUTS = "update_meta_inputs"
 
 
 class JobState(StrEnum):

@@ -8,6 +8,7 @@ from typing import Any, Final
 from hyperhive.broker.clock import Clock, SystemClock
 from hyperhive.broker.database import Connection, Database
 from hyperhive.broker.sql import Queries
+from hyperhive.protocol.backend import BackendKind
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.ids import closest
 
@@ -45,11 +46,13 @@ class AgentRow:
     needs_login: bool
     created_at: float
     destroyed_at: float | None
+    backend: BackendKind = BackendKind.BUBBLEWRAP  #: what makes its containers
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> "AgentRow":
         flags = {flag: bool(row[flag]) for flag in ("paused", "asleep", "needs_login")}
-        return cls(**{**row, **flags, "wanted": Wanted(row["wanted"])})
+        kinds = {"wanted": Wanted(row["wanted"]), "backend": BackendKind(row["backend"])}
+        return cls(**{**row, **flags, **kinds})
 
 
 _FIXED: Final = frozenset({"name", "incarnation", "created_at", "destroyed_at"})
@@ -70,11 +73,12 @@ class Roster:
     async def add(
         self, name: str, *, role: str = "agent", uid: int | None = None, wanted: Wanted = Wanted.UP,
         description: str = "", model: str = "", parent: str = "", deployed_sha: str = "",
+        backend: BackendKind = BackendKind.BUBBLEWRAP,
     ) -> AgentRow:  # fmt: skip
         """A new agent under a name that no living one has; raises FaultError (`name_taken`)."""
         values = {
             "name": name, "role": role, "uid": uid, "wanted": wanted.value, "description": description, "model": model,
-            "parent": parent, "deployed_sha": deployed_sha, "created_at": self._clock.now(),
+            "parent": parent, "deployed_sha": deployed_sha, "backend": backend.value, "created_at": self._clock.now(),
         }  # fmt: skip
 
         def insert(connection: Connection) -> AgentRow | FaultError:

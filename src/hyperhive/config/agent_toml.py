@@ -4,6 +4,7 @@ import itertools
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -36,17 +37,18 @@ _AGENT: Final = """
 """
 
 
-def parse(text: str) -> AgentSettings:
+def parse(text: str, *, beneath: Mapping[str, Any] = MappingProxyType({})) -> AgentSettings:
     """The settings; raises FaultError (`bad_config`) that lists every fault, at most 50, each with its line.
 
-    The largest hostile texts keep a processor busy for about a second: call it off the loop.
+    `beneath` is a table whose values hold where the text has none. The largest hostile texts keep a processor busy for
+    about a second: call it off the loop.
     """
     table = _table(text)
     found = [*itertools.islice(schema.faults(table, AgentSettings), _MAX_FAULTS + 1)]
     if found:
         raise _bad_lines(found, toml_lines.lines(text))
     try:
-        settings = msgspec.convert(schema.plain(table, AgentSettings), AgentSettings)
+        settings = msgspec.convert(_over(beneath, schema.plain(table, AgentSettings)), AgentSettings)
     except msgspec.ValidationError as error:
         raise _bad(str(error).replace(" - at `$.", " - at `")) from None
     if found := [
@@ -54,6 +56,20 @@ def parse(text: str) -> AgentSettings:
     ]:
         raise _bad_lines(found, toml_lines.lines(text))
     return settings
+
+
+def from_json(data: bytes, *, beneath: Mapping[str, Any] = MappingProxyType({})) -> AgentSettings:
+    """The settings out of a system's agent.json, with the keys of agent.toml; raises FaultError (`bad_config`)."""
+    try:
+        table = msgspec.json.decode(data, type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise _bad(f"what its system says is no JSON: {error}") from None
+    if found := [*itertools.islice(schema.faults(table, AgentSettings), _MAX_FAULTS + 1)]:
+        raise _bad_lines(found, {})
+    try:
+        return msgspec.convert(_over(beneath, schema.plain(table, AgentSettings)), AgentSettings)
+    except msgspec.ValidationError as error:
+        raise _bad(str(error).replace(" - at `$.", " - at `")) from None
 
 
 def template(*, model: str | None, description: str, role: str = "agent") -> str:
@@ -68,9 +84,9 @@ def template(*, model: str | None, description: str, role: str = "agent") -> str
     return "".join(lines)
 
 
-def sources(text: str) -> list[host.Setting]:
+def sources(text: str, *, beneath: Mapping[str, Any] = MappingProxyType({})) -> list[host.Setting]:
     """Every key with its value in effect and where that is from; raises FaultError as `parse` does."""
-    settings = parse(text)
+    settings = parse(text, beneath=beneath)
     places = {schema.plain_path(path, AgentSettings): line for path, line in toml_lines.lines(text).items()}
     return [
         host.Setting(
@@ -95,6 +111,12 @@ def _table(text: str) -> dict[str, Any]:
         raise _bad("it is nested too deeply") from None
     except ValueError as error:  # also of numbers with too many digits, which the parser leaves to int()
         raise _bad(_syntax_fault(str(error), last_line=text.count("\n") + 1)) from None
+
+
+def _over(beneath: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:
+    """The table, and what lies beneath where it has nothing."""
+    deeper = {key: _over(below, table.get(key, {})) for key, below in beneath.items() if isinstance(below, Mapping)}
+    return {**beneath, **table, **deeper}
 
 
 def _utf8(text: str) -> bytes:

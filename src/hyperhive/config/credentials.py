@@ -37,6 +37,8 @@ _PLACE_NAMES: Final = frozenset({
 """Variables that say where that is, and what its models are called there."""
 NAMES: Final = SECRET_NAMES | _PLACE_NAMES
 
+_MAX_FILE: Final = 64 * 1024
+
 _KEY = re.compile(r"sk-ant-[!-~]{16,500}")
 _TOKEN = re.compile(r"sk-ant-oat[!-~]{16,500}")
 _LINE = re.compile(r"(?:export\s+)?([A-Z][A-Z0-9_]{0,63})\s*=\s*(.*)")
@@ -92,6 +94,18 @@ def of_env_file(text: str) -> dict[str, str]:
     if not SECRET_NAMES & {*env}:
         raise _bad(f"the file lets nobody in: it has none of {', '.join(sorted(SECRET_NAMES))}")
     return env
+
+
+def of_file(path: Path) -> tuple[str, dict[str, str]]:
+    """Kind and variables of a file with either of them. Raises FaultError, without any of it."""
+    try:
+        with path.open(encoding="utf-8") as opened:
+            text = opened.read(_MAX_FILE + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        raise _bad(f"{path}: {getattr(error, 'strerror', None) or 'it is not text'}") from None
+    if len(text) > _MAX_FILE:
+        raise _bad(f"{path} is larger than {_MAX_FILE} characters")
+    return (ENVIRONMENT, of_env_file(text)) if "=" in text and not _KEY.fullmatch(text.strip()) else of_secret(text)
 
 
 def _variable(number: int, line: str) -> tuple[str, str]:

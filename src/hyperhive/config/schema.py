@@ -88,6 +88,11 @@ def faults(value: Any, kind: Any, path: KeyPath = ()) -> Iterator[Fault]:
         yield from _of_value(value, kind, path)
 
 
+def said(kind: Any) -> dict[str, Any]:
+    """Title, description and bounds of a type, as far as it has them."""
+    return _meta(kind)
+
+
 def toml(value: Any) -> str:
     """A value of settings as TOML."""
     match value:
@@ -196,6 +201,8 @@ def _expected(kind: Any) -> str:
             if "max_length" in meta
             else "text"
         )
+    if inner is bool:
+        return "true or false"
     form = "a list" if get_origin(inner) in (list, tuple) else "a table"
     return f"{form} of at most {meta['max_length']}" if "max_length" in meta else form
 

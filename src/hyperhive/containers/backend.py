@@ -6,16 +6,10 @@ A backend runs nothing and touches no file; the runtime does, through the launch
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from hyperhive.containers.pidfd import Process
 from hyperhive.containers.spec import ContainerSpec
-
-
-class BackendKind(StrEnum):
-    BUBBLEWRAP = "bubblewrap"
-    NSPAWN = "nspawn"
-    NIXOS = "nixos"
+from hyperhive.protocol.backend import BackendKind
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from hyperhive.containers.backend import Backend, BackendKind, Command, Finding
+from hyperhive.containers.backend import Backend, Command, Finding
 from hyperhive.containers.host import OLDEST_BWRAP, Host
 from hyperhive.containers.pidfd import Process
 from hyperhive.containers.spec import HOME, INSIDE_UID, ContainerSpec, Network
+from hyperhive.protocol.backend import BackendKind
 from hyperhive.protocol.faults import FaultError, FaultKind
 
 STAGE: Final = "/tmp"

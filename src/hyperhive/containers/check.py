@@ -13,11 +13,13 @@ from hyperhive.containers.backend import Finding
 from hyperhive.containers.bubblewrap import Bubblewrap
 from hyperhive.containers.cgroups import find_limiter
 from hyperhive.containers.host import read_host
+from hyperhive.containers.nixos_host import read_nixos_host
 
 
 async def findings() -> list[Finding]:
     backend = Bubblewrap(await read_host())
-    return [*backend.findings(), await asyncio.to_thread(_limits)]
+    nixos = await read_nixos_host()
+    return [*backend.findings(), await asyncio.to_thread(_limits), *(nixos.findings() if nixos else ())]
 
 
 def _limits() -> Finding:

@@ -9,6 +9,8 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 MAX_LINES: Final = 5000
 MAX_LINE_CHARACTERS: Final = 4096
 _TAIL_BYTES: Final = 4 << 20
@@ -16,22 +18,40 @@ _CHUNK: Final = 1 << 16
 _IN_MODIFY, _IN_MOVED_FROM, _IN_CREATE = 0x2, 0x40, 0x100
 
 
-def tail(log: Path, lines: int) -> list[str]:
-    """The last lines, at most `MAX_LINES`, the older file included. Reads from disk: call it off the loop."""
+class Mark(msgspec.Struct, frozen=True, kw_only=True):
+    """A place in a log, which stays the same when the file gets another name."""
+
+    file: int  #: its inode's number; 0: there was none yet
+    offset: int
+
+    @classmethod
+    def of(cls, log: Path) -> "Mark":
+        """The end of it now."""
+        if not log.exists():
+            return cls(file=0, offset=0)
+        found = log.stat()
+        return cls(file=found.st_ino, offset=found.st_size)
+
+
+def tail(log: Path, lines: int, since: Mark | None = None) -> list[str]:
+    """The last lines, at most `MAX_LINES`, the older file included; none from before the mark.
+
+    Reads from disk: call it off the loop.
+    """
     fd = _open(log)
     try:
-        *whole, rest = _recent(log, fd).split(b"\n")
+        *whole, rest = _recent(log, fd, since).split(b"\n")
     finally:
         _close(fd)
     return _texts([*whole, rest] if rest else whole, lines)
 
 
-async def follow(log: Path, lines: int) -> AsyncGenerator[str]:
-    """The last lines and then each further one, as it is written. Ends when the caller stops asking."""
+async def follow(log: Path, lines: int, since: Mark | None = None) -> AsyncGenerator[str]:
+    """As `tail`, and then each further one, as it is written. Ends when the caller stops asking."""
     with _Watch(log.parent) as watch:
         reader = _Reader(log)
         try:
-            for line in await asyncio.to_thread(reader.begin, lines):
+            for line in await asyncio.to_thread(reader.begin, lines, since):
                 yield line
             while True:
                 for line in await asyncio.to_thread(reader.more):
@@ -49,10 +69,10 @@ class _Reader:
         self._fd = -1
         self._part = b""
 
-    def begin(self, lines: int) -> list[str]:
+    def begin(self, lines: int, since: Mark | None = None) -> list[str]:
         """The last lines up to where `more` goes on; not a byte is missed in between."""
         self._fd = _open(self._log)
-        *whole, self._part = _recent(self._log, self._fd).split(b"\n")
+        *whole, self._part = _recent(self._log, self._fd, since).split(b"\n")
         return _texts(whole, lines)
 
     def more(self) -> list[str]:
@@ -112,22 +132,30 @@ class _Watch:
         os.read(self._fd, _CHUNK)
 
 
-def _recent(log: Path, fd: int) -> bytes:
+def _recent(log: Path, fd: int, since: Mark | None) -> bytes:
     """The end of what was written, of which the file at `fd` is the newest part; leaves `fd` at its end."""
-    newer = _end_of(fd, _TAIL_BYTES)
+    newer = _end_of(fd, _TAIL_BYTES, since)
+    if since is not None and _is_in(fd, since):
+        return newer
     older = _open(log.with_name(log.name + ".1"))
     try:
-        return _end_of(older, _TAIL_BYTES - len(newer)) + newer
+        return _end_of(older, _TAIL_BYTES - len(newer), since) + newer
     finally:
         _close(older)
 
 
-def _end_of(fd: int, most: int) -> bytes:
+def _end_of(fd: int, most: int, since: Mark | None) -> bytes:
     if fd < 0:
         return b""
     size = os.fstat(fd).st_size
+    begin = since.offset if since is not None and _is_in(fd, since) else 0
+    wanted = min(max(size - begin, 0), most)
     os.lseek(fd, size, os.SEEK_SET)
-    return os.pread(fd, min(size, most), size - min(size, most))
+    return os.pread(fd, wanted, size - wanted)
+
+
+def _is_in(fd: int, mark: Mark) -> bool:
+    return fd >= 0 and os.fstat(fd).st_ino == mark.file
 
 
 def _open(path: Path) -> int:

@@ -61,7 +61,7 @@ def nspawn_flags(wanted: Wanted) -> str:
 
 def has_private_users(os_release: str) -> bool:
     """Whether a host with this /etc/os-release is a NixOS whose unit reads PRIVATE_USERS."""
-    fields = dict(line.partition("=")[::2] for line in os_release.splitlines())
+    fields = {key: value for key, _, value in (line.partition("=") for line in os_release.splitlines())}
     found = re.match(r"(\d+)\.(\d+)", fields.get("VERSION_ID", "").strip("\"'"))
     if fields.get("ID", "").strip("\"'") != "nixos" or found is None:
         return False

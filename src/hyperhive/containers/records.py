@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from hyperhive.containers.logs import Mark
 from hyperhive.containers.pidfd import Process
 
 _MAX_RECORD = 65536
@@ -39,6 +40,19 @@ class Place:
         try:
             with (self.path / "record.json").open("rb") as file:
                 return msgspec.json.decode(file.read(_MAX_RECORD), type=Record)
+        except (OSError, msgspec.MsgspecError):
+            return None
+
+    def make_mark(self) -> Mark:
+        """What is written to the log from now on is of a new life."""
+        mark = Mark.of(self.log)
+        (self.path / "mark").write_bytes(msgspec.json.encode(mark))
+        return mark
+
+    def mark(self) -> Mark | None:
+        """Where the latest life begins in the log."""
+        try:
+            return msgspec.json.decode((self.path / "mark").read_bytes(), type=Mark)
         except (OSError, msgspec.MsgspecError):
             return None
 

@@ -14,7 +14,6 @@ import signal
 import sys
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -23,24 +22,18 @@ import msgspec
 from hyperhive.containers import cgroups, logs, pidfd
 from hyperhive.containers.backend import Backend, Command, Finding
 from hyperhive.containers.cgroups import Cage, Limiter
+from hyperhive.containers.keeper import Exit, Keeper, LogUnit, no_such_log
+from hyperhive.containers.logs import Mark
 from hyperhive.containers.records import Place, Record
 from hyperhive.containers.spec import ContainerSpec
 from hyperhive.process import CommandFailed, run
+from hyperhive.protocol.backend import BackendKind
 from hyperhive.protocol.faults import FaultError, FaultKind
 
 START_TIMEOUT_S: Final = 20.0
 KILL_TIMEOUT_S: Final = 10.0
 SHIM_TIMEOUT_S: Final = 5.0
 _LAUNCHER: Final = Path(__file__).with_name("launcher.py")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Exit:
-    """How a container ended. `status` and `signal` are both None when nobody saw it."""
-
-    status: int | None = None
-    signal: int | None = None
-    oom: bool = False  #: the kernel killed a process in it for want of memory
 
 
 class Running:
@@ -69,8 +62,10 @@ class Running:
         return cgroups.oom_kills(self.directories)
 
 
-class Runtime:
-    """All containers of one hive. `directory` holds a record per container and belongs to the hive alone.
+class Runtime(Keeper):
+    """Keeps the containers that a backend describes and the launcher starts.
+
+    `directory` holds a record per container and belongs to the hive alone.
 
     Call `adopt` first and `close` last; closing leaves containers running.
     """
@@ -84,12 +79,15 @@ class Runtime:
         self._watchers: dict[str, asyncio.Task[None]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
+    @property
+    def kind(self) -> BackendKind:
+        return self.backend.kind
+
     def running(self, name: str) -> Running | None:
         found = self._running.get(name)
         return None if found is None or found.is_over else found
 
     def findings(self) -> tuple[Finding, ...]:
-        """What `hive doctor` shows about containers on this host."""
         return (*self.backend.findings(), self.limiter.finding())
 
     async def adopt(self) -> list[Running]:
@@ -109,11 +107,6 @@ class Runtime:
         return found
 
     async def start(self, spec: ContainerSpec) -> Running:
-        """Returns when the first process of the container runs.
-
-        Whatever an earlier life of that name left is ended and cleared away first. Raises FaultError: `wrong_state`
-        when it runs already, `backend` when it cannot be made (with its last words and what to do).
-        """
         async with self._lock(spec.name):
             if self.running(spec.name):
                 raise FaultError(FaultKind.WRONG_STATE, f"cannot start container {spec.name!r}: it runs already")
@@ -145,10 +138,6 @@ class Runtime:
             return await self._kill(running) if running else None
 
     def enter_argv(self, name: str, argv: Sequence[str], *, env: Mapping[str, str], cwd: str) -> tuple[str, ...]:
-        """What the operator's shell executes on the host to run `argv` inside, under the container's own limits.
-
-        Raises FaultError (`wrong_state`) when it does not run.
-        """
         running = self.running(name)
         if running is None or running.record.init is None:
             raise FaultError(
@@ -156,22 +145,25 @@ class Runtime:
             )
         return self.backend.enter_argv(running.record.init, argv, env=env, cwd=cwd)
 
-    async def logs(self, name: str, *, lines: int = 200) -> list[str]:
-        """The last lines it wrote, at most 5000, also of a container that has ended. Hostile text."""
-        return await asyncio.to_thread(logs.tail, self._place(name).log, lines)
+    async def units(self, name: str) -> tuple[LogUnit, ...]:  # noqa: ARG002 - the same for all
+        return (LogUnit.CONTAINER,)
 
-    def follow_logs(self, name: str, *, lines: int = 200) -> AsyncGenerator[str]:
-        """The same, and then each line as it is written, until the caller stops asking."""
-        return logs.follow(self._place(name).log, lines)
+    async def logs(
+        self, name: str, *, lines: int = 200, unit: LogUnit = LogUnit.CONTAINER, boot: bool = False
+    ) -> list[str]:
+        return await asyncio.to_thread(logs.tail, self._log(name, unit), lines, self._since(name, boot))
+
+    def follow_logs(
+        self, name: str, *, lines: int = 200, unit: LogUnit = LogUnit.CONTAINER, boot: bool = False
+    ) -> AsyncGenerator[str]:
+        return logs.follow(self._log(name, unit), lines, self._since(name, boot))
 
     async def erase(self, name: str) -> None:
-        """Forgets a container that does not run, its logs included."""
         async with self._lock(name):
             await self._clear(name)
             await asyncio.to_thread(self._place(name).erase)
 
     async def close(self) -> None:
-        """Stops watching; containers run on."""
         watchers = list(self._watchers.values())
         for watcher in watchers:
             watcher.cancel()
@@ -187,11 +179,11 @@ class Runtime:
             raise self._fault(spec.name, f"its directory or its control group cannot be made: {error}") from error
         command = self.backend.start_command(dataclasses.replace(spec, argv=(*cage.inside, *spec.argv)))
         argv = [*cage.prefix, self._python, "-I", "-S", str(_LAUNCHER)]
-        said = await asyncio.to_thread(_size, place.log)
+        said = await asyncio.to_thread(place.make_mark)
         try:
             await run(argv, timeout=START_TIMEOUT_S, input=_plan(place, spec, command, cage))
         except CommandFailed as error:
-            words = await asyncio.to_thread(_since, place.log, said)
+            words = await asyncio.to_thread(_since, place.log, said.offset)
             raise self._fault(spec.name, words or error.last_words or error.reason) from error
         record = await asyncio.to_thread(place.record)
         if record is None or record.init is None:
@@ -279,6 +271,14 @@ class Runtime:
         places = sorted(self.directory.iterdir()) if self.directory.is_dir() else []
         records = [(path.name, Place(self.directory, path.name).record()) for path in places]
         return [record for name, record in records if record is not None and record.name == name]
+
+    def _log(self, name: str, unit: LogUnit) -> Path:
+        if unit is not LogUnit.CONTAINER:
+            raise no_such_log(name, unit, (LogUnit.CONTAINER,))
+        return self._place(name).log
+
+    def _since(self, name: str, boot: bool) -> Mark | None:
+        return self._place(name).mark() if boot else None
 
     def _place(self, name: str) -> Place:
         if not re.fullmatch(r"[a-z][a-z0-9-]{0,62}", name):
@@ -368,10 +368,6 @@ async def _bounded(fd: int | None, seconds: float) -> bool:
     except TimeoutError:
         return False
     return True
-
-
-def _size(log: Path) -> int:
-    return log.stat().st_size if log.exists() else 0
 
 
 def _since(log: Path, offset: int) -> str:

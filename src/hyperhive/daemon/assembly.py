@@ -30,10 +30,15 @@ from hyperhive.broker.turns import Turns
 from hyperhive.broker.web_sessions import WebSessions
 from hyperhive.config import claude
 from hyperhive.config.paths import Paths
+from hyperhive.config.settings_file import DaemonSettings
+from hyperhive.containers import nixos_host
 from hyperhive.containers.bubblewrap import Bubblewrap
 from hyperhive.containers.cgroups import find_limiter
 from hyperhive.containers.egress import Egress
 from hyperhive.containers.host import Host, read_host
+from hyperhive.containers.keeper import Keeper, Keepers
+from hyperhive.containers.nixos import NixosKeeper
+from hyperhive.containers.nixos_host import NixosHost
 from hyperhive.containers.runtime import Runtime
 from hyperhive.daemon.claim import claimed
 from hyperhive.daemon.housekeeping import once, persist, sweep
@@ -58,9 +63,14 @@ from hyperhive.hub.runners import Runners
 from hyperhive.hub.schedules import Scheduling
 from hyperhive.hub.shape import Shape
 from hyperhive.hub.steering import Steering
+from hyperhive.hub.systems import Systems
 from hyperhive.hub.tokens import Tokens
 from hyperhive.hub.way_out import WayOut
 from hyperhive.hub.work import Work
+from hyperhive.protocol.backend import BackendKind
+from hyperhive.protocol.faults import FaultError, FaultKind
+from hyperhive.repos.meta import MetaRepository
+from hyperhive.repos.meta_flake import Base
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +84,15 @@ class _Store:
 
 
 @contextlib.asynccontextmanager
-async def hive_at(paths: Paths, *, rehearsal: Path | None) -> AsyncIterator[Hive]:
+async def hive_at(
+    paths: Paths, *, rehearsal: Path | None, settings: DaemonSettings | None = None
+) -> AsyncIterator[Hive]:
     """A whole hive without its admin socket, for as long as it is entered.
 
     Left in the reverse order of what follows: stop watching containers (they run on), end the agents' connections
     (their runners come back), leave the egress proxy serving, and last of all flush and close the database.
     """
+    settings = settings or DaemonSettings()
     await asyncio.to_thread(directories.make_hive, paths)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(claimed(paths.runtime_dir))
@@ -89,9 +102,9 @@ async def hive_at(paths: Paths, *, rehearsal: Path | None) -> AsyncIterator[Hive
         egress = Egress(paths.runtime_dir / "egress", store.chronicle.egress_refused, prefix=_own_unit(machine, paths))
         stack.push_async_callback(egress.close, stop=False)
         doors = AgentDoors(paths)
-        house = await _house(paths, machine, rehearsal)
-        stack.push_async_callback(house.runtime.close)
-        configs = _configs(house)
+        house = await _house(paths, machine, rehearsal, settings)
+        stack.push_async_callback(house.keepers.close)
+        configs = _configs(house, settings)
         fleet = Fleet(
             house=house,
             mailbox=store.mailbox,
@@ -102,8 +115,10 @@ async def hive_at(paths: Paths, *, rehearsal: Path | None) -> AsyncIterator[Hive
             configs=configs,
             notices=store.notices,
         )
+        if house.systems is not None:
+            house.systems.wanted = fleet.pin
         hive = _hive(store, fleet, _shape(store, fleet, configs), rehearsing=rehearsal is not None)
-        await hive.credentials.open()
+        await hive.credentials.open(Path(settings.credential_file) if settings.credential_file else None)
         doors.answer_with(_agents_side(store, hive))
         _listen(store, hive, doors)
         stack.push_async_callback(doors.close_all)
@@ -138,18 +153,49 @@ async def _store(paths: Paths) -> AsyncIterator[_Store]:
 # what agents are made from
 
 
-async def _house(paths: Paths, machine: Host, rehearsal: Path | None) -> House:
+async def _house(paths: Paths, machine: Host, rehearsal: Path | None, settings: DaemonSettings) -> House:
     tooling = await asyncio.to_thread(lambda: Tooling.of_this_process(claude.find(os.environ)))
     limiter = await asyncio.to_thread(
         functools.partial(find_limiter, _slice(paths), systemd_version=machine.systemd_version)
     )
+    keepers: dict[BackendKind, Keeper] = {
+        BackendKind.BUBBLEWRAP: Runtime(paths.containers, Bubblewrap(machine), limiter)
+    }
+    nixos = await _nixos_host()
+    systems = None if nixos is None else _systems(paths, settings, nixos)
+    if nixos is not None and systems is not None:
+        keepers[BackendKind.NIXOS] = NixosKeeper(paths.state_dir / "nixos", nixos, systems)
+    elif settings.backend == "nixos":
+        raise FaultError(
+            FaultKind.BACKEND, "cannot make containers of NixOS: this host has no nixos-container; set another backend"
+        )
     return House(
         paths=paths,
         tooling=tooling,
         runner_argv=(sys.executable, "-I", "-m", "hyperhive.harness.runner"),
-        runtime=Runtime(paths.containers, Bubblewrap(machine), limiter),
+        keepers=Keepers(each=keepers, usual=BackendKind(settings.backend)),
         rehearsal=rehearsal,
+        systems=systems,
         per_agent_uids=os.geteuid() == 0,
+    )
+
+
+async def _nixos_host() -> NixosHost | None:
+    """None where containers of NixOS cannot be made."""
+    named = os.environ.get(nixos_host.ROOT_VARIABLE, "")
+    return await nixos_host.read_nixos_host(Path(named) if named else None) if os.geteuid() == 0 else None
+
+
+def _systems(paths: Paths, settings: DaemonSettings, machine: NixosHost) -> Systems:
+    own = settings.nixos
+    return Systems(
+        repository=MetaRepository(paths.state_dir / "meta"),
+        applied=paths.state_dir / "applied",
+        base=Base(
+            hyperhive=own.flake, system=own.system, allow_unfree=own.allow_unfree, defaults=settings.agents.beneath()
+        ),
+        nix=machine,
+        wanted=lambda _: None,
     )
 
 
@@ -166,11 +212,14 @@ def _own_unit(machine: Host, paths: Paths) -> tuple[str, ...]:
     return ("systemd-run", *manager, "--quiet", "--scope", "--collect", f"--unit={_slice(paths)}-egress", "--")
 
 
-def _configs(house: House) -> Configs:
+def _configs(house: House, settings: DaemonSettings) -> Configs:
     reader = ConfigReader(
-        paths=house.paths, tooling=house.tooling, runtime=house.runtime, per_agent_uids=house.per_agent_uids
+        paths=house.paths,
+        tooling=house.tooling,
+        keeper=house.keepers.of(BackendKind.BUBBLEWRAP),  # whatever the agents' own: it needs nothing but the hive
+        per_agent_uids=house.per_agent_uids,
     )
-    return Configs(paths=house.paths, backend=house.runtime.backend.kind, reader=reader)
+    return Configs(paths=house.paths, reader=reader, beneath=settings.agents.beneath())
 
 
 # who decides and who does

@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -14,11 +13,14 @@ import uvloop
 
 from hyperhive.api import host
 from hyperhive.config.paths import Paths, is_present
+from hyperhive.config.settings_file import AgentDefaults, DaemonSettings, DashboardSettings
+from hyperhive.containers.spec import Limits
 from hyperhive.daemon import logs
 from hyperhive.daemon.assembly import hive_at
 from hyperhive.daemon.systemd import notify
 from hyperhive.hub.hive import Hive
 from hyperhive.protocol.faults import FaultError, FaultKind
+from hyperhive.protocol.settings import LimitSettings
 from hyperhive.rehearsal.credentials import real_credentials
 from hyperhive.web.app import create_app
 from hyperhive.web.serving import serving
@@ -27,40 +29,16 @@ from hyperhive.web.settings import WebSettings
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Dashboard:
-    """Where to open it, as the operator wrote it."""
-
-    address: str  #: HOST:PORT
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
-    public_url: str = ""
-
-    def settings(self) -> WebSettings:
-        """Raises FaultError (`bad_config`)."""
-        return WebSettings.from_arg(
-            self.address, tls_cert=self.tls_cert, tls_key=self.tls_key, public_url=self.public_url
-        )
-
-
-def serve(
-    paths: Paths,
-    *,
-    rehearsal: Path | None,
-    log_format: str = "auto",
-    manager: bool = True,
-    dashboard: Dashboard | None = None,
-) -> int:
+def serve(paths: Paths, settings: DaemonSettings, *, rehearsal: Path | None) -> int:
     """Run the hive until SIGTERM or SIGINT; the process's exit status. Containers live on when it ends.
-
-    With `manager` it makes one when there is none. Without `dashboard` there is none.
 
     `rehearsal` is the directory of the rehearsal model's socket: then no agent gets a network or a credential.
     """
-    logs.configure(log_format)
+    logs.configure(settings.log_format)
     os.umask(0o022)  # the manager reads what is applied; where nobody may look, the directory's own mode says so
     try:
-        uvloop.run(_serve(paths, rehearsal, manager, dashboard.settings() if dashboard else None))
+        _check(settings)
+        uvloop.run(_serve(paths, settings, rehearsal, web_settings(settings.dashboard)))
     except FaultError as fault:
         log.error("cannot run the hive", reason=fault.message)
         sys.stderr.write(f"error: {fault.message}\n")
@@ -68,15 +46,44 @@ def serve(
     return 0
 
 
-async def _serve(paths: Paths, rehearsal: Path | None, manager: bool, web: WebSettings | None) -> None:
-    _refuse_both_models(paths, rehearsal)
+def web_settings(dashboard: DashboardSettings) -> WebSettings | None:
+    """None when there is to be no dashboard. Raises FaultError (`bad_config`)."""
+    if not dashboard.enable:
+        return None
+    return WebSettings.from_arg(
+        dashboard.address,
+        tls_cert=Path(dashboard.tls_cert) if dashboard.tls_cert else None,
+        tls_key=Path(dashboard.tls_key) if dashboard.tls_key else None,
+        public_url=dashboard.url,
+    )
+
+
+def _check(settings: DaemonSettings) -> None:
+    """What the form of the settings cannot tell. Raises FaultError (`bad_config`)."""
+    _check_limits(settings.agents)
+
+
+def _check_limits(defaults: AgentDefaults) -> None:
+    usual = LimitSettings()
+    try:
+        Limits.from_settings(LimitSettings(cpu=defaults.cpu or usual.cpu, memory=defaults.memory or usual.memory))
+    except FaultError as fault:
+        raise FaultError(fault.kind, f"cannot use the defaults of agents: {fault.message}") from None
+
+
+async def _serve(paths: Paths, settings: DaemonSettings, rehearsal: Path | None, web: WebSettings | None) -> None:
+    _refuse_both_models(paths, settings, rehearsal)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with hive_at(paths, rehearsal=rehearsal) as hive, dashboard_of(hive, web), host.serving(paths, hive):
+    async with (
+        hive_at(paths, rehearsal=rehearsal, settings=settings) as hive,
+        dashboard_of(hive, web),
+        host.serving(paths, hive),
+    ):
         log.info("the hive is ready", socket=str(paths.host_socket), agents=len(hive.fleet.names()))
         notify("READY=1")
-        await hive.shape.begin(manager=manager)
+        await hive.shape.begin(manager=settings.manager)
         await stop.wait()
         notify("STOPPING=1")
         log.info("the hive stops; its containers run on")
@@ -102,13 +109,19 @@ async def dashboard_of(hive: Hive, settings: WebSettings | None) -> AsyncIterato
         yield
 
 
-def _refuse_both_models(paths: Paths, rehearsal: Path | None) -> None:
+def _refuse_both_models(paths: Paths, settings: DaemonSettings, rehearsal: Path | None) -> None:
     found = real_credentials(os.environ) if rehearsal is not None else []
     if found:
         raise FaultError(
             FaultKind.NOT_ALLOWED,
             f"cannot rehearse with real credentials in the environment ({', '.join(found)}): a hive uses the "
             "rehearsal model or real credentials, never both; unset them for this hive",
+        )
+    if rehearsal is not None and settings.credential_file:
+        raise FaultError(
+            FaultKind.NOT_ALLOWED,
+            f"cannot rehearse with a credential: the settings name {settings.credential_file}; a hive uses the "
+            "rehearsal model or real credentials, never both",
         )
     if rehearsal is not None and is_present(paths.credential):
         raise FaultError(

@@ -86,6 +86,7 @@ def claude_argv(
         *([f"--resume={session_id}"] if session_id else []),
         "--mcp-config", str(mcp_config_file),
         "--include-partial-messages", "--strict-mcp-config", "--setting-sources=",
+        *(["--effort", settings.effort] if settings.effort else []),
         "--input-format", "stream-json",
     ]  # fmt: skip
 

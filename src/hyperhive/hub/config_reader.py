@@ -12,7 +12,7 @@ from hyperhive.config import trees
 from hyperhive.config.beneath import read_beneath
 from hyperhive.config.paths import Paths
 from hyperhive.containers.confined import run_confined
-from hyperhive.containers.runtime import Exit, Runtime
+from hyperhive.containers.keeper import Exit, Keeper
 from hyperhive.containers.spec import ContainerSpec, Limits, Mount, Network
 from hyperhive.hub.directories import LAST_UID
 from hyperhive.hub.plan import PATH, Tooling
@@ -36,11 +36,11 @@ _OUT: Final = "/run/reader/out"
 class ConfigReader:
     """Reads proposed repositories, one at a time of an agent's."""
 
-    def __init__(self, *, paths: Paths, tooling: Tooling, runtime: Runtime, per_agent_uids: bool) -> None:
+    def __init__(self, *, paths: Paths, tooling: Tooling, keeper: Keeper, per_agent_uids: bool) -> None:
         self._directory = paths.state_dir / "reading"
         self._proposed = paths.proposed
         self._tooling = tooling
-        self._runtime = runtime
+        self._keeper = keeper
         self._uid = READER_UID if per_agent_uids else None
         self._limits = RepoLimits()
         self._places = asyncio.Semaphore(AT_ONCE)
@@ -56,7 +56,7 @@ class ConfigReader:
             place = self._directory / name
             try:
                 await _to_its_end(lambda: self._prepare(name, place))
-                outcome = await run_confined(self._runtime, self._spec(name, ref, place), timeout_s=TIMEOUT_S)
+                outcome = await run_confined(self._keeper, self._spec(name, ref, place), timeout_s=TIMEOUT_S)
                 output = await asyncio.to_thread(self._output, name, place, outcome)
                 pinned = await asyncio.to_thread(decode, output, self._limits)
                 check_meant(pinned, ref)

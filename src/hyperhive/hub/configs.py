@@ -3,21 +3,21 @@
 import asyncio
 import contextlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
 from hyperhive.config import agent_toml
 from hyperhive.config.beneath import read_beneath
 from hyperhive.config.paths import Paths
-from hyperhive.containers.backend import BackendKind
 from hyperhive.hub import settings_check
 from hyperhive.hub.agents import Deployed
 from hyperhive.hub.config_reader import ConfigReader
+from hyperhive.protocol.backend import BackendKind
 from hyperhive.protocol.faults import FaultError, FaultKind
-from hyperhive.protocol.host import DiffFile
+from hyperhive.protocol.host import DiffFile, Setting
 from hyperhive.protocol.ids import MANAGER, OPERATOR, AgentName
 from hyperhive.protocol.settings import AgentSettings
 from hyperhive.repos import proposed
@@ -36,8 +36,8 @@ class Configs:
     """
 
     paths: Paths
-    backend: BackendKind
     reader: ConfigReader
+    beneath: Mapping[str, Any] = field(default_factory=dict)  #: the hive's own defaults, as a table of agent.toml
 
     # what is deployed
 
@@ -49,7 +49,16 @@ class Configs:
     async def at(self, name: AgentName, sha: str) -> Deployed:
         """The settings of a commit in the applied repository; raises FaultError (`bad_config`)."""
         text = await self.text(name, sha)
-        return Deployed(sha=sha, settings=await asyncio.to_thread(agent_toml.parse, text))  # hostile: it may take long
+        settings = await asyncio.to_thread(agent_toml.parse, text, beneath=self.beneath)  # hostile: it may take long
+        return Deployed(sha=sha, settings=settings)
+
+    async def settings_of(self, document: bytes) -> AgentSettings:
+        """Those of a system's agent.json; raises FaultError (`bad_config`)."""
+        return await asyncio.to_thread(agent_toml.from_json, document, beneath=self.beneath)
+
+    async def sources(self, text: str) -> list[Setting]:
+        """Every setting that this agent.toml puts into effect, and where each is from."""
+        return await asyncio.to_thread(agent_toml.sources, text, beneath=self.beneath)
 
     async def live(self, name: AgentName, sha: str) -> Deployed:
         """What is deployed, for an agent that lives. When it cannot be read, as little is allowed as there is."""
@@ -93,10 +102,10 @@ class Configs:
         files = {agent_toml.FILE: text.encode()}
         return await asyncio.to_thread(lambda: self._applied(name).edit(base, files, message=message, author=author))
 
-    async def check(self, name: AgentName, sha: str, agents: Collection[str]) -> Deployed:
+    async def check(self, name: AgentName, sha: str, agents: Collection[str], *, backend: BackendKind) -> Deployed:
         """The settings of a commit, fit for this backend and these agents; raises FaultError (`bad_config`)."""
         found = await self.at(name, sha)
-        settings_check.check(name, found.settings, backend=self.backend, agents=agents)
+        settings_check.check(name, found.settings, backend=backend, agents=agents)
         return found
 
     async def tag(self, name: AgentName, tag: str, sha: str, message: str | None = None) -> None:

@@ -1,6 +1,7 @@
 """The hive's own credential for claude, and which agents get it: those whose config asks for it."""
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 
 import structlog
@@ -31,10 +32,15 @@ class Credentials:
         self._problem: FaultError | None = None
         self._changing = asyncio.Lock()
 
-    async def open(self) -> None:
-        """A file that cannot be read is logged, and said to whoever asks; the hive runs without it."""
+    async def open(self, given: Path | None = None) -> None:
+        """A file that cannot be read is logged, and said to whoever asks; the hive runs without it.
+
+        `given` is a file of the host's own with a credential, which takes the place of the one that was kept.
+        """
         try:
             self._now = await asyncio.to_thread(file.read, self._path)
+            if given is not None:
+                await self._take(*await asyncio.to_thread(file.of_file, given))
         except FaultError as fault:
             self._problem = fault
             log.error("agents do not get the hive's credential", error=fault.message)
@@ -76,12 +82,20 @@ class Credentials:
             raise FaultError(FaultKind.INVALID_PARAMS, "cannot set a credential: give one secret or one env file")
         kind, env = file.of_secret(secret) if secret else (file.ENVIRONMENT, file.of_env_file(env_file))
         async with self._changing:
-            now = file.credential(kind, env, before=self._now, now=self._clock.now())
-            await asyncio.to_thread(private_file.write, self._path, now)
-            self._now, self._problem = now, None
-        log.info("the hive has a credential", kind=now.kind, fingerprint=now.fingerprint)
+            await self._keep(kind, env)
         self._tell()
         return self.shown()
+
+    async def _take(self, kind: str, env: Mapping[str, str]) -> None:
+        """The same one as before stays the same: no claude has to start again for it."""
+        if self._now is None or self._now.env != env:
+            await self._keep(kind, env)
+
+    async def _keep(self, kind: str, env: Mapping[str, str]) -> None:
+        now = file.credential(kind, env, before=self._now, now=self._clock.now())
+        await asyncio.to_thread(private_file.write, self._path, now)
+        self._now, self._problem = now, None
+        log.info("the hive has a credential", kind=now.kind, fingerprint=now.fingerprint)
 
     async def unset(self) -> bool:
         """Whether there was one. It stays in every claude that has it until that one ends."""

@@ -23,6 +23,11 @@ FIRST_UID: Final = 400_000
 LAST_UID: Final = 465_535
 """Of a root daemon's agents, each its own; clear of people, services and the ranges of container managers."""
 
+FIRST_SAME_UID: Final = 50_000
+LAST_SAME_UID: Final = 59_999
+"""Of agents whose containers have no numbers of their own, or the same ones inside: those fit into 16 bits, and NixOS
+gives them to nobody."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -139,13 +144,14 @@ def has_kept_state(paths: Paths, name: AgentName) -> bool:
     return all(path.is_dir() and not path.is_symlink() for path in own)
 
 
-def choose_uid(paths: Paths, name: AgentName, living: Collection[int]) -> int:
+def choose_uid(paths: Paths, name: AgentName, living: Collection[int], *, same_inside: bool = False) -> int:
     """The uid that owns the name's kept state, else one that no agent has, neither living nor kept."""
+    first, last = (FIRST_SAME_UID, LAST_SAME_UID) if same_inside else (FIRST_UID, LAST_UID)
     kept = {kept: paths.agent_state(kept).lstat().st_uid for kept in _kept(paths) if has_kept_state(paths, kept)}
-    if FIRST_UID <= kept.get(name, 0) <= LAST_UID:
+    if first <= kept.get(name, 0) <= last:
         return kept[name]
     taken = {*living, *kept.values()}
-    return next(uid for uid in range(FIRST_UID, LAST_UID + 1) if uid not in taken)
+    return next(uid for uid in range(first, last + 1) if uid not in taken)
 
 
 def tombstones(paths: Paths, living: frozenset[str]) -> list[Tombstone]:

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -19,7 +19,8 @@ from hyperhive.broker.mailbox import Mailbox
 from hyperhive.broker.notices import Notice, Notices
 from hyperhive.broker.roster import Roster, Wanted
 from hyperhive.config.paths import Paths
-from hyperhive.containers.runtime import Exit, Running, Runtime
+from hyperhive.containers.keeper import Exit, Keeper, Keepers, Life
+from hyperhive.containers.nixos import NixosKeeper
 from hyperhive.containers.spec import ContainerSpec
 from hyperhive.hub import directories, prompts
 from hyperhive.hub.agents import Agent, Deployed
@@ -27,15 +28,18 @@ from hyperhive.hub.background import Background
 from hyperhive.hub.chronicle import Chronicle
 from hyperhive.hub.configs import Configs
 from hyperhive.hub.helper_events import helper_event
-from hyperhive.hub.plan import Tooling, container_spec, shell_environment
+from hyperhive.hub.plan import Tooling, container_spec, nixos_spec, shell_environment
 from hyperhive.hub.sleep import Sleep
 from hyperhive.hub.supervisor import Hooks, Supervisor, how_it_ended
+from hyperhive.hub.systems import Systems
 from hyperhive.hub.way_out import WayOut
 from hyperhive.protocol.agent import PAUSE, Pause
+from hyperhive.protocol.backend import BackendKind
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.host import ShellCommand, Tombstone
 from hyperhive.protocol.ids import MANAGER, OPERATOR, AgentName, closest, container_name, known_form
 from hyperhive.protocol.settings import AgentDocument
+from hyperhive.repos.meta_flake import Pin
 
 STARTS_AT_ONCE: Final = 4
 LOGIN_NEWS_PER_S: Final = 1 / 60
@@ -59,9 +63,15 @@ class House:
     paths: Paths
     tooling: Tooling
     runner_argv: tuple[str, ...]
-    runtime: Runtime
+    keepers: Keepers
     rehearsal: Path | None  #: the directory of the model's socket, when the hive rehearses
     per_agent_uids: bool  #: a root daemon gives every agent a uid of its own
+
+    systems: Systems | None = None  #: what containers of NixOS are built from, where there are such
+
+    def keeper(self, agent: Agent) -> Keeper:
+        """Of the agent's container. Raises FaultError (`backend`) when this hive has none of its kind."""
+        return self.keepers.of(agent.row.backend)
 
 
 @dataclass(kw_only=True)
@@ -108,22 +118,27 @@ class Fleet:
     def get(self, name: str) -> Agent:
         return self._member(name).agent
 
+    def backend_of(self, name: AgentName) -> BackendKind:
+        """What makes its containers, or would if it were made now."""
+        return self.get(name).row.backend if name in self else self.house.keepers.usual
+
     async def tombstones(self) -> list[Tombstone]:
         return await asyncio.to_thread(directories.tombstones, self.house.paths, frozenset(self._members))
 
     async def logs(self, name: str, *, lines: int, follow: bool) -> AsyncIterator[list[str]]:
         """What the container wrote, hostile text, in batches; with `follow` without an end."""
-        container = container_name(self.get(name).name)
+        agent = self.get(name)
+        keeper, container = self.house.keeper(agent), container_name(agent.name)
         if not follow:
-            yield await self.house.runtime.logs(container, lines=lines)
+            yield await keeper.logs(container, lines=lines)
             return
-        async for line in self.house.runtime.follow_logs(container, lines=lines):
+        async for line in keeper.follow_logs(container, lines=lines):
             yield [line]
 
     def shell(self, name: str) -> ShellCommand:
         """What the operator executes to get a shell in the agent's container. Raises FaultError when it is down."""
         agent = self.get(name)
-        argv = self.house.runtime.enter_argv(
+        argv = self.house.keeper(agent).enter_argv(
             container_name(agent.name),
             ("/bin/sh", "-l"),
             env=shell_environment(agent, self.house.tooling),
@@ -150,12 +165,17 @@ class Fleet:
             await self._join(Agent(row=row, config=config))
         for forgotten in set(self.mailbox.agents) - set(self.names()):  # the daemon was killed while destroying them
             await self.mailbox.forget(forgotten)
-        adopted = {running.name: running for running in await self.house.runtime.adopt()}
+        adopted = {
+            (kind, running.name): running
+            for kind, keeper in self.house.keepers.each.items()
+            for running in await keeper.adopt()
+        }
         for member in self._members.values():
-            running = adopted.pop(container_name(member.agent.name), None)
+            running = adopted.pop((member.agent.row.backend, container_name(member.agent.name)), None)
             if running is not None and await self._is_candidate(member.agent):
-                await self._end_stray(running.name)
+                await self._end_stray(member.agent.row.backend, running.name)
                 running = None
+            await self._recall_settings(member.agent)
             if running is not None:
                 member.agent.recall_status()
                 await member.supervisor.adopt(running)
@@ -163,9 +183,9 @@ class Fleet:
                 self._background.begin(member.supervisor.align())
         for waiting in await self.mailbox.unread_counts():
             self.mail_waits(waiting)
-        for stray in adopted:
+        for kind, stray in adopted:
             log.warning("stopping a container that belongs to no agent", container=stray)
-            await self._end_stray(stray)
+            await self._end_stray(kind, stray)
         await self._let_out()
 
     async def _is_candidate(self, agent: Agent) -> bool:
@@ -184,47 +204,64 @@ class Fleet:
         except FaultError as fault:
             log.error("agents may have no way out to the network", error=fault.message)
 
-    async def _end_stray(self, container: str) -> None:
+    async def _end_stray(self, kind: BackendKind, container: str) -> None:
         try:
-            await self.house.runtime.kill(container)
+            await self.house.keepers.of(kind).kill(container)
         except FaultError as fault:
             log.error("cannot end a stray container", container=container, error=fault.message)
 
     # existence
 
     async def make(
-        self, name: AgentName, files: Mapping[str, str], *, deployed: Deployed | None = None, description: str = ""
-    ) -> Agent:
+        self, name: AgentName, files: Mapping[str, str], *, deployed: Deployed | None = None, description: str = "",
+        backend: str = "",
+    ) -> Agent:  # fmt: skip
         """A new agent, wanted up and not started yet; with the state it had when one of that name was destroyed.
 
-        Its config is `deployed`, or that of its earlier life, or these files. Raises FaultError.
+        Its config is `deployed`, or that of its earlier life, or these files; so is its backend, where none is named.
+        Raises FaultError.
         """
         async with self._existence:
             if name in self._members:
                 raise FaultError(FaultKind.NAME_TAKEN, f"cannot spawn {name!r}: there is an agent of that name")
             self.house.paths.agent_socket(name)  # so that a path too long is refused before anything is made
-            uid = await self._make_directories(name)
+            kind = BackendKind(backend) if backend else await self._backend_before(name)
+            if isinstance(keeper := self.house.keepers.of(kind), NixosKeeper):
+                keeper.check_name(container_name(name))
+            uid = await self._make_directories(name, kind)
             config = deployed or await self.configs.begin(name, files)
-            agent = await self._enlist(name, uid, config, description)
+            agent = await self._enlist(name, uid, config, description, kind)
             await self._propose_first(agent)
             self.chronicle.note(name, "spawned", {"sha": config.sha})
             return agent
 
-    async def _make_directories(self, name: AgentName) -> int | None:
+    async def _make_directories(self, name: AgentName, kind: BackendKind) -> int | None:
         paths, uid = self.house.paths, None
         if self.house.per_agent_uids:
-            uid = await asyncio.to_thread(directories.choose_uid, paths, name, await self.roster.uids())
+            living = await self.roster.uids()
+            uid = await asyncio.to_thread(
+                directories.choose_uid, paths, name, living, same_inside=kind is BackendKind.NIXOS
+            )
         await asyncio.to_thread(directories.make, paths, name, uid)
         if name == MANAGER and uid is not None:
             await asyncio.to_thread(directories.give_proposed, paths, uid)
         return uid
 
-    async def _enlist(self, name: AgentName, uid: int | None, config: Deployed, description: str) -> Agent:
+    async def _backend_before(self, name: AgentName) -> BackendKind:
+        """That of the life whose state is kept; else the usual one."""
+        kept = await asyncio.to_thread(directories.has_kept_state, self.house.paths, name)
+        lives = await self.roster.lives(name) if kept else []
+        return lives[0].backend if lives else self.house.keepers.usual
+
+    async def _enlist(
+        self, name: AgentName, uid: int | None, config: Deployed, description: str, backend: BackendKind
+    ) -> Agent:
         settings = config.settings
         about = settings.description or description
         row = await self.roster.add(
-            name, uid=uid, role=settings.role, description=about, parent=settings.parent, deployed_sha=config.sha
-        )
+            name, uid=uid, role=settings.role, description=about, parent=settings.parent, deployed_sha=config.sha,
+            backend=backend,
+        )  # fmt: skip
         agent = Agent(row=row, config=config)
         try:
             await self._join(agent)
@@ -252,7 +289,8 @@ class Fleet:
             if name in self._members:
                 await self._retire(self._members[name])
             await self.mailbox.forget(name)
-            await self.house.runtime.erase(container_name(name))
+            for keeper in self.house.keepers.each.values():
+                await keeper.erase(container_name(name))
             await asyncio.to_thread(directories.remove_runtime, self.house.paths, name)
 
     async def purge(self, name: AgentName) -> None:
@@ -304,6 +342,11 @@ class Fleet:
         member = self._member(name)
         agent, before = member.agent, member.agent.config
         agent.config = config
+        try:
+            await self._build(agent)  # first: one that does not build leaves what runs as it is
+        except BaseException:
+            agent.config = before
+            raise
         if not agent.should_run:
             return False
         member.sleep.stay_awake()
@@ -366,7 +409,68 @@ class Fleet:
     def needs_update(self, agent: Agent) -> bool:
         """Whether its container was made from other software than it would be made from now."""
         made = bool(agent.row.built_with) or agent.running
-        return made and agent.row.built_with != self.house.tooling.fingerprint
+        return made and agent.row.built_with != self._made_of(agent)
+
+    def _made_of(self, agent: Agent) -> str:
+        """Another text when its container would be made from something else now."""
+        if agent.row.backend is BackendKind.NIXOS and self.house.systems is not None:
+            return self.house.systems.made.get(agent.name, agent.row.built_with)
+        return self.house.tooling.fingerprint
+
+    # systems of NixOS
+
+    def pin(self, name: str) -> Pin | None:
+        """What the agent's system is to be made of now; None for one that has none."""
+        agent = self.get(name) if name in self else None
+        if agent is None or agent.row.backend is not BackendKind.NIXOS or agent.row.uid is None:
+            return None
+        return Pin(sha=agent.config.sha, uid=agent.row.uid)
+
+    async def sync_systems(self) -> None:
+        """The flake of all systems says what is deployed."""
+        if self.house.systems is None:
+            return
+        pins = {str(name): pin for name in self.names() if (pin := self.pin(name)) is not None}
+        try:
+            await self.house.systems.sync(pins)
+        except FaultError as fault:
+            log.error("the flake of the agents' systems is not as deployed", error=fault.message)
+
+    async def settle_system(self, name: str, what: str) -> None:
+        """What its system is made of now has worked; or the agent is no more."""
+        if (systems := self.house.systems) is None:
+            return
+        try:
+            await (systems.settle(name, what) if self.pin(name) else systems.forget(name))
+        except FaultError as fault:
+            log.error("a deployment is not in the history of systems", agent=name, error=fault.message)
+
+    async def _build(self, agent: Agent) -> None:
+        if self.house.systems is not None and self.pin(agent.name):
+            await self.house.systems.build(agent.name)
+
+    async def _install(self, agent: Agent) -> None:
+        """Its system, and the settings that this has: nix may have made more of them than agent.toml says."""
+        keeper = self.house.keeper(agent)
+        if not isinstance(keeper, NixosKeeper) or self.house.systems is None:
+            return
+        found = await keeper.install(container_name(agent.name), agent.name)
+        await self._take(agent, found)
+        await self._record(agent, built_with=self.house.systems.prepared(agent.name))
+
+    async def _recall_settings(self, agent: Agent) -> None:
+        """Those of the system that an earlier daemon installed."""
+        keeper = self.house.keepers.each.get(agent.row.backend)
+        if isinstance(keeper, NixosKeeper):
+            try:
+                await self._take(agent, await asyncio.to_thread(keeper.settings, container_name(agent.name)))
+            except FaultError as fault:
+                log.error("the settings of its system cannot be used", agent=agent.name, error=fault.message)
+
+    async def _take(self, agent: Agent, document: bytes | None) -> None:
+        if document is not None:
+            settings = await self.configs.settings_of(document)
+            agent.config = replace(agent.config, settings=settings)
 
     # sleep
 
@@ -383,21 +487,24 @@ class Fleet:
 
     # the supervisor's hooks
 
-    async def _launch(self, agent: Agent) -> Running:
-        if agent.row.built_with != self.house.tooling.fingerprint:  # first: what runs is never of unknown make
-            await self._record(agent, built_with=self.house.tooling.fingerprint)
+    async def _launch(self, agent: Agent) -> Life:
+        if agent.row.backend is not BackendKind.NIXOS and agent.row.built_with != self.house.tooling.fingerprint:
+            await self._record(agent, built_with=self.house.tooling.fingerprint)  # first: what runs is of known make
         async with self._starts:
-            return await self.house.runtime.start(await self._prepare(agent))
+            return await self.house.keeper(agent).start(await self._prepare(agent))
 
     async def _prepare(self, agent: Agent) -> ContainerSpec:
         house = self.house
         if agent.config.problem:
             agent.config = await self.configs.at(agent.name, agent.row.deployed_sha)
+        await self._install(agent)
         document = self.document(agent)
         await asyncio.to_thread(directories.make_runtime, house.paths, agent.name, agent.row.uid, document)
         agent.furnished = True
         await self.doors.open(agent)
         await self.way_out.open(agent, self.agents())
+        if agent.row.backend is BackendKind.NIXOS:
+            return nixos_spec(agent, paths=house.paths, rehearsal=house.rehearsal)
         return container_spec(
             agent, paths=house.paths, tooling=house.tooling, rehearsal=house.rehearsal, argv=house.runner_argv
         )
@@ -426,7 +533,7 @@ class Fleet:
 
     async def _join(self, agent: Agent) -> None:
         hooks = Hooks(launch=self._launch, changed=self.chronicle.changed, died=self._died, gave_up=self._gave_up)
-        supervisor = Supervisor(agent, self.house.runtime, hooks)
+        supervisor = Supervisor(agent, lambda: self.house.keeper(agent), hooks)
         agent.furnished = await asyncio.to_thread(self.house.paths.agent_runtime(agent.name).is_dir)
         await self.mailbox.register(agent.name, agent.row.incarnation)
         self.mailbox.set_held(agent.name, agent.held)

@@ -47,25 +47,28 @@ def container_spec(
     """
     name = agent.name
     _keep_apart(tooling, paths)
-    mounts = [
-        _mount(paths.agent_runtime(name), "/run/hive"),
-        _mount(paths.agent_state(name), "/state", writable=True),
-        _mount(paths.shared, "/shared", writable=True),
-        _mount(paths.agent_claude(name), f"{HOME}/.claude", writable=True),
-        *tooling.mounts,
-    ]
-    if name == MANAGER:
-        mounts += [
-            _mount(paths.proposed, "/agents", writable=True),
-            _mount(paths.state_dir / "applied", "/applied"),
-        ]
-    if rehearsal is not None:
-        mounts.append(_mount(rehearsal, "/run/rehearsal"))
+    mounts = [*_own_mounts(agent, paths, rehearsal), *tooling.mounts]
     return ContainerSpec(
         name=container_name(name),
         argv=argv,
         env=_environment(agent, tooling, rehearsing=rehearsal is not None),
         mounts=tuple(mounts),
+        limits=Limits.from_settings(agent.settings.limits),
+        network=Network.NONE if rehearsal is not None else Network(agent.settings.network.mode),
+        uid=agent.row.uid,
+        hostname=name,
+        cwd=PurePosixPath("/state"),
+    )
+
+
+def nixos_spec(agent: Agent, *, paths: Paths, rehearsal: Path | None) -> ContainerSpec:
+    """The container of an agent whose software, and whose harness, come with its system."""
+    name = agent.name
+    return ContainerSpec(
+        name=container_name(name),
+        argv=("hive-harness.service",),
+        env=_sockets(agent, rehearsing=rehearsal is not None),
+        mounts=tuple(_own_mounts(agent, paths, rehearsal)),
         limits=Limits.from_settings(agent.settings.limits),
         network=Network.NONE if rehearsal is not None else Network(agent.settings.network.mode),
         uid=agent.row.uid,
@@ -87,6 +90,25 @@ def _keep_apart(tooling: Tooling, paths: Paths) -> None:
                 )
 
 
+def _own_mounts(agent: Agent, paths: Paths, rehearsal: Path | None) -> list[Mount]:
+    """What is the agent's of the hive's trees."""
+    name = agent.name
+    mounts = [
+        _mount(paths.agent_runtime(name), "/run/hive"),
+        _mount(paths.agent_state(name), "/state", writable=True),
+        _mount(paths.shared, "/shared", writable=True),
+        _mount(paths.agent_claude(name), f"{HOME}/.claude", writable=True),
+    ]
+    if name == MANAGER:
+        mounts += [
+            _mount(paths.proposed, "/agents", writable=True),
+            _mount(paths.state_dir / "applied", "/applied"),
+        ]
+    if rehearsal is not None:
+        mounts.append(_mount(rehearsal, "/run/rehearsal"))
+    return mounts
+
+
 def _mount(source: Path, target: str, *, writable: bool = False) -> Mount:
     return Mount(source=source, target=PurePosixPath(target), writable=writable)
 
@@ -102,11 +124,16 @@ def _environment(agent: Agent, tooling: Tooling, *, rehearsing: bool) -> Mapping
         "HYPERHIVE_STATE": "/state",
         "HYPERHIVE_CLAUDE": str(tooling.claude),
     }
+    return {**env, **_sockets(agent, rehearsing=rehearsing)}
+
+
+def _sockets(agent: Agent, *, rehearsing: bool) -> Mapping[str, str]:
+    """The ways out that the container has."""
     if rehearsing:
-        env["HYPERHIVE_REHEARSAL_SOCKET"] = "/run/rehearsal/model.sock"
-    elif agent.settings.network.mode == "allowlist":
-        env["HYPERHIVE_PROXY_SOCKET"] = "/run/hive/proxy.sock"
-    return env
+        return {"HYPERHIVE_REHEARSAL_SOCKET": "/run/rehearsal/model.sock"}
+    if agent.settings.network.mode == "allowlist":
+        return {"HYPERHIVE_PROXY_SOCKET": "/run/hive/proxy.sock"}
+    return {}
 
 
 def shell_environment(agent: Agent, tooling: Tooling) -> Mapping[str, str]:

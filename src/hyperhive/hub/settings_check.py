@@ -4,9 +4,9 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from typing import Final, TypeVar
 
-from hyperhive.containers.backend import BackendKind
 from hyperhive.containers.egress_rules import Allowed
 from hyperhive.containers.spec import Limits
+from hyperhive.protocol.backend import BackendKind
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.ids import MANAGER, OPERATOR, SYSTEM, closest, known_form
 from hyperhive.protocol.settings import AgentSettings, LimitSettings

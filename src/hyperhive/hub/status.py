@@ -70,4 +70,5 @@ def status_row(
         login=agent.login or UNSET,
         cost_today_usd=cost_today_usd or UNSET,
         over_budget=agent.over_budget or UNSET,
+        backend=agent.row.backend,
     )

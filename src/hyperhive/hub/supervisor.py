@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import structlog
 
-from hyperhive.containers.runtime import Exit, Running, Runtime
+from hyperhive.containers.keeper import Exit, Keeper, Life
 from hyperhive.hub.agents import Agent, Phase
 from hyperhive.hub.restarts import next_delay
 from hyperhive.protocol.agent import SHUTDOWN, Shutdown
@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 class Hooks:
     """What the hub does around a container's life."""
 
-    launch: Callable[[Agent], Awaitable[Running]]  #: raises FaultError, and then nothing runs
+    launch: Callable[[Agent], Awaitable[Life]]  #: raises FaultError, and then nothing runs
     changed: Callable[[Agent], None]
     died: Callable[[Agent, Exit], Awaitable[None]]  #: a death that nobody ordered
     gave_up: Callable[[Agent, str], Awaitable[None]]
@@ -48,16 +48,17 @@ class _Death:
 class Supervisor:
     """The life of one agent's container. Orders are serial: the next waits until the one before is done.
 
-    `run` must be running for deaths to be noticed; it ends when cancelled and leaves the container as it is.
+    `run` must be running for deaths to be noticed; it ends when cancelled and leaves the container as it is. `keeper`
+    tells who keeps it now.
     """
 
-    def __init__(self, agent: Agent, runtime: Runtime, hooks: Hooks) -> None:
+    def __init__(self, agent: Agent, keeper: Callable[[], Keeper], hooks: Hooks) -> None:
         self._agent = agent
-        self._runtime = runtime
+        self._keeper = keeper
         self._hooks = hooks
         self._turnstile = asyncio.Lock()
-        self._running: Running | None = None
-        self._ending: Running | None = None  #: ordered to end; its death is no news
+        self._running: Life | None = None
+        self._ending: Life | None = None  #: ordered to end; its death is no news
         self._attached = asyncio.Event()
         self._orders = 0
         self._retired = False
@@ -75,7 +76,7 @@ class Supervisor:
                     self._forget()
                 self._enter(Phase.FAILED, "the hive made a mistake while handling its death; the log has the reason")
 
-    async def adopt(self, running: Running) -> None:
+    async def adopt(self, running: Life) -> None:
         """Take over a container that outlived an earlier daemon."""
         async with self._turnstile:
             self._agent.greeting.set()  # an earlier daemon's runner: it may be at work
@@ -173,11 +174,11 @@ class Supervisor:
     async def _end(self) -> None:
         container = container_name(self._agent.name)
         if self._agent.greeting.is_set():
-            await self._runtime.stop(container, grace_s=STOP_GRACE_S)
+            await self._keeper().stop(container, grace_s=STOP_GRACE_S)
         else:  # it has begun nothing, and a first process that is not up yet hears no TERM
-            await self._runtime.kill(container)
+            await self._keeper().kill(container)
 
-    async def _let_the_turn_end(self, running: Running, hurried: asyncio.Event) -> None:
+    async def _let_the_turn_end(self, running: Life, hurried: asyncio.Event) -> None:
         if self._agent.peer is None:
             return
         self._agent.peer.call_soon(SHUTDOWN, Shutdown(grace_seconds=GRACEFUL_STOP_S)).add_done_callback(_ignore)
@@ -186,12 +187,12 @@ class Supervisor:
 
     # deaths
 
-    async def _next(self) -> Running:
+    async def _next(self) -> Life:
         while self._running is None:
             await self._attached.wait()
         return self._running
 
-    async def _follow(self, running: Running) -> None:
+    async def _follow(self, running: Life) -> None:
         """One container to its end, and what comes after a death that nobody ordered."""
         exit_ = await running.wait()
         death = await self._note(running, exit_)
@@ -206,7 +207,7 @@ class Supervisor:
                 await self._attached.wait()  # an order may start it sooner
         await self._start_again(death)
 
-    async def _note(self, running: Running, exit_: Exit) -> _Death | None:
+    async def _note(self, running: Life, exit_: Exit) -> _Death | None:
         async with self._turnstile:
             if self._running is not running:
                 return None  # the order that ended it has seen to everything
@@ -233,7 +234,7 @@ class Supervisor:
                 log.error("cannot start the agent again", agent=self._agent.name, error=fault.message)
                 await self._hooks.gave_up(self._agent, fault.message)
 
-    def _attach(self, running: Running) -> None:
+    def _attach(self, running: Life) -> None:
         self._running = running
         self._attached.set()
         self._enter(Phase.RUNNING)

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from hyperhive.protocol.agent import MAX_TTL_S, Login, Receipt
+from hyperhive.protocol.backend import BackendKind
 from hyperhive.protocol.events import HiveEvent
 from hyperhive.protocol.ids import AnyName
 from hyperhive.protocol.notify import NotifyKind
@@ -90,10 +91,13 @@ class Deny(Request, frozen=True):
     reason: Annotated[str, Meta(max_length=2000)] = ""
 
 
-class Spawn(Request, frozen=True):
+class Spawn(Request, frozen=True, omit_defaults=True):
+    """`backend`: how its containers are made; else as in its earlier life, or as is usual in this hive."""
+
     name: AnyName
     model: str | None = None
     description: Annotated[str, Meta(max_length=500)] = ""
+    backend: BackendKind | None = None
 
 
 class RequestSpawn(Request, frozen=True):
@@ -255,6 +259,17 @@ class RequestInitConfig(Request, frozen=True):
 
     name: AnyName
     description: Annotated[str, Meta(max_length=500)] = ""
+
+
+class MetaInputs(Request, frozen=True):
+    """On NixOS: what the flake of all agents' systems is made from, with ages."""
+
+
+class RequestUpdateMetaInputs(Request, frozen=True):
+    """Queue newer revisions of these inputs, or of all; approved, the agents whose systems change are rebuilt."""
+
+    inputs: Annotated[list[Annotated[str, Meta(min_length=1, max_length=200)]], Meta(max_length=50)] = []
+    description: Description = ""
 
 
 class RequestApplyCommit(Request, frozen=True):
@@ -503,7 +518,7 @@ AnyRequest = (
     | LoginLink | WebSessions | RevokeWebSession | Compact | AgentLogin | AgentLoginCode | AgentLoginCancel
     | CreateToken | Tokens | RevokeToken | Stats | Schedules | SetSchedulePaused | FireSchedule
     | Budgets | TopUp | SetHiveBudget | AddNotifyTarget | NotifyTargets | RemoveNotifyTarget | TestNotifyTarget
-    | SetCredential | Credential | UnsetCredential
+    | SetCredential | Credential | UnsetCredential | MetaInputs | RequestUpdateMetaInputs
 )  # fmt: skip
 
 
@@ -541,6 +556,17 @@ class AgentStatusRow(Struct, frozen=True, kw_only=True):
     login: Login | UnsetType = UNSET  #: the latest login in its container
     cost_today_usd: float | UnsetType = UNSET  #: of the turns that ended since midnight, UTC
     over_budget: str | UnsetType = UNSET  #: why nothing more may be spent for it now
+    backend: str | UnsetType = UNSET  #: how its containers are made
+
+
+class MetaInput(Struct, frozen=True, kw_only=True):
+    """An input of the flake of all agents' systems."""
+
+    name: str  #: as `request_update_meta_inputs` takes it, such as agent-scout/nixpkgs
+    url: str
+    revision: str  #: 12 digits of its commit, or of its content's hash
+    last_modified: str | UnsetType = UNSET  #: RFC 3339
+    agents: list[str]  #: whose systems are made from it
 
 
 class HiveUrls(Struct, frozen=True, kw_only=True):
@@ -850,6 +876,7 @@ class Response(Struct, frozen=True, kw_only=True):
     done: bool | UnsetType = UNSET
     shell: ShellCommand | UnsetType = UNSET
     tombstones: list[Tombstone] | UnsetType = UNSET
+    meta_inputs: list[MetaInput] | UnsetType = UNSET
     queued_dags: list[int] | UnsetType = UNSET  #: ids of the jobs that carried it out, or will
     jobs: list[Job] | UnsetType = UNSET
     diff: ApprovalDiff | UnsetType = UNSET

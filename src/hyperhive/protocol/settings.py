@@ -152,6 +152,13 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             "agent's state",
         ),
     ] = DEFAULT_MODEL
+    effort: (
+        Annotated[
+            Literal["low", "medium", "high", "xhigh", "max"],
+            Meta(description="how hard the model thinks; without it, as claude has it for the model"),
+        ]
+        | None
+    ) = None
     system_prompt: Annotated[str, Meta(max_length=65536, description="your instructions, added to the hive's own")] = (
         ""
     )

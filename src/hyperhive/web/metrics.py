@@ -79,7 +79,7 @@ async def _families(hive: Hive) -> list[Metric]:
 
 def _build(hive: Hive) -> Metric:
     family = GaugeMetricFamily("hive_build_info", "Which hive it is", labels=["version", "python", "backend"])
-    family.add_metric([hyperhive.__version__, platform.python_version(), hive.fleet.house.runtime.backend.kind], 1)
+    family.add_metric([hyperhive.__version__, platform.python_version(), hive.fleet.house.keepers.usual], 1)
     return family
 
 

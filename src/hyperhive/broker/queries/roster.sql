@@ -1,6 +1,6 @@
 -- name: add
-INSERT INTO agents (name, role, uid, wanted, description, model, parent, deployed_sha, created_at)
-VALUES (:name, :role, :uid, :wanted, :description, :model, :parent, :deployed_sha, :created_at)
+INSERT INTO agents (name, role, uid, wanted, description, model, parent, deployed_sha, backend, created_at)
+VALUES (:name, :role, :uid, :wanted, :description, :model, :parent, :deployed_sha, :backend, :created_at)
 RETURNING *;
 
 -- name: living

@@ -4,7 +4,7 @@ import asyncio
 import os
 from pathlib import PurePosixPath
 
-from hyperhive.containers.runtime import Exit
+from hyperhive.containers.keeper import Exit
 from hyperhive.containers.spec import Mount
 from hyperhive.protocol.faults import FaultKind
 from hyperhive.testing.backend_conformance.ground import Ground, hive, output, refusal_of

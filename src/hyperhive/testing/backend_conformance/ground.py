@@ -13,7 +13,8 @@ from typing import Final
 from hyperhive.containers.backend import Backend
 from hyperhive.containers.cgroups import RlimitsOnly, find_limiter
 from hyperhive.containers.host import interpreter_mounts
-from hyperhive.containers.runtime import Exit, Runtime
+from hyperhive.containers.keeper import Exit
+from hyperhive.containers.runtime import Runtime
 from hyperhive.containers.spec import ContainerSpec, Limits, Mount, Network
 from hyperhive.protocol.faults import FaultError
 

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from hyperhive.containers import cgroups
-from hyperhive.containers.runtime import Exit
+from hyperhive.containers.keeper import Exit
 from hyperhive.protocol.faults import FaultKind
 from hyperhive.testing.backend_conformance.ground import OBEDIENT, Ground, descendants, hive, output, refusal_of, says
 

@@ -3,7 +3,7 @@
 import asyncio
 
 from hyperhive.containers.cgroups import CgroupV2
-from hyperhive.containers.runtime import Exit
+from hyperhive.containers.keeper import Exit
 from hyperhive.protocol.faults import FaultKind
 from hyperhive.testing.backend_conformance.ground import LIMITS, Ground, hive, output, refusal_of
 

@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from hyperhive.containers.runtime import Exit
+from hyperhive.containers.keeper import Exit
 from hyperhive.testing.backend_conformance.ground import Ground, hive, says
 
 

@@ -5,7 +5,7 @@ import os
 import socket
 import sys
 
-from hyperhive.containers.runtime import Exit
+from hyperhive.containers.keeper import Exit
 from hyperhive.testing.backend_conformance.ground import Ground, hive, output
 
 

@@ -6,7 +6,7 @@ import os
 import msgspec
 
 from hyperhive.containers import pidfd
-from hyperhive.containers.runtime import Exit
+from hyperhive.containers.keeper import Exit
 from hyperhive.testing.backend_conformance.ground import OBEDIENT, Ground, hive, says
 
 

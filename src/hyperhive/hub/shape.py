@@ -95,8 +95,10 @@ class Shape:
         )  # fmt: skip
 
     async def inputs(self) -> list[host.MetaInput]:
-        """What the agents' systems are made from."""
-        systems = self._systems()
+        """What the agents' systems are made from; nothing where there are no systems of NixOS."""
+        systems = self.fleet.house.systems
+        if systems is None:
+            return []
         return [
             host.MetaInput(
                 name=found.name, url=found.url, revision=found.revision,

@@ -81,6 +81,8 @@ COMMANDS: dict[str, list[str]] = {
     "rebuild": ["alpha"],
     "destroy": ["alpha", "--purge", "--yes"],
     "tombstones": [],
+    "inputs list": [],
+    "inputs update": ["hyperhive", "--message", "newer"],
     "revive": ["old"],
     "purge": ["old", "--yes"],
     "send": ["alpha", "hello", "there", "--reply-to", "1"],
@@ -141,7 +143,7 @@ COMMANDS: dict[str, list[str]] = {
     "job log": ["3"],
     "job cancel": ["3"],
 }
-WITHOUT_A_CLIENT = {"serve", "demo"}
+WITHOUT_A_CLIENT = {"serve", "demo", "migrate-from-hyperhive"}
 
 
 def leaves(command: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -17,6 +17,7 @@ from hyperhive.hub.asking import Asking
 from hyperhive.hub.runners import Runners
 from hyperhive.hub.steering import Steering
 from hyperhive.protocol import agent as wire
+from hyperhive.protocol.backend import BackendKind
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.ids import AgentName
 from hyperhive.protocol.rpc import Method, Peer
@@ -24,6 +25,9 @@ from hyperhive.protocol.rpc import Method, Peer
 MAX_CONNECTIONS: Final = 16
 """Of one agent: its runner needs one; whatever else runs in the container may not take the hive's memory."""
 
+IDS_OF_A_CONTAINER: Final = 65_536
+PICKED_UIDS: Final = range(0x80000, 0x70000000)
+"""From where systemd-nspawn picks the ids of a container."""
 STEERING_PER_S: Final = 1.0
 STEERING_BURST: Final = 60
 """How often one agent may act on others: each time leaves rows behind."""
@@ -184,5 +188,9 @@ def _check_group(endpoint: Endpoint, agent: Agent) -> None:
 
 def _may_enter(agent: Agent, peer: Peer) -> bool:
     """Where every agent has a uid of its own, nobody else comes through its door."""
-    uid = peer.peer_uid()
-    return agent.row.uid is None or uid in (0, agent.row.uid)
+    uid, own = peer.peer_uid(), agent.row.uid
+    if own is None or uid in (0, own):
+        return True
+    # In a range that systemd-nspawn picked for a container the kernel sees the same number behind the range's own.
+    picked = agent.row.backend is BackendKind.NIXOS and uid is not None and uid in PICKED_UIDS
+    return picked and (uid or 0) % IDS_OF_A_CONTAINER == own

@@ -72,6 +72,8 @@ ENDPOINTS: Final[dict[type[Any], Callable[[Hive, Any], Answer]]] = {
     host.Revive: lives.revive,
     host.Purge: lives.purge,
     host.RequestInitConfig: proposals.request_init_config,
+    host.MetaInputs: proposals.meta_inputs,
+    host.RequestUpdateMetaInputs: proposals.request_update_meta_inputs,
     host.RequestApplyCommit: proposals.request_apply_commit,
     host.EditConfig: proposals.edit_config,
     host.Diff: proposals.diff,

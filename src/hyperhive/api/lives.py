@@ -8,6 +8,7 @@ from hyperhive.hub.budgets import how_on
 from hyperhive.hub.hive import Hive
 from hyperhive.hub.queue import kind_of_failure, succeeded
 from hyperhive.protocol import host
+from hyperhive.protocol.backend import BackendKind
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.host import LifecycleScope, Response
 from hyperhive.protocol.ids import MANAGER, OPERATOR, agent_name, known_form
@@ -54,6 +55,12 @@ async def move(hive: Hive, ask: host.Move) -> Response:
     hive.fleet.house.keepers.of(ask.backend)
     if agent.row.backend is ask.backend:
         raise FaultError(FaultKind.WRONG_STATE, f"cannot move {agent.name!r}: its backend is {ask.backend} already")
+    if BackendKind.NIXOS in (agent.row.backend, ask.backend):
+        raise FaultError(
+            FaultKind.BACKEND,
+            f"cannot move {agent.name!r} from {agent.row.backend} to {ask.backend}: a system of NixOS wants a config "
+            "and a uid of its own; spawn an agent with `--backend` and give it what the other one knows by /shared",
+        )
     await hive.shape.configs.check(
         agent.name, agent.config.sha, [str(name) for name in hive.fleet.names()], backend=ask.backend
     )

@@ -31,6 +31,14 @@ async def edit_config(hive: Hive, ask: host.EditConfig) -> Response:
     return _queued(await hive.shape.edit_config(ask.name, ask.text, ask.base, ask.description))
 
 
+async def meta_inputs(hive: Hive, _: host.MetaInputs) -> Response:
+    return Response(meta_inputs=await hive.shape.inputs())
+
+
+async def request_update_meta_inputs(hive: Hive, ask: host.RequestUpdateMetaInputs) -> Response:
+    return _queued(await hive.shape.request_update_inputs(ask.inputs, ask.description))
+
+
 def _queued(row: ApprovalRow) -> Response:
     return Response(ids=[row.id], approvals=[row.on_wire()])
 

@@ -406,3 +406,27 @@ def _lock(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def read_tables(path: Path, tables: Sequence[str], beside: Path) -> dict[str, list[dict[str, Any]]]:
+    """Rows of another program's database, as far as it has these tables; at most a million of each.
+
+    It is copied into the directory `beside` first, with what has not been written into it yet, and never opened where
+    it lies. Raises FaultError (`storage`).
+    """
+    copy = beside / "original.sqlite"
+    try:
+        for suffix in ("", "-wal"):
+            source = path.with_name(path.name + suffix)
+            if source.exists():
+                copy.with_name(copy.name + suffix).write_bytes(source.read_bytes())
+        with contextlib.closing(sqlite3.connect(copy)) as connection:
+            connection.row_factory = sqlite3.Row
+            there = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            return {
+                table: [dict(row) for row in connection.execute(f'SELECT * FROM "{table}" LIMIT 1000000')]
+                for table in tables
+                if table in there
+            }
+    except (OSError, sqlite3.Error) as error:
+        raise FaultError(FaultKind.STORAGE, f"cannot read the database {path}: {error}") from error

@@ -45,6 +45,7 @@ class JobKind(StrEnum):
     PURGE = "purge"
     UPDATE_ALL = "update_all"
     BUILD_IMAGE = "build_image"
+    UPDATE_META_INPUTS = "update_meta_inputs"
 
 
 class JobState(StrEnum):

@@ -52,7 +52,9 @@ def summary(diff: ApprovalDiff) -> Iterator[Row]:
 def heading(diff: ApprovalDiff) -> Iterator[Row]:
     asked = f", asked for by {exact(diff.requester)}" if diff.requester else ""
     status = f" ({exact(diff.status)})" if diff.status and diff.status != "pending" else ""
-    yield Row(text=f"◆ {diff.id} {exact(diff.kind)} of {exact(diff.agent)}{asked}{status}", style="bold")
+    yield Row(
+        text=f"◆ {diff.id} {exact(diff.kind)} of {exact(diff.agent) or 'all agents'}{asked}{status}", style="bold"
+    )
     if diff.description:
         yield Row(text="\n".join("  │ " + exact(line) for line in clean(diff.description).split("\n")))
     if diff.sha:
@@ -68,6 +70,8 @@ def nothing_differs(diff: ApprovalDiff) -> str:
     name = exact(diff.agent)
     if diff.kind == "spawn":
         return f"there is no commit to compare: approved, the hive makes {name} and starts it"
+    if diff.kind == "update_meta_inputs":
+        return "there is no commit to compare: approved, the hive rebuilds the agents whose systems change"
     return f"there is no commit to compare: approved, the hive makes a config repository for {name}"
 
 

@@ -29,11 +29,13 @@ from hyperhive.cli import (
     cmd_image,
     cmd_inbox,
     cmd_init_config,
+    cmd_inputs,
     cmd_job,
     cmd_jobs,
     cmd_list,
     cmd_login,
     cmd_logs,
+    cmd_migrate,
     cmd_model,
     cmd_move,
     cmd_new_session,
@@ -96,6 +98,7 @@ COMMANDS: Final[dict[str, dict[str, Callable[..., Any]]]] = {
         "demo": cmd_demo.run,
         "serve": cmd_serve.run,
         "doctor": cmd_doctor.run,
+        "migrate-from-hyperhive": cmd_migrate.run,
         "version": cmd_version.run,
     },
     "The dashboard": {
@@ -164,6 +167,10 @@ GROUPS: Final[tuple[Group, ...]] = (
         commands={
             "login": cmd_auth.login, "set": cmd_auth.set_credential, "show": cmd_auth.show, "unset": cmd_auth.unset,
         },
+    ),
+    Group(
+        name="inputs", panel="Decisions", summary="On NixOS: what agents' systems are made from.",
+        commands={"list": cmd_inputs.list_inputs, "update": cmd_inputs.update},
     ),
     Group(
         name="session", panel="The dashboard", summary="One browser, of `hive sessions`.",

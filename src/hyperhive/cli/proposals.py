@@ -71,6 +71,8 @@ def effect(row: host.Approval, sha: str) -> str:
             return f"this makes {name} and starts it"
         case "init_config":
             return f"this makes a config repository for {name}"
+        case "update_meta_inputs":
+            return f"this takes newer revisions of {exact(row.commit_ref) or 'all inputs'} and rebuilds who has them"
         case _:
             return f"this deploys {exact(sha[: diff_rows.SHORT])} to {name}"
 

@@ -58,6 +58,20 @@ def parse(text: str, *, beneath: Mapping[str, Any] = MappingProxyType({})) -> Ag
     return settings
 
 
+def from_json(data: bytes, *, beneath: Mapping[str, Any] = MappingProxyType({})) -> AgentSettings:
+    """The settings out of a system's agent.json, with the keys of agent.toml; raises FaultError (`bad_config`)."""
+    try:
+        table = msgspec.json.decode(data, type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise _bad(f"what its system says is no JSON: {error}") from None
+    if found := [*itertools.islice(schema.faults(table, AgentSettings), _MAX_FAULTS + 1)]:
+        raise _bad_lines(found, {})
+    try:
+        return msgspec.convert(_over(beneath, schema.plain(table, AgentSettings)), AgentSettings)
+    except msgspec.ValidationError as error:
+        raise _bad(str(error).replace(" - at `$.", " - at `")) from None
+
+
 def template(*, model: str | None, description: str, role: str = "agent") -> str:
     """The first agent.toml of an agent. A NUL in the description, which no config can have, is left out."""
     lines = [_HEAD]

@@ -14,13 +14,16 @@ from hyperhive.containers.backend import Finding
 from hyperhive.containers.bubblewrap import Bubblewrap
 from hyperhive.containers.cgroups import find_limiter
 from hyperhive.containers.host import read_host
+from hyperhive.containers.nixos_host import read_nixos_host
 from hyperhive.containers.nspawn import Nspawn
 
 
 async def findings() -> list[Finding]:
     host = await read_host()
     of_nspawn = [_optional(found) for found in Nspawn(host).findings()]
-    return [*Bubblewrap(host).findings(), *of_nspawn, await asyncio.to_thread(_limits)]
+    nixos = await read_nixos_host()
+    of_nixos = nixos.findings() if nixos else ()
+    return [*Bubblewrap(host).findings(), *of_nspawn, *of_nixos, await asyncio.to_thread(_limits)]
 
 
 def _optional(found: Finding) -> Finding:

@@ -41,6 +41,12 @@ def open_process(process: Process) -> int | None:
     return None
 
 
+def process_of(pid: int) -> Process | None:
+    """The process that has this number now."""
+    start = _start_of(pid)
+    return None if start is None else Process(pid=pid, start=start)
+
+
 def is_dead(pidfd: int) -> bool:
     """Whether it has ended; a zombie has."""
     poll = select.poll()

@@ -34,12 +34,15 @@ from hyperhive.broker.web_sessions import WebSessions
 from hyperhive.config import claude
 from hyperhive.config.paths import Paths
 from hyperhive.config.settings_file import DaemonSettings
+from hyperhive.containers import nixos_host
 from hyperhive.containers.bubblewrap import Bubblewrap
 from hyperhive.containers.cgroups import Limiter, find_limiter
 from hyperhive.containers.egress import Egress
 from hyperhive.containers.host import Host, read_host
 from hyperhive.containers.journals import Journals
-from hyperhive.containers.keeper import Keepers
+from hyperhive.containers.keeper import Keeper, Keepers
+from hyperhive.containers.nixos import NixosKeeper
+from hyperhive.containers.nixos_host import NixosHost
 from hyperhive.containers.nspawn import Nspawn
 from hyperhive.containers.runtime import Runtime
 from hyperhive.daemon.claim import claimed
@@ -67,11 +70,14 @@ from hyperhive.hub.runners import Runners
 from hyperhive.hub.schedules import Scheduling
 from hyperhive.hub.shape import Shape
 from hyperhive.hub.steering import Steering
+from hyperhive.hub.systems import Systems
 from hyperhive.hub.tokens import Tokens
 from hyperhive.hub.way_out import WayOut
 from hyperhive.hub.work import Work
 from hyperhive.images.images import Images
 from hyperhive.protocol.backend import BackendKind
+from hyperhive.repos.meta import MetaRepository
+from hyperhive.repos.meta_flake import Base
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +109,7 @@ async def hive_at(
         egress = Egress(paths.runtime_dir / "egress", store.chronicle.egress_refused, prefix=_own_unit(machine, paths))
         stack.push_async_callback(egress.close, stop=False)
         doors = AgentDoors(paths)
-        house = await _house(paths, machine, rehearsal, BackendKind(settings.backend))
+        house = await _house(paths, machine, rehearsal, settings)
         stack.push_async_callback(house.keepers.close)
         await house.images.open()
         configs = _configs(house, settings)
@@ -117,6 +123,8 @@ async def hive_at(
             configs=configs,
             notices=store.notices,
         )
+        if house.systems is not None:
+            house.systems.wanted = fleet.pin
         shape, rehearsing = _shape(store, fleet, configs), rehearsal is not None
         hive = _hive(store, fleet, shape, rehearsing=rehearsing, clock=clock or SystemClock())
         await hive.credentials.open(Path(settings.credential_file) if settings.credential_file else None)
@@ -158,7 +166,7 @@ async def _store(paths: Paths) -> AsyncIterator[_Store]:
 # what agents are made from
 
 
-async def _house(paths: Paths, machine: Host, rehearsal: Path | None, backend: BackendKind) -> House:
+async def _house(paths: Paths, machine: Host, rehearsal: Path | None, settings: DaemonSettings) -> House:
     tooling = await asyncio.to_thread(lambda: Tooling.of_this_process(claude.find(os.environ)))
     limiter = await _limiter(paths, machine)
     bubblewrap = Runtime(paths.containers, Bubblewrap(machine), limiter)
@@ -168,14 +176,20 @@ async def _house(paths: Paths, machine: Host, rehearsal: Path | None, backend: B
         await _limiter(paths, machine, "-nspawn"),
         journals=Journals(keeper=bubblewrap),
     )
-    keepers = Keepers(each={BackendKind.BUBBLEWRAP: bubblewrap, BackendKind.NSPAWN: nspawn}, usual=backend)
-    keepers.of(backend)  # a hive that could make no agent says so when it starts
+    each: dict[BackendKind, Keeper] = {BackendKind.BUBBLEWRAP: bubblewrap, BackendKind.NSPAWN: nspawn}
+    nixos = await _nixos_host()
+    systems = None if nixos is None else _systems(paths, settings, nixos)
+    if nixos is not None and systems is not None:
+        each[BackendKind.NIXOS] = NixosKeeper(paths.state_dir / "nixos", nixos, systems)
+    keepers = Keepers(each=each, usual=BackendKind(settings.backend))
+    keepers.of(keepers.usual)  # a hive that could make no agent says so when it starts
     return House(
         paths=paths,
         tooling=tooling,
         runner_argv=(sys.executable, "-I", "-m", "hyperhive.harness.runner"),
         keepers=keepers,
         rehearsal=rehearsal,
+        systems=systems,
         per_agent_uids=os.geteuid() == 0,
         images=Images(paths.images, limiter),
     )
@@ -185,6 +199,25 @@ async def _limiter(paths: Paths, machine: Host, part: str = "") -> Limiter:
     """Each keeper has its own, so that none takes another's container of the same name for a left-over."""
     return await asyncio.to_thread(
         functools.partial(find_limiter, _slice(paths) + part, systemd_version=machine.systemd_version)
+    )
+
+
+async def _nixos_host() -> NixosHost | None:
+    """None where containers of NixOS cannot be made."""
+    named = os.environ.get(nixos_host.ROOT_VARIABLE, "")
+    return await nixos_host.read_nixos_host(Path(named) if named else None) if os.geteuid() == 0 else None
+
+
+def _systems(paths: Paths, settings: DaemonSettings, machine: NixosHost) -> Systems:
+    own = settings.nixos
+    return Systems(
+        repository=MetaRepository(paths.state_dir / "meta"),
+        applied=paths.state_dir / "applied",
+        base=Base(
+            hyperhive=own.flake, system=own.system, allow_unfree=own.allow_unfree, defaults=settings.agents.beneath()
+        ),
+        nix=machine,
+        wanted=lambda _: None,
     )
 
 

@@ -52,6 +52,10 @@ class Configs:
         settings = await asyncio.to_thread(agent_toml.parse, text, beneath=self.beneath)  # hostile: it may take long
         return Deployed(sha=sha, settings=settings)
 
+    async def settings_of(self, document: bytes) -> AgentSettings:
+        """Those of a system's agent.json; raises FaultError (`bad_config`)."""
+        return await asyncio.to_thread(agent_toml.from_json, document, beneath=self.beneath)
+
     async def sources(self, text: str) -> list[Setting]:
         """Every setting that this agent.toml puts into effect, and where each is from."""
         return await asyncio.to_thread(agent_toml.sources, text, beneath=self.beneath)

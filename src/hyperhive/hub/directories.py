@@ -28,6 +28,10 @@ added to the first; clear of people and services."""
 FORMER_UIDS: Final = range(400_000, 465_536)
 """Those of agents from before there were containers with users of their own: one each, good for bubblewrap alone."""
 
+SAME_UIDS: Final = range(50_000, 60_000)
+"""Of agents whose containers have no numbers of their own, or the same ones inside: those fit into 16 bits, and NixOS
+gives them to nobody."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -159,12 +163,13 @@ def has_kept_state(paths: Paths, name: AgentName) -> bool:
     return all(path.is_dir() and not path.is_symlink() for path in own)
 
 
-def choose_uid(paths: Paths, name: AgentName, living: Collection[int]) -> int:
+def choose_uid(paths: Paths, name: AgentName, living: Collection[int], *, same_inside: bool = False) -> int:
     """The uid that owns the name's kept state, else one that no agent has, neither living nor kept."""
     kept = {kept: paths.agent_state(kept).lstat().st_uid for kept in _kept(paths) if has_kept_state(paths, kept)}
-    if FIRST_UID <= kept.get(name, 0) <= LAST_UID or kept.get(name) in FORMER_UIDS:
-        return kept[name]
-    return unused_uid({*living, *kept.values()})
+    own, taken = kept.get(name, 0), {*living, *kept.values()}
+    if same_inside:
+        return own if own in SAME_UIDS else next(uid for uid in SAME_UIDS if uid not in taken)
+    return own if FIRST_UID <= own <= LAST_UID or own in FORMER_UIDS else unused_uid(taken)
 
 
 def unused_uid(taken: Collection[int]) -> int:

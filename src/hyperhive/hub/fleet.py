@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -20,6 +20,7 @@ from hyperhive.broker.notices import Notice, Notices
 from hyperhive.broker.roster import Roster, Wanted
 from hyperhive.config.paths import Paths
 from hyperhive.containers.keeper import Exit, Keeper, Keepers, Life, LogUnit, no_such_log
+from hyperhive.containers.nixos import NixosKeeper
 from hyperhive.containers.spec import ContainerSpec
 from hyperhive.hub import directories, prompts
 from hyperhive.hub.agents import Agent, Deployed
@@ -27,9 +28,10 @@ from hyperhive.hub.background import Background
 from hyperhive.hub.chronicle import Chronicle
 from hyperhive.hub.configs import Configs
 from hyperhive.hub.helper_events import helper_event
-from hyperhive.hub.plan import Tooling, container_spec, shell_environment
+from hyperhive.hub.plan import Tooling, container_spec, nixos_spec, shell_environment
 from hyperhive.hub.sleep import Sleep
 from hyperhive.hub.supervisor import Hooks, Supervisor, cause_of, how_it_ended
+from hyperhive.hub.systems import Systems
 from hyperhive.hub.way_out import WayOut
 from hyperhive.images.generations import Generation
 from hyperhive.images.images import Images
@@ -39,6 +41,7 @@ from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.host import ShellCommand, Tombstone
 from hyperhive.protocol.ids import MANAGER, OPERATOR, AgentName, closest, container_name, known_form
 from hyperhive.protocol.settings import AgentDocument
+from hyperhive.repos.meta_flake import Pin
 
 STARTS_AT_ONCE: Final = 4
 LOGIN_NEWS_PER_S: Final = 1 / 60
@@ -70,6 +73,8 @@ class House:
     rehearsal: Path | None  #: the directory of the model's socket, when the hive rehearses
     per_agent_uids: bool  #: a root daemon gives every agent a uid of its own
     images: Images
+
+    systems: Systems | None = None  #: what containers of NixOS are built from, where there are such
 
     def keeper(self, agent: Agent) -> Keeper:
         """Of the agent's container. Raises FaultError (`backend`) when this hive has none of its kind."""
@@ -205,6 +210,7 @@ class Fleet:
             if running is not None and await self._is_candidate(member.agent):
                 await self._end_stray(member.agent.row.backend, running.name)
                 running = None
+            await self._recall_settings(member.agent)
             if running is not None:
                 member.agent.recall_status()
                 await member.supervisor.adopt(running)
@@ -255,18 +261,22 @@ class Fleet:
                 raise FaultError(FaultKind.NAME_TAKEN, f"cannot spawn {name!r}: there is an agent of that name")
             self.house.paths.agent_socket(name)  # so that a path too long is refused before anything is made
             kind = BackendKind(backend) if backend else await self._backend_before(name)
-            self.house.keepers.of(kind)
-            uid = await self._make_directories(name)
+            if isinstance(keeper := self.house.keepers.of(kind), NixosKeeper):
+                keeper.check_name(container_name(name))
+            uid = await self._make_directories(name, kind)
             config = deployed or await self.configs.begin(name, files)
             agent = await self._enlist(name, uid, config, description, kind)
             await self._propose_first(agent)
             self.chronicle.note(name, "spawned", {"sha": config.sha})
             return agent
 
-    async def _make_directories(self, name: AgentName) -> int | None:
+    async def _make_directories(self, name: AgentName, kind: BackendKind) -> int | None:
         paths, uid = self.house.paths, None
         if self.house.per_agent_uids:
-            uid = await asyncio.to_thread(directories.choose_uid, paths, name, await self.roster.uids())
+            living = await self.roster.uids()
+            uid = await asyncio.to_thread(
+                directories.choose_uid, paths, name, living, same_inside=kind is BackendKind.NIXOS
+            )
         await asyncio.to_thread(directories.make, paths, name, uid)
         if name == MANAGER and uid is not None:
             await asyncio.to_thread(directories.give_proposed, paths, uid)
@@ -372,6 +382,11 @@ class Fleet:
         agent, before = member.agent, member.agent.config
         made_from = await self.house.images.current(name) if generation else None
         agent.config = config
+        try:
+            await self._build(agent)  # first: one that does not build leaves what runs as it is
+        except BaseException:
+            agent.config = before
+            raise
         if generation is not None:
             await self.house.images.switch(name, generation)
         if not agent.should_run:
@@ -478,11 +493,68 @@ class Fleet:
     def needs_update(self, agent: Agent) -> bool:
         """Whether its container was made from other software than it would be made from now."""
         made = bool(agent.row.built_with) or agent.running
-        base = self.house.images.today if agent.row.backend is BackendKind.NSPAWN else ""
-        return made and agent.row.built_with != self._made_of(base)
+        return made and agent.row.built_with != self._made_of(agent, self.house.images.today)
 
-    def _made_of(self, base: str) -> str:
-        return f"{self.house.tooling.fingerprint} {base}".rstrip()
+    def _made_of(self, agent: Agent, base: str) -> str:
+        """Another text when its container would be made from something else now; `base` is an image's."""
+        if agent.row.backend is BackendKind.NIXOS and self.house.systems is not None:
+            return self.house.systems.made.get(agent.name, agent.row.built_with)
+        return f"{self.house.tooling.fingerprint} {base if agent.row.backend is BackendKind.NSPAWN else ''}".rstrip()
+
+    # systems of NixOS
+
+    def pin(self, name: str) -> Pin | None:
+        """What the agent's system is to be made of now; None for one that has none."""
+        agent = self.get(name) if name in self else None
+        if agent is None or agent.row.backend is not BackendKind.NIXOS or agent.row.uid is None:
+            return None
+        return Pin(sha=agent.config.sha, uid=agent.row.uid)
+
+    async def sync_systems(self) -> None:
+        """The flake of all systems says what is deployed."""
+        if self.house.systems is None:
+            return
+        pins = {str(name): pin for name in self.names() if (pin := self.pin(name)) is not None}
+        try:
+            await self.house.systems.sync(pins)
+        except FaultError as fault:
+            log.error("the flake of the agents' systems is not as deployed", error=fault.message)
+
+    async def settle_system(self, name: str, what: str) -> None:
+        """What its system is made of now has worked; or the agent is no more."""
+        if (systems := self.house.systems) is None:
+            return
+        try:
+            await (systems.settle(name, what) if self.pin(name) else systems.forget(name))
+        except FaultError as fault:
+            log.error("a deployment is not in the history of systems", agent=name, error=fault.message)
+
+    async def _build(self, agent: Agent) -> None:
+        if self.house.systems is not None and self.pin(agent.name):
+            await self.house.systems.build(agent.name)
+
+    async def _install(self, agent: Agent) -> None:
+        """Its system, and the settings that this has: nix may have made more of them than agent.toml says."""
+        keeper = self.house.keeper(agent)
+        if not isinstance(keeper, NixosKeeper) or self.house.systems is None:
+            return
+        found = await keeper.install(container_name(agent.name), agent.name)
+        await self._take(agent, found)
+        await self._record(agent, built_with=self.house.systems.prepared(agent.name))
+
+    async def _recall_settings(self, agent: Agent) -> None:
+        """Those of the system that an earlier daemon installed."""
+        keeper = self.house.keepers.each.get(agent.row.backend)
+        if isinstance(keeper, NixosKeeper):
+            try:
+                await self._take(agent, await asyncio.to_thread(keeper.settings, container_name(agent.name)))
+            except FaultError as fault:
+                log.error("the settings of its system cannot be used", agent=agent.name, error=fault.message)
+
+    async def _take(self, agent: Agent, document: bytes | None) -> None:
+        if document is not None:
+            settings = await self.configs.settings_of(document)
+            agent.config = replace(agent.config, settings=settings)
 
     # sleep
 
@@ -503,9 +575,9 @@ class Fleet:
         if agent.config.problem:
             agent.config = await self.configs.at(agent.name, agent.row.deployed_sha)
         generation = await self._generation(agent)
-        made_of = self._made_of(generation.recipe.base if generation else "")
-        if agent.row.built_with != made_of:  # first: what runs is never of unknown make
-            await self._record(agent, built_with=made_of)
+        made_of = self._made_of(agent, generation.recipe.base if generation else "")
+        if agent.row.backend is not BackendKind.NIXOS and agent.row.built_with != made_of:
+            await self._record(agent, built_with=made_of)  # first: what runs is never of unknown make
         async with self._starts:
             return await self.house.keeper(agent).start(await self._prepare(agent, generation))
 
@@ -524,11 +596,14 @@ class Fleet:
 
     async def _prepare(self, agent: Agent, generation: Generation | None) -> ContainerSpec:
         house = self.house
+        await self._install(agent)
         document = self.document(agent)
         await asyncio.to_thread(directories.make_runtime, house.paths, agent.name, agent.row.uid, document)
         agent.furnished = True
         await self.doors.open(agent)
         await self.way_out.open(agent, self.agents())
+        if agent.row.backend is BackendKind.NIXOS:
+            return nixos_spec(agent, paths=house.paths, rehearsal=house.rehearsal)
         return await asyncio.to_thread(  # it looks where links lead
             container_spec,
             agent,

@@ -57,20 +57,8 @@ def container_spec(
     """
     name = agent.name
     _keep_apart(tooling, paths)
-    mounts = [
-        _mount(paths.agent_runtime(name), "/run/hive"),
-        _mount(paths.agent_state(name), "/state", writable=True),
-        _mount(paths.shared, "/shared", writable=True),
-        _mount(paths.agent_claude(name), f"{HOME}/.claude", writable=True),
-        *(tooling.mounts if generation is None else (_mount(tooling.claude.parent, str(tooling.claude.parent)),)),
-    ]
-    if name == MANAGER:
-        mounts += [
-            _mount(paths.proposed, "/agents", writable=True),
-            _mount(paths.state_dir / "applied", "/applied"),
-        ]
-    if rehearsal is not None:
-        mounts.append(_mount(rehearsal, "/run/rehearsal"))
+    claude = _mount(tooling.claude.parent, str(tooling.claude.parent))
+    mounts = [*_own_mounts(agent, paths, rehearsal), *(tooling.mounts if generation is None else (claude,))]
     return ContainerSpec(
         name=container_name(name),
         argv=argv if generation is None else (str(generation.python), *argv[1:]),
@@ -87,6 +75,22 @@ def container_spec(
     )
 
 
+def nixos_spec(agent: Agent, *, paths: Paths, rehearsal: Path | None) -> ContainerSpec:
+    """The container of an agent whose software, and whose harness, come with its system."""
+    name = agent.name
+    return ContainerSpec(
+        name=container_name(name),
+        argv=("hive-harness.service",),
+        env=_sockets(agent, rehearsing=rehearsal is not None),
+        mounts=tuple(_own_mounts(agent, paths, rehearsal)),
+        limits=Limits.from_settings(agent.settings.limits),
+        network=Network.NONE if rehearsal is not None else Network(agent.settings.network.mode),
+        uid=agent.row.uid,
+        hostname=name,
+        cwd=PurePosixPath("/state"),
+    )
+
+
 def _keep_apart(tooling: Tooling, paths: Paths) -> None:
     """No agent may see the others' directories, not even read-only, because a program lies beside them."""
     for mount in tooling.mounts:
@@ -98,6 +102,25 @@ def _keep_apart(tooling: Tooling, paths: Paths) -> None:
                     f"the hive's own {own} with it; install them elsewhere, or set HYPERHIVE_STATE_DIR and "
                     "HYPERHIVE_RUNTIME_DIR to other places",
                 )
+
+
+def _own_mounts(agent: Agent, paths: Paths, rehearsal: Path | None) -> list[Mount]:
+    """What is the agent's of the hive's trees."""
+    name = agent.name
+    mounts = [
+        _mount(paths.agent_runtime(name), "/run/hive"),
+        _mount(paths.agent_state(name), "/state", writable=True),
+        _mount(paths.shared, "/shared", writable=True),
+        _mount(paths.agent_claude(name), f"{HOME}/.claude", writable=True),
+    ]
+    if name == MANAGER:
+        mounts += [
+            _mount(paths.proposed, "/agents", writable=True),
+            _mount(paths.state_dir / "applied", "/applied"),
+        ]
+    if rehearsal is not None:
+        mounts.append(_mount(rehearsal, "/run/rehearsal"))
+    return mounts
 
 
 def _mount(source: Path, target: str, *, writable: bool = False) -> Mount:
@@ -115,11 +138,16 @@ def _environment(agent: Agent, tooling: Tooling, *, rehearsing: bool) -> Mapping
         "HYPERHIVE_STATE": "/state",
         "HYPERHIVE_CLAUDE": str(tooling.claude),
     }
+    return {**env, **_sockets(agent, rehearsing=rehearsing)}
+
+
+def _sockets(agent: Agent, *, rehearsing: bool) -> Mapping[str, str]:
+    """The ways out that the container has."""
     if rehearsing:
-        env["HYPERHIVE_REHEARSAL_SOCKET"] = "/run/rehearsal/model.sock"
-    elif agent.settings.network.mode == "allowlist":
-        env["HYPERHIVE_PROXY_SOCKET"] = "/run/hive/proxy.sock"
-    return env
+        return {"HYPERHIVE_REHEARSAL_SOCKET": "/run/rehearsal/model.sock"}
+    if agent.settings.network.mode == "allowlist":
+        return {"HYPERHIVE_PROXY_SOCKET": "/run/hive/proxy.sock"}
+    return {}
 
 
 def shell_environment(agent: Agent, tooling: Tooling) -> Mapping[str, str]:

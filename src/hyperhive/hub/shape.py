@@ -1,12 +1,12 @@
 """What an agent is, and whether it is: nothing of it changes before the operator has decided on a pinned commit."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
-from msgspec import structs
+from msgspec import UNSET, structs
 
 from hyperhive.broker.approvals import ApprovalRow, Approvals
 from hyperhive.broker.decisions import Decisions
@@ -20,17 +20,26 @@ from hyperhive.hub.fleet import Fleet
 from hyperhive.hub.helper_events import approval_resolved, helper_event
 from hyperhive.hub.queue import JobQueue, succeeded
 from hyperhive.hub.status import rfc3339
+from hyperhive.hub.systems import Systems
 from hyperhive.hub.work import Work, tags
 from hyperhive.protocol import host
+from hyperhive.protocol.backend import BackendKind
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.ids import MANAGER, OPERATOR, AgentName, agent_name, known_form
 from hyperhive.protocol.settings import Schedule
+from hyperhive.repos.meta_flake import concerned
 
 SPAWN: Final = "spawn"
 INIT_CONFIG: Final = "init_config"
+UPDATE_META_INPUTS: Final = "update_meta_inputs"
 APPLY_COMMIT: Final = "apply_commit"
 """Kinds of approvals."""
-_KIND_OF_JOB: Final = {SPAWN: JobKind.SPAWN, INIT_CONFIG: JobKind.INIT_CONFIG, APPLY_COMMIT: JobKind.DEPLOY}
+_KIND_OF_JOB: Final = {
+    SPAWN: JobKind.SPAWN,
+    INIT_CONFIG: JobKind.INIT_CONFIG,
+    APPLY_COMMIT: JobKind.DEPLOY,
+    UPDATE_META_INPUTS: JobKind.UPDATE_META_INPUTS,
+}
 ORPHANED: Final = "agent state dir missing"
 _HISTORY: Final = 10_000
 """Approvals whose tags are looked after at a start."""
@@ -74,6 +83,36 @@ class Shape:
         return await self._queue(
             agent=checked, kind=INIT_CONFIG, description=description, requester=requester, mid=mid
         )
+
+    async def request_update_inputs(
+        self, names: Sequence[str], description: str, *, requester: str = OPERATOR, mid: str | None = None
+    ) -> ApprovalRow:
+        """Queue newer revisions of these inputs of the agents' systems, or of all where none is named."""
+        await self._systems().check_names(names)
+        return await self._queue(
+            agent="", kind=UPDATE_META_INPUTS, commit_ref=",".join(names), description=description,
+            requester=requester, mid=mid,
+        )  # fmt: skip
+
+    async def inputs(self) -> list[host.MetaInput]:
+        """What the agents' systems are made from; nothing where there are no systems of NixOS."""
+        systems = self.fleet.house.systems
+        if systems is None:
+            return []
+        return [
+            host.MetaInput(
+                name=found.name, url=found.url, revision=found.revision,
+                last_modified=rfc3339(found.last_modified) if found.last_modified else UNSET,
+                agents=concerned(found.name, systems.made),
+            )
+            for found in await systems.inputs()
+        ]  # fmt: skip
+
+    def _systems(self) -> Systems:
+        systems = self.fleet.house.systems
+        if systems is None:
+            raise FaultError(FaultKind.BACKEND, "this hive makes no systems of NixOS: its host has no nixos-container")
+        return systems
 
     async def request_apply_commit(
         self, name: str, ref: str, description: str, *, requester: str = OPERATOR, mid: str | None = None
@@ -174,6 +213,8 @@ class Shape:
         params: dict[str, str | bool | None] = {"description": row.description}
         if row.requester not in (OPERATOR, MANAGER):
             params["parent"] = row.requester
+        if kind is JobKind.UPDATE_META_INPUTS:
+            params["inputs"] = row.commit_ref
         if kind is JobKind.DEPLOY and row.agent not in self.fleet:
             params["first"] = True  # it is to make the agent
         draft = JobDraft(agent=row.agent, kind=kind, params=params, source="approval", requester=row.requester)
@@ -353,6 +394,17 @@ class Shape:
         for agent in self.fleet.agents():
             await self._show_deployed(agent)
         await self.fleet.repair_proposed()
+        await self.fleet.sync_systems()
+        await self._renew_systems()
+
+    async def _renew_systems(self) -> None:
+        """Agents whose systems would be others now, because hyperhive or an input is newer, get those."""
+        for agent in self.fleet.agents():
+            if agent.row.backend is BackendKind.NIXOS and self.fleet.needs_update(agent):
+                draft = JobDraft(
+                    agent=agent.name, kind=JobKind.REBUILD, source="startup", reason="its system is stale"
+                )
+                await self.queue.submit(draft)
 
     async def _show_deployed(self, agent: Agent) -> None:
         """Main is at what is deployed, also when a job deploys something meanwhile."""

@@ -63,6 +63,8 @@ class Work:
     async def follow_up(self, job: JobRow) -> None:
         """After the job's end is written down."""
         await self.fleet.refresh(job.agent)
+        if job.state is JobState.DONE and job.kind in _SETTLING:
+            await self.fleet.settle_system(job.agent, f"deployed/{job.approval}" if job.approval else job.kind)
         await self.schedules.expect()
         row = await self.approvals.get(job.approval) if job.approval is not None else None
         if row is None:
@@ -94,7 +96,9 @@ class Work:
             raise FaultError(FaultKind.NAME_TAKEN, f"cannot spawn {name!r}: there is an agent of that name")
         if name not in self.fleet:
             await run.say("making its directories and its config")
-            await self.fleet.make(name, template(name, params), description=about, backend=_text(params, "backend"))
+            wanted = _text(params, "backend")
+            files = template(name, params, nixos=self._would_be_nixos(name, wanted))
+            await self.fleet.make(name, files, description=about, backend=wanted)
         agent = self.fleet.get(name)
         try:
             await self._built(run, name, agent.config)
@@ -121,6 +125,9 @@ class Work:
             schedules=agent.settings.schedule,
         )  # fmt: skip
 
+    def _would_be_nixos(self, name: AgentName, wanted: str) -> bool:
+        return (wanted or self.fleet.backend_of(name)) == BackendKind.NIXOS
+
     def _was_there(self, run: Run) -> bool:
         """Whether the agent was there before this job, rather than made by its first attempt."""
         first_try = run.job.started_at if run.job.started_at is not None else run.job.created_at
@@ -130,7 +137,9 @@ class Work:
         name = AgentName(run.job.agent)
         await run.say("making its config repository")
         manager = self.fleet.get(MANAGER).row.uid if MANAGER in self.fleet else None
-        made = await self.configs.propose_first(name, template(name, run.job.params), manager)
+        made = await self.configs.propose_first(
+            name, template(name, run.job.params, nixos=self._would_be_nixos(name, "")), manager
+        )
         if not made and not run.begun_before:
             raise FaultError(FaultKind.NAME_TAKEN, f"cannot make a config repository for {name!r}: there is one")
         ready = Notice(recipient=run.job.requester, body=helper_event("config_ready", agent=name).body)
@@ -323,6 +332,22 @@ class Work:
         await self.images.build(run.say)
         return _done()
 
+    async def _update_inputs(self, run: Run) -> Ending:
+        systems = self.fleet.house.systems
+        if systems is None:
+            raise FaultError(FaultKind.BACKEND, "this hive makes no systems of NixOS")
+        names = [name for name in _text(run.job.params, "inputs").split(",") if name]
+        await run.say(f"looking for newer revisions of {', '.join(names) or 'all inputs'}")
+        changed = [name for name in await systems.update(names) if name in self.fleet]
+        for name in changed:
+            await self.submit(
+                JobDraft(
+                    agent=name, kind=JobKind.REBUILD, source="update", requester=run.job.requester, parent=run.job.id
+                )
+            )
+        await run.say(f"queued a rebuild of {', '.join(changed)}" if changed else "no agent's system changes")
+        return _done(*await self._resolved(run.job, "approved"))
+
     # small things
 
     async def _approval(self, job: JobRow) -> ApprovalRow:
@@ -361,14 +386,14 @@ def tags(row: ApprovalRow) -> dict[str, tuple[str, str | None]]:
     return shown
 
 
-def template(name: AgentName, params: Mapping[str, Any]) -> dict[str, str]:
+def template(name: AgentName, params: Mapping[str, Any], *, nixos: bool = False) -> dict[str, str]:
     """The files of a new agent's config."""
     role = "manager" if name == MANAGER else "agent"
     text = agent_toml.template(
         model=params.get("model") or None, description=str(params.get("description") or ""), role=role
     )
     parent = params.get("parent")
-    return {agent_toml.FILE: f'parent = "{parent}"\n{text}' if parent else text}
+    return {agent_toml.FILE: f'parent = "{parent}"\n{text}' if parent else text, **(_NIX_FILES if nixos else {})}
 
 
 def _text(params: Mapping[str, Any], key: str) -> str:
@@ -383,6 +408,32 @@ def _done(*notices: Notice) -> Ending:
     return Ending(state=JobState.DONE, notices=notices)
 
 
+_NIX_FILES: Final = {
+    "agent.nix": """\
+# What this agent's system is: a module of NixOS. Its settings are in agent.toml, and may be here instead.
+{ lib, pkgs, ... }:
+{
+  environment.systemPackages = [ ];
+
+  hyperhive.settings = lib.importTOML ./agent.toml;
+}
+""",
+    "flake.nix": """\
+{
+  # Further inputs reach agent.nix as the argument `flakeInputs`.
+  outputs = inputs: {
+    nixosModules.default = {
+      imports = [ ./agent.nix ];
+      _module.args.flakeInputs = inputs;
+    };
+  };
+}
+""",
+}
+_SETTLING: Final = frozenset(
+    {JobKind.SPAWN, JobKind.DEPLOY, JobKind.REBUILD, JobKind.START, JobKind.RESTART, JobKind.DESTROY, JobKind.PURGE}
+)
+"""After these, what an agent's system is made of has worked, or there is no such agent."""
 _DOINGS: Final[dict[JobKind, Doing]] = {
     JobKind.SPAWN: Work._spawn,
     JobKind.INIT_CONFIG: Work._init_config,
@@ -396,4 +447,5 @@ _DOINGS: Final[dict[JobKind, Doing]] = {
     JobKind.PURGE: Work._purge,
     JobKind.UPDATE_ALL: Work._update_all,
     JobKind.BUILD_IMAGE: Work._build_image,
+    JobKind.UPDATE_META_INPUTS: Work._update_inputs,
 }

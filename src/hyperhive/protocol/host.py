@@ -278,6 +278,17 @@ class RequestInitConfig(Request, frozen=True):
     description: Annotated[str, Meta(max_length=500)] = ""
 
 
+class MetaInputs(Request, frozen=True):
+    """On NixOS: what the flake of all agents' systems is made from, with ages."""
+
+
+class RequestUpdateMetaInputs(Request, frozen=True):
+    """Queue newer revisions of these inputs, or of all; approved, the agents whose systems change are rebuilt."""
+
+    inputs: Annotated[list[Annotated[str, Meta(min_length=1, max_length=200)]], Meta(max_length=50)] = []
+    description: Description = ""
+
+
 class RequestApplyCommit(Request, frozen=True):
     """Propose a commit of the agent's config repository; without `commit_ref` what its HEAD is now."""
 
@@ -549,7 +560,7 @@ AnyRequest = (
     | LoginLink | WebSessions | RevokeWebSession | Compact | AgentLogin | AgentLoginCode | AgentLoginCancel
     | CreateToken | Tokens | RevokeToken | Stats | Schedules | SetSchedulePaused | FireSchedule
     | Budgets | TopUp | SetHiveBudget | AddNotifyTarget | NotifyTargets | RemoveNotifyTarget | TestNotifyTarget
-    | SetCredential | Credential | UnsetCredential | Reserve
+    | SetCredential | Credential | UnsetCredential | Reserve | MetaInputs | RequestUpdateMetaInputs
     | Attach | BuildImage | Images | VerifyImages | CollectImages
 )  # fmt: skip
 
@@ -613,6 +624,16 @@ class AgentStatusRow(Struct, frozen=True, kw_only=True):
     stuck: str | UnsetType = UNSET  #: silent, looping, parked, deaf, unreachable
     stuck_note: str | UnsetType = UNSET  #: how, and what the hive has done about it, in words
     backend: str | UnsetType = UNSET  #: how its containers are made
+
+
+class MetaInput(Struct, frozen=True, kw_only=True):
+    """An input of the flake of all agents' systems."""
+
+    name: str  #: as `request_update_meta_inputs` takes it, such as agent-scout/nixpkgs
+    url: str
+    revision: str  #: 12 digits of its commit, or of its content's hash
+    last_modified: str | UnsetType = UNSET  #: RFC 3339
+    agents: list[str]  #: whose systems are made from it
 
 
 class HiveUrls(Struct, frozen=True, kw_only=True):
@@ -951,6 +972,7 @@ class Response(Struct, frozen=True, kw_only=True):
     done: bool | UnsetType = UNSET
     shell: ShellCommand | UnsetType = UNSET
     tombstones: list[Tombstone] | UnsetType = UNSET
+    meta_inputs: list[MetaInput] | UnsetType = UNSET
     queued_dags: list[int] | UnsetType = UNSET  #: ids of the jobs that carried it out, or will
     jobs: list[Job] | UnsetType = UNSET
     diff: ApprovalDiff | UnsetType = UNSET

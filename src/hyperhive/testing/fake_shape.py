@@ -111,6 +111,10 @@ class FakeShape:
                 return Response()
             case host.Tombstones():
                 return Response(tombstones=self.tombstones)
+            case host.MetaInputs():
+                return Response(meta_inputs=[])
+            case host.RequestUpdateMetaInputs():
+                return self._queue("", "update_meta_inputs", request.description, ",".join(request.inputs))
             case host.Revive() | host.Purge():
                 return self._unbury(request.name)
             case _:

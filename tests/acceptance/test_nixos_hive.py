@@ -1,0 +1,181 @@
+"""A whole hive whose agents are containers of NixOS, over the stand-in: the real daemon, real containers, the real
+harness and claude in them; the model is scripted, and what stands for NixOS says itself what it does not prove."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import needs
+import nixos_house
+from config_house import git
+from hyperhive.containers.host import interpreter_mounts
+from hyperhive.protocol import host
+from hyperhive.protocol.faults import FaultError
+from hyperhive.rehearsal.script import Call, Say, on
+from hyperhive.testing import nixos_standin
+from hyperhive.testing.hive_process import HiveProcess, eventually
+from hyperhive.testing.model import ScriptedModel
+from manager_house import cli, document, events_to, inside
+
+pytestmark = [pytest.mark.claude, pytest.mark.container, pytest.mark.timeout(300)]
+
+SEND = "mcp__hyperhive__send"
+
+
+@dataclass(kw_only=True)
+class NixosHive:
+    hive: HiveProcess
+    model: ScriptedModel
+    root: Path  #: stands for / of the host
+
+    @property
+    def history(self) -> list[str]:
+        """What the flake of all systems says was deployed, newest first."""
+        return git(self.hive.paths.state_dir / "meta", "log", "--format=%s").splitlines()
+
+    def uid(self, name: str) -> int:
+        return self.hive.paths.agent_state(name).stat().st_uid
+
+    def main(self, name: str) -> int:
+        return int(nixos_house.show_now(self.root, f"h-{name}", "MainPID"))
+
+
+@pytest.fixture
+def nixos() -> Iterator[NixosHive]:
+    nixos_house.needed()
+    needs.bwrap()
+    claude = needs.claude()
+    with tempfile.TemporaryDirectory(prefix="hh-", ignore_cleanup_errors=True) as directory:
+        place = Path(directory)
+        root = place / "host"
+        environment = {
+            "PATH": "/usr/bin:/bin",
+            "CLAUDE_CONFIG_DIR": "/home/agent/.claude",
+            "HYPERHIVE_SOCKET": "/run/hive/mcp.sock",
+            "HYPERHIVE_AGENT_CONFIG": "/run/hive/agent.json",
+            "HYPERHIVE_STATE": "/state",
+            "HYPERHIVE_CLAUDE": str(claude),
+        }
+        references = [mount.source for mount in interpreter_mounts(claude.parent)]
+        nixos_standin.install(root, references=references, environment=environment)
+        flake = place / "hyperhive"
+        flake.mkdir()
+        (flake / "revision").write_text("1" * 40)
+        settings = place / "settings.json"
+        settings.write_text(json.dumps({"backend": "nixos", "nixos": {"flake": f"path:{flake}"}}))
+        hive = HiveProcess(place)
+        hive.prefix = ("env", f"HYPERHIVE_NIXOS_ROOT={root}")
+        hive.dashboard_arguments = ("--settings", str(settings))
+        with ScriptedModel(hive.paths.rehearsal_socket) as model:
+            try:
+                yield NixosHive(hive=hive.start(), model=model, root=root)
+            finally:
+                hive.stop_all()
+                nixos_standin.end_all(root)
+                for log in (hive.log, *(root / "var/log").glob("*.log")):  # shown when the test has failed
+                    sys.stderr.write(log.read_text()[-10_000:])
+
+
+def edited(hive: HiveProcess, name: str, files: dict[str, str]) -> host.Approval:
+    """The operator's proposal of a commit with these files; it waits for a decision."""
+    repository = hive.paths.agent_config(name)
+    for path, text in files.items():
+        (repository / path).write_text(text)
+    who = ["-c", "user.name=x", "-c", "user.email=x@example.org", "-c", f"safe.directory={repository}"]
+    for words in (["add", "."], ["commit", "-qm", "another config"]):
+        subprocess.run(["git", "-C", str(repository), *who, *words], check=True, capture_output=True)
+    rows = hive.ask(host.RequestApplyCommit(name=name)).approvals
+    assert isinstance(rows, list)
+    return rows[0]
+
+
+def test_an_agent_is_spawned_answers_and_is_changed_rolled_back_destroyed_and_purged(nixos: NixosHive) -> None:
+    hive, model, root = nixos.hive, nixos.model, nixos.root
+    answer = Call(SEND, {"to": "operator", "body": "{{result}}", "in_reply_to": "{{id:int}}"})
+    who = Call("Bash", {"command": "echo $(id -u) $(cat /proc/net/dev | wc -l)"})
+    model.script("alice", on("who are you", who, answer, Say("told")), on("", Say("nothing to do")))
+
+    hive.ask(host.Spawn(name="alice"))
+    row = hive.until("alice", lambda row: bool(row.active_model))
+    assert row.backend == "nixos"
+    assert hive.reply(hive.send("alice", "who are you"), timeout_s=90) == f"{nixos.uid('alice')} 3"  # lo alone
+    assert 50_000 <= nixos.uid("alice") < 60_000
+    assert nixos.history[0].startswith("deploy alice: spawn ")
+    first = document(hive, "alice")["deployed_sha"]
+    assert f"rev={first}" in (hive.paths.state_dir / "meta/flake.nix").read_text()
+
+    # one that does not build leaves what runs as it is, and is no part of history
+    before = nixos.main("alice")
+    bad = edited(hive, "alice", {"agent.nix": 'throw "no such package"\n'})
+    with pytest.raises(FaultError, match="no such package"):
+        hive.ask(host.Approve(id=bad.id))
+    assert nixos.main("alice") == before
+    assert len(nixos.history) == 1
+    assert git(hive.paths.state_dir / "meta", "status", "--porcelain") == ""
+
+    # one that builds goes live, with what nix made of it
+    toml = 'model = "opus"\n[limits]\nmemory = "1G"\n'
+    good = edited(hive, "alice", {"agent.nix": "{ }\n", "agent.toml": toml})
+    hive.ask(host.Approve(id=good.id))
+    assert document(hive, "alice")["settings"]["model"] == "opus"
+    assert f"deployed/{good.id}" in nixos.history[0]
+    assert f"MemoryMax={1 << 30}" in nixos_house.drop_in_of(root, "h-alice")
+    (hive.paths.agent_state("alice") / "hyperhive-model").unlink(missing_ok=True)
+
+    hive.ask(host.Rollback(name="alice"))
+    assert document(hive, "alice")["deployed_sha"] == first
+    assert document(hive, "alice")["settings"]["model"] == "haiku"
+    hive.ask(host.Rebuild(name="alice"))
+    assert inside(hive, "alice", "id -un\n").strip() == "agent"
+
+    hive.ask(host.Destroy(name="alice"))
+    assert not [*(root / "etc/nixos-containers").iterdir()]
+    assert nixos.history[0] == "remove alice"
+    assert hive.paths.agent_state("alice").is_dir()
+    assert "alice" in cli(hive, "tombstones")
+    hive.ask(host.Purge(name="alice"))
+    assert not hive.paths.agent("alice").exists()
+    for call in nixos_standin.calls(root):
+        assert not call.startswith(("create", "update")) or f"--flake {hive.paths.state_dir}/meta#alice" in call, call
+
+
+def test_deaths_are_told_and_a_daemon_that_comes_back_finds_its_agents(nixos: NixosHive) -> None:
+    hive = nixos.hive
+    hive.ask(host.Spawn(name="bob"))
+    hive.until("bob", lambda row: bool(row.active_model))
+
+    os.kill(nixos.main("bob"), signal.SIGKILL)
+    hive.until("bob", lambda row: not row.running)
+    hive.until("bob", lambda row: bool(row.running and row.active_model))
+    assert [event["agent"] for event in events_to(hive, "manager", "container_crash")] in ([], ["bob"])
+
+    before = nixos.main("bob")
+    hive.kill()
+    hive.start()
+    hive.until("bob", lambda row: bool(row.running and row.active_model))
+    assert nixos.main("bob") == before
+    assert hive.ask(host.Logs(name="bob")).ok
+
+    # a newer hyperhive: behind an approval, and then the agent is made anew
+    (hive.paths.state_dir.parent / "hyperhive/revision").write_text("2" * 40)
+    found = {row.name: row for row in hive.ask(host.MetaInputs()).meta_inputs or []}
+    assert sorted(found) == ["agent-bob", "hyperhive"]
+    assert (found["hyperhive"].revision, found["hyperhive"].agents) == ("1" * 12, ["bob"])
+    (asked,) = hive.ask(host.RequestUpdateMetaInputs(inputs=["hyperhive"])).ids or []
+    assert nixos.main("bob") == before
+    cli(hive, "approve", str(asked), "--yes")
+    eventually(lambda: nixos.main("bob") not in (0, before))
+    hive.until("bob", lambda row: bool(row.running and row.active_model))
+    assert nixos.history[0] == "update hyperhive"
+    assert not hive.status("bob").needs_update
+
+    with pytest.raises(FaultError, match="at most 9"):
+        hive.ask(host.Spawn(name="abcdefghij"))

@@ -79,8 +79,7 @@ def parse(text: str) -> Iterator[Source]:
         return
     for line in text.splitlines():
         if match := _LINE.match(line.strip()):
-            words = (word.partition("=") for word in (match["options"] or "").split())
-            options = {name: value for name, _, value in words}
+            options = dict(_pair(word) for word in str(match["options"] or "").split())
             yield Source(
                 uris=(match["uri"],),
                 suites=(match["suite"],),
@@ -135,9 +134,14 @@ def _is_debians(signed_by: str) -> bool:
     return str(file.parent) in _PLAIN_KEYS and file.name.startswith("debian-archive-")
 
 
+def _pair(text: str) -> tuple[str, str]:
+    key, _, value = text.partition("=")
+    return key, value
+
+
 def _release(root: Path) -> Mapping[str, str]:
     file = root / "etc/os-release"
-    pairs = (line.partition("=")[::2] for line in _text(file).splitlines()) if file.is_file() else ()
+    pairs = (_pair(line) for line in _text(file).splitlines()) if file.is_file() else ()
     return {key: value.strip("\"'") for key, value in pairs}
 
 

@@ -3,9 +3,11 @@
 import contextlib
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import base_image
@@ -117,6 +119,17 @@ def test_the_conversation_goes_on_at_the_terminal_and_afterwards_without_it(hive
     assert second.value.kind is FaultKind.WRONG_STATE
     assert hive.reply(waiting) == "sunlight"
     assert conversation(hive) == before
+
+
+@over_bubblewrap
+def test_an_operator_who_leaves_before_the_agent_has_answered_leaves_it_at_work(hive: HiveProcess) -> None:
+    hive.until("scout", lambda row: row.turn_state == "idle")
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(hive.paths.host_socket))
+        client.sendall(msgspec.json.encode(host.Attach(name="scout")) + b"\n")
+        hive.ask(host.List())  # by now the agent has been asked
+
+    assert hive.reply(hive.send("scout", "the sun")) == "sunlight"
 
 
 @over_bubblewrap

@@ -132,10 +132,10 @@ class Desk:
         self.fleet.hold(agent)
         try:
             command = await self.fleet.attach_command(name)
-            await self._ask(agent, wire.ATTACH, wire.Attach(interrupt=interrupt))
             try:
+                await self._ask(agent, wire.ATTACH, wire.Attach(interrupt=interrupt))
                 yield command
-            finally:
+            finally:  # one that was too late to answer has its loop paused all the same
                 await self._detach(agent)
         finally:
             agent.attached = False
@@ -143,6 +143,8 @@ class Desk:
 
     async def _detach(self, agent: Agent) -> None:
         """A harness that is not there any more has nothing to let go."""
+        if agent.peer is None:
+            return
         try:
             await self._ask(agent, wire.DETACH, Nothing())
         except FaultError as fault:

@@ -1,5 +1,6 @@
 """An agent's directories on the host: made, found again, taken away."""
 
+import asyncio
 import contextlib
 import os
 import stat
@@ -16,6 +17,7 @@ from hyperhive.config import trees
 from hyperhive.config.paths import Paths, is_present
 from hyperhive.containers.nspawn import UIDS
 from hyperhive.containers.spec import INSIDE_UID
+from hyperhive.process import CommandFailed, run
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.host import Tombstone
 from hyperhive.protocol.ids import MANAGER, AgentName, known_form
@@ -31,6 +33,7 @@ FORMER_UIDS: Final = range(400_000, 465_536)
 SAME_UIDS: Final = range(50_000, 60_000)
 """Of agents whose containers have no numbers of their own, or the same ones inside: those fit into 16 bits, and NixOS
 gives them to nobody."""
+GIVE_S: Final = 600.0
 
 log = structlog.get_logger(__name__)
 
@@ -137,19 +140,24 @@ def give_proposed(paths: Paths, uid: int) -> None:
                 os.chown(entry, uid, uid, dir_fd=here, follow_symlinks=False)
 
 
-def give(paths: Paths, name: AgentName, before: int, uid: int) -> None:
-    """What the agent's uid before owns of its state and its login belongs to this one; links are not followed.
+async def give(paths: Paths, name: AgentName, uid: int) -> None:
+    """What the agent's former uid owns of its state and its login belongs to this one; links are not followed.
 
-    Its container must not run.
+    Its container must not run. Nothing to do costs a look; a hive that was killed in the middle of it does the rest at
+    the next call, because the state's own directory goes last. Raises FaultError (`storage`).
     """
-    for top in (paths.agent_state(name), paths.agent_claude(name)):
-        for _, directories, files, here in os.fwalk(top, follow_symlinks=False):
-            for entry in (*directories, *files):
-                if os.stat(entry, dir_fd=here, follow_symlinks=False).st_uid == before:
-                    os.chown(entry, uid, uid, dir_fd=here, follow_symlinks=False)
-            os.fchown(here, uid, uid)
+    state = paths.agent_state(name)
+    before = (await asyncio.to_thread(state.lstat)).st_uid
+    if before == uid:
+        return
     if name == MANAGER:
-        give_proposed(paths, uid)
+        await asyncio.to_thread(give_proposed, paths, uid)
+    for top in (paths.agent_claude(name), state):  # by a program, which does not mind how deep an agent's trees are
+        argv = ["chown", "--recursive", "-P", "--no-dereference", f"--from={before}", f"{uid}:{uid}", "--", str(top)]
+        try:
+            await run(argv, timeout=GIVE_S)
+        except CommandFailed as error:
+            raise FaultError(FaultKind.STORAGE, f"cannot give {top} to uid {uid}: {error}") from error
 
 
 def has_repository(paths: Paths, name: AgentName) -> bool:
@@ -165,14 +173,29 @@ def has_kept_state(paths: Paths, name: AgentName) -> bool:
 
 def choose_uid(paths: Paths, name: AgentName, living: Collection[int], *, same_inside: bool = False) -> int:
     """The uid that owns the name's kept state, else one that no agent has, neither living nor kept."""
-    kept = {kept: paths.agent_state(kept).lstat().st_uid for kept in _kept(paths) if has_kept_state(paths, kept)}
+    kept = _kept_uids(paths)
     own, taken = kept.get(name, 0), {*living, *kept.values()}
     if same_inside:
         return own if own in SAME_UIDS else next(uid for uid in SAME_UIDS if uid not in taken)
-    return own if FIRST_UID <= own <= LAST_UID or own in FORMER_UIDS else unused_uid(taken)
+    return own if FIRST_UID <= own <= LAST_UID or own in FORMER_UIDS else _unused_uid(taken)
 
 
-def unused_uid(taken: Collection[int]) -> int:
+def new_uid(paths: Paths, living: Collection[int]) -> int:
+    """One for containers with users of their own, which no agent has, neither living nor kept."""
+    return _unused_uid({*living, *_kept_uids(paths).values()})
+
+
+def _kept_uids(paths: Paths) -> dict[AgentName, int]:
+    return {name: _agents_own(paths.agent_state(name)) for name in _kept(paths) if has_kept_state(paths, name)}
+
+
+def _agents_own(state: Path) -> int:
+    """The uid of whose it is: root inside may have given the directory to another one of the container's."""
+    uid = state.lstat().st_uid
+    return uid - (uid - FIRST_UID) % UIDS + INSIDE_UID if FIRST_UID <= uid <= LAST_UID else uid
+
+
+def _unused_uid(taken: Collection[int]) -> int:
     return next(uid for uid in range(FIRST_UID + INSIDE_UID, LAST_UID, UIDS) if uid not in taken)
 
 

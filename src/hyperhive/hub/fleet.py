@@ -428,10 +428,9 @@ class Fleet:
         """What is the agent's is owned as its new containers want it."""
         before = agent.row.uid
         if backend is BackendKind.NSPAWN and before is not None and before in directories.FORMER_UIDS:
-            uid = directories.unused_uid(await self.roster.uids())
+            uid = await asyncio.to_thread(directories.new_uid, self.house.paths, await self.roster.uids())
             await self.doors.close(agent.name)
-            await asyncio.to_thread(directories.give, self.house.paths, agent.name, before, uid)
-            await self._record(agent, backend=backend, uid=uid)
+            await self._record(agent, backend=backend, uid=uid)  # first: the next start gives what is not given yet
         else:
             await self._record(agent, backend=backend)
 
@@ -597,6 +596,8 @@ class Fleet:
     async def _prepare(self, agent: Agent, generation: Generation | None) -> ContainerSpec:
         house = self.house
         await self._install(agent)
+        if agent.row.uid is not None:
+            await directories.give(house.paths, agent.name, agent.row.uid)
         document = self.document(agent)
         await asyncio.to_thread(directories.make_runtime, house.paths, agent.name, agent.row.uid, document)
         agent.furnished = True

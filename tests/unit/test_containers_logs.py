@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import os
 from pathlib import Path
 
 from hyperhive.containers.logs import MAX_LINE_CHARACTERS, MAX_LINES, Mark, follow, tail
+from hyperhive.containers.records import Place
 
 
 def test_the_last_lines_reach_into_the_older_file_over_a_line_that_was_cut_in_two(tmp_path: Path) -> None:
@@ -87,3 +89,20 @@ def test_only_what_was_written_behind_a_mark_is_read_also_when_the_file_has_got_
     assert tail(log, 9, mark) == ["new", "newer"]
     assert tail(log, 9, Mark.of(log)) == []
     assert tail(log, 9, first) == ["old", "new", "newer"]
+
+
+def test_a_container_s_directory_goes_however_deep_its_journal_is(tmp_path: Path) -> None:
+    place = Place(tmp_path, "probe")
+    place.journal.mkdir(parents=True)
+    here = os.open(place.journal, os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+
+    place.forget_journal()
+    assert not place.journal.exists()
+    place.erase()
+    assert not place.path.exists()

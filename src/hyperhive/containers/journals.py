@@ -34,7 +34,8 @@ class Journals:
         try:
             async with asyncio.timeout(READ_S):
                 await (await self.keeper.start(spec)).wait()
-                return await self.keeper.logs(spec.name, lines=lines)
+                # Its own words alone: a hive that was killed may have left those of another reader.
+                return await self.keeper.logs(spec.name, lines=lines, boot=True)
         except TimeoutError:
             raise FaultError(FaultKind.BACKEND, f"reading the journal took longer than {READ_S:g} seconds") from None
         finally:
@@ -44,7 +45,7 @@ class Journals:
         spec = await asyncio.to_thread(self._spec, journal, lines, boot, follow=True)
         try:
             await self.keeper.start(spec)
-            async for line in self.keeper.follow_logs(spec.name, lines=logs.MAX_LINES):
+            async for line in self.keeper.follow_logs(spec.name, lines=logs.MAX_LINES, boot=True):
                 yield line
         finally:
             await asyncio.shield(self._end(spec.name))

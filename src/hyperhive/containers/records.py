@@ -1,11 +1,10 @@
 """What is on disk about a container, so that a hive that comes back finds it. Written by the launcher."""
 
-import contextlib
-import shutil
 from pathlib import Path
 
 import msgspec
 
+from hyperhive.config import trees
 from hyperhive.containers import cgroups
 from hyperhive.containers.logs import Mark
 from hyperhive.containers.pidfd import Process
@@ -78,9 +77,7 @@ class Place:
 
     def forget_journal(self) -> None:
         """The container has none any more."""
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(self.journal)
+        trees.remove(self.journal)
 
     def erase(self) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(self.path)
+        trees.remove(self.path)

@@ -34,7 +34,7 @@ _OVERLAY = "xino=off,redirect_dir=off,metacopy=off,index=off"
 def main() -> int:
     plan = json.load(sys.stdin)
     os.umask(0o022)  # whatever the hive keeps to itself, agents read what is made here
-    _die_with_parent()
+    _die_with_parent(plan["parent"])
     for procs in plan["procs"]:
         with open(procs, "w") as file:
             file.write("0")
@@ -51,7 +51,7 @@ def main() -> int:
 
 
 def _become(plan: dict[str, Any]) -> None:
-    _die_with_parent()
+    _die_with_parent(0)  # it is in another pid namespace
     null = os.open("/dev/null", os.O_RDONLY)
     os.dup2(null, 0)
     _mount("proc", "/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
@@ -126,8 +126,7 @@ def _check(result: int, what: str) -> None:
         raise OSError(number, f"{what}: {os.strerror(number)}")
 
 
-def _die_with_parent() -> None:
-    parent = os.getppid()
+def _die_with_parent(parent: int) -> None:
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:  # it died before this was asked for
         os._exit(1)

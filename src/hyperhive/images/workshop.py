@@ -74,6 +74,7 @@ class Workshop:
 
     async def _run(self, plan: dict[str, object], cage: Cage, timeout_s: float, say: Say) -> None:
         command = (*cage.prefix, sys.executable, "-I", "-S", str(_PROGRAM))
+        plan["parent"] = os.getpid()
         plan["procs"] = [f"{directory}/cgroup.procs" for directory in cage.directories]
         last: collections.deque[str] = collections.deque(maxlen=_LAST_LINES)
         try:

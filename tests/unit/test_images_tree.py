@@ -83,3 +83,11 @@ def test_what_a_capability_was_given_to_in_a_namespace_is_root_s_outside(top: Pa
     tree.settle(top, epoch=10, shift=1_000_000)
 
     assert os.getxattr(top / "etc/a file", "security.capability") == granted + b"\x02" + permitted
+
+
+def test_files_of_more_bytes_than_anybody_reads_are_refused(top: Path) -> None:
+    with (top / "hole").open("wb") as file:
+        file.truncate(tree.MOST_BYTES + 1)
+
+    with pytest.raises(OSError, match="more than 16 GiB"):
+        tree.settle(top, epoch=10)

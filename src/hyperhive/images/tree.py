@@ -4,6 +4,7 @@ All of it reads and writes the file system: call it off the loop. Nothing is fol
 """
 
 import contextlib
+import errno
 import gzip
 import hashlib
 import os
@@ -20,6 +21,8 @@ _LEFT_OUT: Final = ("security.selinux", *(f"trusted.overlay.{name}" for name in 
 """What a kernel notes for itself; what it reads again in a lower layer (opaque directories) is part of the content."""
 _READABLE: Final = "/+,:=@~!$&'()*[]"
 _MAX_SHOWN: Final = 50
+MOST_BYTES: Final = 16 << 30
+"""In the files of one, holes included: all of them are read, and whoever wrote them may mean harm."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +65,12 @@ def differences(expected: Sequence[str], found: Sequence[str]) -> list[Differenc
 
 def settle(top: Path, *, epoch: int, shift: int = 0) -> int:
     """Gives all of it to the ids that they are inside a namespace whose ids begin at `shift`, and sets later times
-    back to `epoch`. Its bytes on the disk."""
-    size = 0
-    for directory, name, _, found in _entries(top):
+    back to `epoch`. Its bytes on the disk. Raises OSError where there are more bytes to read than `MOST_BYTES`."""
+    size = to_read = 0
+    for directory, name, path, found in _entries(top):
+        to_read += found.st_size if stat.S_ISREG(found.st_mode) else 0
+        if to_read > MOST_BYTES:
+            raise OSError(errno.EFBIG, f"its files have more than {MOST_BYTES >> 30} GiB in them", path)
         if shift:
             _give(directory, name, found, -shift)
         if found.st_mtime > epoch:

@@ -113,7 +113,8 @@ def disk_space(path: Path) -> Finding:
         name="disk space",
         ok=free >= LEAST_SPACE,
         detail=f"{free / (1 << 30):.1f} GiB free at {nearest}",
-        remedy=f"free at least {LEAST_SPACE >> 30} GiB: the mailbox refuses mail that it cannot keep",
+        remedy=f"free at least {LEAST_SPACE >> 30} GiB: the mailbox refuses mail that it cannot keep, and no image "
+        "can be made; `hive image gc` deletes those that are not used",
         needed=False,
     )
 

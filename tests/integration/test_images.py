@@ -243,6 +243,26 @@ def test_a_making_that_is_given_up_leaves_no_process_and_no_mount(play: Play) ->
     play(scene)
 
 
+def test_a_start_does_not_wait_for_what_is_being_made_for_others(play: Play) -> None:
+    async def scene(ground: Ground) -> None:
+        current = await ground.ensure("a")
+        await ground.images.switch("a", current)
+        begun = asyncio.Event()
+
+        async def hear(_: str) -> None:
+            begun.set()
+            await asyncio.Event().wait()
+
+        making = asyncio.create_task(ground.images.ensure("b", ["jq"], hear))
+        async with asyncio.timeout(base_image.TIMEOUT_S / 2):
+            await begun.wait()
+            assert await ground.images.usable("a", (), ground.say) == current
+        making.cancel()
+        await asyncio.gather(making, return_exceptions=True)
+
+    play(scene)
+
+
 def test_a_changed_file_is_found(play: Play) -> None:
     async def scene(ground: Ground) -> None:
         found = await ground.ensure("a", "jq")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import needs
+from hyperhive.config import trees
 from hyperhive.config.paths import Paths
 from hyperhive.hub import directories
 from hyperhive.protocol.ids import AgentName
@@ -75,6 +76,7 @@ def test_directories_may_be_as_deep_as_an_agent_makes_them(paths: Paths) -> None
 
     assert os.fstat(here).st_uid == SECOND
     os.close(here)
+    trees.remove(paths.agent_state("a"))  # pytest could not
 
 
 def test_a_new_uid_is_nobody_s_neither_of_the_living_nor_of_the_dead(paths: Paths) -> None:

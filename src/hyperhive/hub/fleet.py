@@ -384,11 +384,11 @@ class Fleet:
         agent.config = config
         try:
             await self._build(agent)  # first: one that does not build leaves what runs as it is
+            if generation is not None:
+                await self.house.images.switch(name, generation)
         except BaseException:
             agent.config = before
             raise
-        if generation is not None:
-            await self.house.images.switch(name, generation)
         if not agent.should_run:
             return False
         member.sleep.stay_awake()

@@ -99,6 +99,8 @@ class Images:
         found = await asyncio.to_thread(self._usable, name, tuple(sorted(set(packages))))
         if found is None:
             return await self.ensure(name, packages, say)
+        if await asyncio.to_thread(self._is_ready, name, found):
+            return found  # whatever is being made meanwhile, which may take long
         async with self._making:
             lowest = await asyncio.to_thread(made.read, self._places.bases / found.recipe.base)
             assert lowest is not None
@@ -231,6 +233,14 @@ class Images:
             if found.recipe.apt == packages and all(made.read(part) for part in parts):
                 return found
         return None
+
+    def _is_ready(self, name: str, found: Generation) -> bool:
+        """Whether it is the current one, of which nothing is ever deleted, with this hive's harness in it."""
+        lowest = made.read(self._places.bases / found.recipe.base)
+        inside = made.read(self._places.harnesses / found.recipe.harness)
+        if lowest is None or inside is None or self._of(name).current() != found:
+            return False
+        return inside.manifest.id == self._harness_id(lowest.manifest.python)
 
     def _agents(self) -> list[str]:
         return sorted(place.name for place in self._places.agents.iterdir()) if self._places.agents.is_dir() else []

@@ -93,3 +93,12 @@ def test_a_host_that_cannot_is_told_what_to_do(host: Host, remedy: str) -> None:
 def test_a_container_without_a_root_or_users_of_its_own_is_refused(spec: ContainerSpec, what: str) -> None:
     with pytest.raises(FaultError, match=what):
         Nspawn(HOST).check(spec)
+
+
+def test_a_host_where_no_image_can_be_made_is_told_what_to_install_and_starts_what_there_is() -> None:
+    nspawn = Nspawn(dataclasses.replace(HOST, missing_for_images=("mmdebstrap",)))
+
+    assert [found.remedy for found in nspawn.findings() if not found.ok] == [
+        "install mmdebstrap (Debian: apt install mmdebstrap)"
+    ]
+    nspawn.check(SPEC)

@@ -52,6 +52,7 @@ class Host:
     nspawn_version: int = 0  #: 0: there is none
     overlay: bool = False  #: the kernel has overlay file systems
     kernel: tuple[int, ...] = ()
+    missing_for_images: tuple[str, ...] = ()  #: Debian packages without which no image can be made here
 
     @property
     def is_root(self) -> bool:
@@ -88,6 +89,7 @@ async def read_host() -> Host:
         nspawn_version=await _nspawn_version(nspawn),
         overlay=await asyncio.to_thread(_has_overlay),
         kernel=tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:2]),
+        missing_for_images=await asyncio.to_thread(_missing_for_images),
     )
 
 
@@ -171,6 +173,11 @@ async def _nspawn_version(nspawn: Path | None) -> int:
         return 0
     match = re.match(r"systemd (\d+)", done.text())
     return int(match[1]) if match else 0
+
+
+def _missing_for_images() -> tuple[str, ...]:
+    tools = {"mmdebstrap": "mmdebstrap", "apt-get": "apt"}
+    return tuple(package for tool, package in tools.items() if shutil.which(tool, path=PATH) is None)
 
 
 def _has_overlay() -> bool:

@@ -102,6 +102,7 @@ class Nspawn(Backend):
             self._nspawn_finding(),
             self._kernel_finding(),
             self._overlay_finding(),
+            self._images_finding(),
             self._seccomp_finding(),
         )
 
@@ -168,6 +169,16 @@ class Nspawn(Backend):
             ok=there,
             detail="there" if there else "the kernel has no overlay file system",
             remedy="" if there else "run `modprobe overlay`, or a kernel with CONFIG_OVERLAY_FS",
+        )
+
+    def _images_finding(self) -> Finding:
+        missing = " ".join(self.host.missing_for_images)
+        return Finding(
+            name="making images",
+            ok=not missing,
+            detail=f"{missing} is missing: no image can be made here" if missing else "mmdebstrap and apt are there",
+            remedy=f"install {missing} (Debian: apt install {missing})" if missing else "",
+            needed=False,
         )
 
     def _seccomp_finding(self) -> Finding:

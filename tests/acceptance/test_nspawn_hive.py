@@ -23,6 +23,8 @@ pytestmark = [pytest.mark.claude, pytest.mark.container, pytest.mark.timeout(bas
 
 SEND = "mcp__hyperhive__send"
 NSPAWN, BUBBLEWRAP = BackendKind.NSPAWN, BackendKind.BUBBLEWRAP
+FORMER_UID = 400_000
+"""As agents had them before there were containers with users of their own."""
 WITH_SYSTEMD = 'init = "systemd"\n'
 
 
@@ -44,7 +46,7 @@ def model(hive_and_model: tuple[HiveProcess, ScriptedModel]) -> ScriptedModel:
     return hive_and_model[1]
 
 
-def spawn(hive: HiveProcess, model: ScriptedModel, name: str, config: str = "") -> None:
+def spawn(hive: HiveProcess, model: ScriptedModel, name: str, config: str = "", backend: BackendKind = NSPAWN) -> None:
     model.script(
         name,
         on(
@@ -56,7 +58,7 @@ def spawn(hive: HiveProcess, model: ScriptedModel, name: str, config: str = "") 
         on("", Say("nothing to do")),
     )
     hive.prepare(name, config)
-    hive.ask(host.Spawn(name=name, backend=NSPAWN))
+    hive.ask(host.Spawn(name=name, backend=backend))
 
 
 def where(hive: HiveProcess, name: str) -> str:
@@ -105,6 +107,24 @@ def test_an_agent_moves_to_another_backend_and_back_with_all_that_it_has(
         hive.ask(host.Move(name="b", backend=NSPAWN))
     assert refused.value.kind is FaultKind.WRONG_STATE
     end(hive, "b")
+
+
+def test_an_agent_of_an_older_hive_gets_uids_of_its_own_when_it_moves(hive: HiveProcess, model: ScriptedModel) -> None:
+    spawn(hive, model, "h", backend=BUBBLEWRAP)
+    hive.ask(host.Destroy(name="h"))
+    state, login = hive.paths.agent_state("h"), hive.paths.agent_claude("h")
+    for path in (state, login, *state.rglob("*"), *login.rglob("*")):
+        os.chown(path, FORMER_UID, FORMER_UID, follow_symlinks=False)
+    hive.ask(host.Spawn(name="h", backend=BUBBLEWRAP))
+    assert "uid 1000" in where(hive, "h")
+    assert (state / "places").stat().st_uid == FORMER_UID
+
+    hive.ask(host.Move(name="h", backend=NSPAWN))
+
+    assert "uid 1000" in where(hive, "h")
+    assert len((state / "places").read_text().splitlines()) == 2
+    assert not [path for path in (login, *login.rglob("*"), *state.rglob("*")) if path.lstat().st_uid < 0x20000000]
+    end(hive, "h")
 
 
 def test_an_agent_stays_where_its_config_can_be_had(hive: HiveProcess, model: ScriptedModel) -> None:

@@ -92,6 +92,8 @@ class Draft:
         tree.store(lines, keep / _FILES)
         (keep / _MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(made)))
         self.root.rename(keep / ROOT)
+        if read(parent / made.id) is None:
+            trees.remove(parent / made.id)  # what a hive was killed over while it deleted it
         places.settle_down(keep, parent / made.id)
         found = read(parent / made.id)
         assert found is not None

@@ -5,6 +5,7 @@ The table in docs/security.md is what came of it; HYPERHIVE_WRITE_DOCS=1 writes 
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import os
 import re
@@ -18,7 +19,10 @@ import pytest
 import base_image
 import needs
 from base_image import base_images  # noqa: F401 - a fixture
-from hyperhive.containers.spec import Init, Mount
+from hyperhive.containers.nspawn import UIDS
+from hyperhive.containers.runtime import Running, Runtime
+from hyperhive.containers.spec import ContainerSpec, Init, Mount
+from hyperhive.process import CommandFailed, run
 from hyperhive.testing.backend_conformance import Ground, bubblewrap_ground, hive, nspawn_ground
 from hyperhive.testing.backend_conformance.ground import LIMITS
 
@@ -26,6 +30,7 @@ pytestmark = [pytest.mark.container, pytest.mark.timeout(base_image.TIMEOUT_S)]
 
 UID = 21_003 if os.geteuid() == 0 else None
 NSPAWN_UID = 0x20000000 + (23 << 16) + 1000
+ANSWER_S, BETWEEN_S = 30.0, 0.3
 DOCS = Path(__file__).parents[2] / "docs/security.md"
 COLUMNS = ("bubblewrap", "nspawn", "nspawn, systemd")
 Make = Callable[[Path], Coroutine[Any, Any, Ground]]
@@ -73,12 +78,39 @@ async def _attacked(make: Make, place: Path) -> dict[str, bool]:
         victims = (ground.directory / "secret", os.getpid(), abstract, port, ground.directory / "other")
         argv = (ground.python, "-I", "-S", "/attack/program.py", *map(str, (*victims, *limits)))
         async with hive(ground) as runtime:
-            await (await runtime.start(ground.spec(*argv, mounts=mounts))).wait()
+            await runtime.start(_neighbour(ground))
+            try:
+                silenced = await _silenced(runtime, await runtime.start(ground.spec(*argv, mounts=mounts)))
+            finally:
+                await runtime.kill("neighbour")
             said = await runtime.logs("probe")
     suid = await asyncio.to_thread((ground.directory / "state" / "suid").stat)
     worked = dict(json.loads(said[-1]))
     owner = os.geteuid() if ground.uid is None else ground.uid
-    return worked | {"leave a setuid file of somebody else's on the host": suid.st_uid != owner}
+    return worked | {
+        "leave a setuid file of somebody else's on the host": suid.st_uid != owner,
+        "keep another agent from answering meanwhile": silenced,
+    }
+
+
+def _neighbour(ground: Ground) -> ContainerSpec:
+    uid = None if ground.uid is None else ground.uid + (UIDS if ground.layers else 1)
+    return dataclasses.replace(ground.spec("/bin/sleep", "1000"), name="neighbour", uid=uid)
+
+
+async def _silenced(runtime: Runtime, attack: Running) -> bool:
+    """Whether the neighbour ever fails to answer until the attack is over."""
+    argv = runtime.enter_argv("neighbour", ["echo", "here"], env={"PATH": "/usr/bin:/bin"}, cwd="/")
+    over = asyncio.create_task(attack.wait())
+    try:
+        while not over.done():
+            await run(argv, timeout=ANSWER_S)
+            await asyncio.wait((over,), timeout=BETWEEN_S)
+    except CommandFailed:
+        return True
+    finally:
+        await over
+    return False
 
 
 def _victims(directory: Path) -> None:

@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import socket as sockets
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any, cast
 
 from hyperhive.harness.relay import MAX_CONNECTIONS, relay
 
@@ -137,3 +139,39 @@ def test_without_the_hives_socket_a_connection_is_refused_and_the_next_one_may_w
                     await closed(writer)
 
     asyncio.run(main())
+
+
+class Hasty(asyncio.SelectorEventLoop):
+    """Reads from a connection that was paused when it was made, as the loop of Python 3.11.2 does."""
+
+    async def create_server(self, protocol_factory: Any, *args: Any, **kwargs: Any) -> asyncio.Server:
+        return await super().create_server(lambda: Heedless(protocol_factory()), *args, **kwargs)
+
+
+class Heedless(asyncio.Protocol):
+    def __init__(self, inner: asyncio.Protocol) -> None:
+        self.inner = inner
+        self.data_received = inner.data_received  # type: ignore[method-assign]
+        self.eof_received = inner.eof_received  # type: ignore[method-assign]
+        self.connection_lost = inner.connection_lost  # type: ignore[method-assign]
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.inner.connection_made(transport)
+        cast(asyncio.ReadTransport, transport).resume_reading()
+
+
+def test_what_comes_before_the_hive_is_reached_is_not_lost() -> None:
+    async def main() -> bytes:
+        with tempfile.TemporaryDirectory(prefix="hh-") as folder:
+            path = Path(folder) / "s"
+            async with hive(path, echo), relay(0, path) as port:
+                early = sockets.create_connection(("127.0.0.1", port))  # and written to, before the loop has seen it
+                early.sendall(b"early")
+                reader, writer = await asyncio.open_connection(sock=early)
+                async with asyncio.timeout(20):
+                    said = await reader.readexactly(5)
+                await closed(writer)
+                return said
+
+    with asyncio.Runner(loop_factory=Hasty) as runner:
+        assert runner.run(main()) == b"early"

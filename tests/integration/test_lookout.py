@@ -27,9 +27,10 @@ from hyperhive.hub.status import state
 from hyperhive.hub.watchdog import CALM_S, DEAF_S, GREETED_S, STEP_S, UNREACHABLE_S, Step, Stuck
 from hyperhive.protocol import agent as wire
 from hyperhive.protocol.events import HiveEvent, TurnEnd, record
+from hyperhive.protocol.host import ShellCommand
 from hyperhive.protocol.ids import MANAGER, AgentName, container_name
 from hyperhive.protocol.notify import NotifyKind
-from hyperhive.protocol.rpc import Peer
+from hyperhive.protocol.rpc import Nothing, Peer
 from hyperhive.rehearsal.script import Call, Gate, Say, on
 from hyperhive.testing.model import ScriptedModel
 from hyperhive.web.agent_page import sections_of
@@ -103,6 +104,7 @@ class Played:
     def __init__(self, house: House) -> None:
         self.house = house
         self.asked: list[str] = []
+        self.attaching, self.detached = asyncio.Event(), asyncio.Event()
 
     async def hello(self, boot: str = "boot-one", *, canary: bool = True) -> None:
         path = str(self.house.paths.agent_socket(SCOUT))
@@ -114,11 +116,22 @@ class Played:
         peer = Peer()
         peer.serve(wire.UNSTICK, self._unstick)
         peer.serve(wire.OVER_BUDGET, lambda _: wire.Done(done=False))
+        peer.serve(wire.ATTACH, self._attach)
+        peer.serve(wire.DETACH, self._detach)
         return peer
 
     def _unstick(self, unstick: wire.Unstick) -> wire.Done:
         self.asked.append(unstick.step)
         return wire.Done(done=False)
+
+    async def _attach(self, _: wire.Attach) -> Nothing:
+        self.attaching.set()
+        await asyncio.Event().wait()
+        return Nothing()
+
+    def _detach(self, _: Nothing) -> Nothing:
+        self.detached.set()
+        return Nothing()
 
     async def recv(self, wait_s: float = 60) -> wire.Received:
         return await self.peer.call(wire.RECV, wire.Recv(epoch=self.epoch, wait_seconds=wait_s))
@@ -216,6 +229,30 @@ def test_one_that_need_not_take_mail_is_not_deaf(against: Any) -> None:
             await home.send()
             await home.pass_time(10 * DEAF_S)
             assert home.scout.episode is None
+
+    asyncio.run(scene())
+
+
+def test_an_operator_who_does_not_wait_until_they_are_attached_leaves_nothing_behind() -> None:
+    async def scene() -> None:
+        async with played() as (home, harness):
+
+            async def no_container(_: str) -> ShellCommand:
+                return ShellCommand(argv=["true"], needs_root=False)
+
+            home.hive.fleet.attach_command = no_container  # type: ignore[method-assign,assignment]  # none runs
+
+            async def attach() -> None:
+                async with home.hive.desk.attached(SCOUT, interrupt=False):
+                    raise AssertionError("it never comes so far")
+
+            attaching = asyncio.create_task(attach())
+            await harness.attaching.wait()
+            assert home.scout.held
+            attaching.cancel()
+            await harness.detached.wait()  # else its harness would wait for their end
+            await asyncio.gather(attaching, return_exceptions=True)
+            assert not home.scout.held
 
     asyncio.run(scene())
 

@@ -132,17 +132,19 @@ class Desk:
         self.fleet.hold(agent)
         try:
             command = await self.fleet.attach_command(name)
-            await self._ask(agent, wire.ATTACH, wire.Attach(interrupt=interrupt))
             try:
+                await self._ask(agent, wire.ATTACH, wire.Attach(interrupt=interrupt))
                 yield command
             finally:
-                await self._detach(agent)
+                await self._detach(agent)  # also when no answer came: it may have been on its way
         finally:
             agent.attached = False
             self.fleet.hold(agent)
 
     async def _detach(self, agent: Agent) -> None:
         """A harness that is not there any more has nothing to let go."""
+        if agent.peer is None:
+            return
         try:
             await self._ask(agent, wire.DETACH, Nothing())
         except FaultError as fault:

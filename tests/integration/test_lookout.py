@@ -16,6 +16,7 @@ import pytest
 
 import needs
 from hand_clock import HandClock
+from hyperhive.broker.database import Connection
 from hyperhive.broker.jobs import JobDraft, JobRow
 from hyperhive.config.paths import Paths
 from hyperhive.daemon.assembly import hive_at
@@ -27,6 +28,7 @@ from hyperhive.hub.status import state
 from hyperhive.hub.watchdog import CALM_S, DEAF_S, GREETED_S, STEP_S, UNREACHABLE_S, Step, Stuck
 from hyperhive.protocol import agent as wire
 from hyperhive.protocol.events import HiveEvent, TurnEnd, record
+from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.host import ShellCommand
 from hyperhive.protocol.ids import MANAGER, AgentName, container_name
 from hyperhive.protocol.notify import NotifyKind
@@ -85,6 +87,18 @@ class House:
             seconds -= 30.0
             self.hive.lookout.heard(self.scout)
             await asyncio.sleep(0)
+
+    async def fill_disk(self) -> None:
+        """From now on there is no room to write down what becomes of a message."""
+
+        def fill(connection: Connection) -> None:
+            wanted = "INSERT INTO ballast VALUES (zeroblob(100000))"
+            connection.execute("CREATE TABLE ballast (bytes BLOB)")
+            connection.execute(f"CREATE TRIGGER refusal BEFORE UPDATE ON messages BEGIN {wanted}; END")
+            pages = connection.execute("PRAGMA page_count").fetchone()[0]
+            connection.execute(f"PRAGMA max_page_count = {pages + 4}").fetchall()
+
+        await self.hive.fleet.roster._database.write(fill)
 
     async def follow(self) -> None:
         with self.hive.fleet.chronicle.events.subscribe(SCOUT) as events:
@@ -253,6 +267,22 @@ def test_an_operator_who_does_not_wait_until_they_are_attached_leaves_nothing_be
             await harness.detached.wait()  # else its harness would wait for their end
             await asyncio.gather(attaching, return_exceptions=True)
             assert not home.scout.held
+
+    asyncio.run(scene())
+
+
+def test_one_whose_word_finds_no_room_on_the_hives_disk_is_not_silent() -> None:
+    async def scene() -> None:
+        async with played() as (home, harness):
+            await home.send()
+            held = [message.id for message in (await harness.recv()).messages]
+            await home.fill_disk()
+            for _ in range(4):
+                await home.pass_time(600)
+                with pytest.raises(FaultError) as refused:
+                    await harness.peer.call(wire.ACK, wire.Ack(epoch=harness.epoch, ids=held))
+                assert refused.value.kind is FaultKind.STORAGE
+                assert home.scout.episode is None
 
     asyncio.run(scene())
 

@@ -247,6 +247,19 @@ def test_one_that_need_not_take_mail_is_not_deaf(against: Any) -> None:
     asyncio.run(scene())
 
 
+def test_one_that_announced_a_pause_need_take_no_mail_in_it_and_has_to_after_it() -> None:
+    async def scene() -> None:
+        async with played() as (home, harness):
+            await harness.report(overloaded_until=home.clock.now() + 2 * DEAF_S)
+            await home.send()
+            await home.pass_time(2 * DEAF_S)
+            assert home.scout.episode is None
+            await home.pass_time(DEAF_S + 60)
+            assert home.taken[:1] == (Step.RECONNECT,)
+
+    asyncio.run(scene())
+
+
 def test_an_operator_who_does_not_wait_until_they_are_attached_leaves_nothing_behind() -> None:
     async def scene() -> None:
         async with played() as (home, harness):

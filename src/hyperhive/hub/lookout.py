@@ -224,7 +224,7 @@ class Lookout:
         works = up and (agent.turn_state != TurnState.IDLE or bool(seen.held))
         seen.up_since = _since(seen.up_since, up, now)
         seen.works_since = _since(seen.works_since, works, now)
-        seen.free_since = _since(seen.free_since, up and agent.is_free and not works, now)
+        seen.free_since = _since(seen.free_since, up and agent.is_free(self.clock.now()) and not works, now)
         seen.asks_since = _since(seen.asks_since, up and seen.activity.waits_for_answer, now)
         waits = [since for since in (seen.mail_since, seen.canary_since) if since is not None]
         may_probe = seen.free_since is not None and agent.peer is not None and seen.sends_canaries_back and not waits

@@ -14,9 +14,10 @@ import pytest
 
 import needs
 from hand_clock import HandClock
+from hyperhive.broker.roster import Wanted
 from hyperhive.config.paths import Paths
 from hyperhive.daemon.assembly import hive_at
-from hyperhive.hub.agents import Agent
+from hyperhive.hub.agents import Agent, Phase
 from hyperhive.hub.budgets import LATE_S, MOST_TOLD
 from hyperhive.hub.hive import Hive
 from hyperhive.protocol.events import TurnEnd, record
@@ -77,6 +78,24 @@ def test_a_harness_that_gives_no_answer_is_ended_with_its_container() -> None:
             os.kill(first, signal.SIGSTOP)
             await hive.budgets.set_whole(Budget(day_usd=0))
             await anew(hive, paths, first)
+
+    asyncio.run(scene())
+
+
+def test_one_that_is_being_stopped_is_ended_too_and_stays_down() -> None:
+    needs.bwrap()
+
+    async def scene() -> None:
+        async with house(HandClock()) as (hive, paths):
+            agent = hive.fleet.get(SCOUT)
+            os.kill(first_process(paths), signal.SIGSTOP)
+            stopping = asyncio.create_task(hive.fleet.stop(SCOUT, asyncio.Event()))
+            with hive.fleet.chronicle.changes.subscribe() as changes:
+                while agent.phase is not Phase.STOPPING:
+                    await changes.batch()
+            await hive.budgets.set_whole(Budget(day_usd=0))
+            await stopping
+            assert (agent.phase, agent.row.wanted) == (Phase.STOPPED, Wanted.DOWN)
 
     asyncio.run(scene())
 

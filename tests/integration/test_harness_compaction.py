@@ -106,6 +106,28 @@ def test_a_compaction_waits_for_the_turn_under_way_and_mail_waits_for_the_compac
     asyncio.run(main())
 
 
+def test_a_compaction_that_waits_while_the_budget_comes_to_its_end_is_not_begun() -> None:
+    async def main() -> None:
+        async with rig() as r:
+            r.model.script(
+                "a", on("", SUMMARY, compacting=True), on("begin", Say("Well"), Gate("told"), LONG), on("", LONG)
+            )
+            await one_turn(r)
+            message = r.hive.mail("begin")
+            await asyncio.to_thread(r.model.gate("told").wait_reached)
+            await compact(r)
+            await r.hive.call(agent.OVER_BUDGET, agent.OverBudget(reason="it has spent $1.00"))
+            await asyncio.to_thread(r.model.gate("told").open)
+            await r.hive.until(lambda: any("not compacted" in note.text for note in r.hive.events(Note)))
+            await r.hive.until(lambda: r.hive.state_of(message) == "acked")
+            assert not any(recorded.asked.wants_summary for recorded in r.model.requests("a"))
+            await compact(r)  # there is room in the budget again
+            await r.hive.until(lambda: len(r.hive.events(TurnEnd)) == 4)
+            assert [each.asked.wants_summary for each in r.model.requests("a")].count(True) == 1
+
+    asyncio.run(main())
+
+
 def test_a_cancelled_compaction_leaves_the_conversation_as_it_was() -> None:
     async def main() -> None:
         async with rig() as r:

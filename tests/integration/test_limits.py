@@ -6,13 +6,17 @@ import dataclasses
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
+
 from hand_clock import HandClock
+from hyperhive.broker.database import Connection, Database
 from hyperhive.config.paths import Paths
 from hyperhive.daemon.assembly import hive_at
 from hyperhive.hub.hive import Hive
 from hyperhive.hub.limits import APART_S, HEEDED_AGAIN_S, JITTER_S, LONGEST_S, OTHERS_S
 from hyperhive.hub.status import state, status_row
 from hyperhive.protocol import agent as wire
+from hyperhive.protocol.faults import FaultError
 from hyperhive.protocol.ids import AgentName
 from hyperhive.web.agent_page import sections_of
 from runners_of_hive import runners_of
@@ -65,6 +69,32 @@ class House:
 
     def state(self, name: str) -> str:
         return state(self.hive.fleet.get(name))
+
+    async def full_disk(self, name: str) -> None:
+        """From now on there is no room to write anything down about the agent."""
+
+        def fill(connection: Connection) -> None:
+            connection.execute("CREATE TABLE IF NOT EXISTS ballast (bytes BLOB)")
+            wanted = "INSERT INTO ballast VALUES (zeroblob(100000))"
+            connection.execute(
+                f"CREATE TRIGGER refusal BEFORE UPDATE ON agents WHEN OLD.name = '{name}' BEGIN {wanted}; END"
+            )
+            pages = connection.execute("PRAGMA page_count").fetchone()[0]
+            connection.execute(f"PRAGMA max_page_count = {pages + 4}").fetchall()
+
+        await self._database.write(fill)
+
+    async def room(self) -> None:
+        await self._database.write(lambda connection: connection.execute("DROP TRIGGER refusal").fetchall())
+
+    async def settled(self) -> None:
+        """What was to be written down has been, or could not be."""
+        for _ in range(3):
+            await self._database.write(lambda connection: None)
+
+    @property
+    def _database(self) -> Database:
+        return self.hive.fleet.roster._database
 
     def words(self, name: str) -> str:
         return str(status_row(self.hive.fleet.get(name), 0).limit)
@@ -184,6 +214,39 @@ def test_who_is_never_to_go_on_by_itself_is_paused(tmp_path: Path) -> None:
             h.clock.advance(HOUR + LATER + 1)
             await h.becomes("a", False)
             assert h.hive.fleet.get("a").held
+
+    asyncio.run(scene())
+
+
+def test_a_disk_that_was_full_when_a_limit_was_over_keeps_nobody_for_longer(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with house(tmp_path) as h:
+            await h.make("a", "b")
+            await h.limit("a", HOUR)
+            await h.limit("b", 2 * HOUR)
+            await h.full_disk("a")
+            h.clock.advance(HOUR + LATER + 1)
+            await h.settled()
+            assert h.held_for("a") != 0
+            await h.room()
+            h.clock.advance(60)
+            await h.becomes("a", False)
+            h.clock.advance(HOUR)
+            await h.becomes("b", False)
+
+    asyncio.run(scene())
+
+
+def test_a_limit_that_could_not_be_written_down_holds_when_its_harness_says_it_again(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with house(tmp_path) as h:
+            await h.make("a")
+            await h.full_disk("a")
+            with pytest.raises(FaultError):
+                await h.limit("a", HOUR)
+            await h.room()
+            await h.limit("a", HOUR)
+            assert h.held_for("a") == HOUR
 
     asyncio.run(scene())
 

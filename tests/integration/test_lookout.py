@@ -16,6 +16,7 @@ import pytest
 
 import needs
 from hand_clock import HandClock
+from hyperhive.broker.database import Connection
 from hyperhive.broker.jobs import JobDraft, JobRow
 from hyperhive.config.paths import Paths
 from hyperhive.daemon.assembly import hive_at
@@ -27,9 +28,11 @@ from hyperhive.hub.status import state
 from hyperhive.hub.watchdog import CALM_S, DEAF_S, GREETED_S, STEP_S, UNREACHABLE_S, Step, Stuck
 from hyperhive.protocol import agent as wire
 from hyperhive.protocol.events import HiveEvent, TurnEnd, record
+from hyperhive.protocol.faults import FaultError, FaultKind
+from hyperhive.protocol.host import ShellCommand
 from hyperhive.protocol.ids import MANAGER, AgentName, container_name
 from hyperhive.protocol.notify import NotifyKind
-from hyperhive.protocol.rpc import Peer
+from hyperhive.protocol.rpc import Nothing, Peer
 from hyperhive.rehearsal.script import Call, Gate, Say, on
 from hyperhive.testing.model import ScriptedModel
 from hyperhive.web.agent_page import sections_of
@@ -85,6 +88,18 @@ class House:
             self.hive.lookout.heard(self.scout)
             await asyncio.sleep(0)
 
+    async def fill_disk(self) -> None:
+        """From now on there is no room to write down what becomes of a message."""
+
+        def fill(connection: Connection) -> None:
+            wanted = "INSERT INTO ballast VALUES (zeroblob(100000))"
+            connection.execute("CREATE TABLE ballast (bytes BLOB)")
+            connection.execute(f"CREATE TRIGGER refusal BEFORE UPDATE ON messages BEGIN {wanted}; END")
+            pages = connection.execute("PRAGMA page_count").fetchone()[0]
+            connection.execute(f"PRAGMA max_page_count = {pages + 4}").fetchall()
+
+        await self.hive.fleet.roster._database.write(fill)
+
     async def follow(self) -> None:
         with self.hive.fleet.chronicle.events.subscribe(SCOUT) as events:
             while batch := await events.batch():
@@ -103,6 +118,7 @@ class Played:
     def __init__(self, house: House) -> None:
         self.house = house
         self.asked: list[str] = []
+        self.attaching, self.detached = asyncio.Event(), asyncio.Event()
 
     async def hello(self, boot: str = "boot-one", *, canary: bool = True) -> None:
         path = str(self.house.paths.agent_socket(SCOUT))
@@ -114,11 +130,22 @@ class Played:
         peer = Peer()
         peer.serve(wire.UNSTICK, self._unstick)
         peer.serve(wire.OVER_BUDGET, lambda _: wire.Done(done=False))
+        peer.serve(wire.ATTACH, self._attach)
+        peer.serve(wire.DETACH, self._detach)
         return peer
 
     def _unstick(self, unstick: wire.Unstick) -> wire.Done:
         self.asked.append(unstick.step)
         return wire.Done(done=False)
+
+    async def _attach(self, _: wire.Attach) -> Nothing:
+        self.attaching.set()
+        await asyncio.Event().wait()
+        return Nothing()
+
+    def _detach(self, _: Nothing) -> Nothing:
+        self.detached.set()
+        return Nothing()
 
     async def recv(self, wait_s: float = 60) -> wire.Received:
         return await self.peer.call(wire.RECV, wire.Recv(epoch=self.epoch, wait_seconds=wait_s))
@@ -216,6 +243,59 @@ def test_one_that_need_not_take_mail_is_not_deaf(against: Any) -> None:
             await home.send()
             await home.pass_time(10 * DEAF_S)
             assert home.scout.episode is None
+
+    asyncio.run(scene())
+
+
+def test_one_that_announced_a_pause_need_take_no_mail_in_it_and_has_to_after_it() -> None:
+    async def scene() -> None:
+        async with played() as (home, harness):
+            await harness.report(overloaded_until=home.clock.now() + 2 * DEAF_S)
+            await home.send()
+            await home.pass_time(2 * DEAF_S)
+            assert home.scout.episode is None
+            await home.pass_time(DEAF_S + 60)
+            assert home.taken[:1] == (Step.RECONNECT,)
+
+    asyncio.run(scene())
+
+
+def test_an_operator_who_does_not_wait_until_they_are_attached_leaves_nothing_behind() -> None:
+    async def scene() -> None:
+        async with played() as (home, harness):
+
+            async def no_container(_: str) -> ShellCommand:
+                return ShellCommand(argv=["true"], needs_root=False)
+
+            home.hive.fleet.attach_command = no_container  # type: ignore[method-assign,assignment]  # none runs
+
+            async def attach() -> None:
+                async with home.hive.desk.attached(SCOUT, interrupt=False):
+                    raise AssertionError("it never comes so far")
+
+            attaching = asyncio.create_task(attach())
+            await harness.attaching.wait()
+            assert home.scout.held
+            attaching.cancel()
+            await harness.detached.wait()  # else its harness would wait for their end
+            await asyncio.gather(attaching, return_exceptions=True)
+            assert not home.scout.held
+
+    asyncio.run(scene())
+
+
+def test_one_whose_word_finds_no_room_on_the_hives_disk_is_not_silent() -> None:
+    async def scene() -> None:
+        async with played() as (home, harness):
+            await home.send()
+            held = [message.id for message in (await harness.recv()).messages]
+            await home.fill_disk()
+            for _ in range(4):
+                await home.pass_time(600)
+                with pytest.raises(FaultError) as refused:
+                    await harness.peer.call(wire.ACK, wire.Ack(epoch=harness.epoch, ids=held))
+                assert refused.value.kind is FaultKind.STORAGE
+                assert home.scout.episode is None
 
     asyncio.run(scene())
 

@@ -255,6 +255,9 @@ class Runner:
         return Nothing()
 
     async def _over_budget(self, over: OverBudget) -> Done:
+        if self._compaction.forget():
+            text = "the conversation is not compacted: that costs money, and the budget is spent"
+            self._journal.record(Note(text=text, level="warning"))
         if done := await self._turns.over_budget():
             self._journal.record(Note(text=over.reason or "the budget is spent", level="warning"))
         return Done(done=done)

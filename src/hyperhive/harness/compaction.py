@@ -20,6 +20,7 @@ class Compaction:
         self._condition = condition
         self._system_prompt = system_prompt
         self._wish: str | None = None
+        self._begun = False
         self._wished = asyncio.Event()
         self._stopping = False
 
@@ -34,6 +35,13 @@ class Compaction:
         self._wish = instructions
         self._wished.set()
 
+    def forget(self) -> bool:
+        """The one that waits for the turn to end will not begin; whether there was one."""
+        if self._wish is None or self._begun:
+            return False
+        self._wish = None
+        return True
+
     def stop(self) -> None:
         """Begin none any more."""
         self._stopping = True
@@ -42,11 +50,13 @@ class Compaction:
         while True:
             await self._wished.wait()
             self._wished.clear()
-            await self._carry_out(self._wish or "")
-            self._wish = None
+            await self._carry_out()
+            self._wish, self._begun = None, False
 
-    async def _carry_out(self, instructions: str) -> None:
+    async def _carry_out(self) -> None:
         system_prompt = await self._system_prompt()
         async with self._turns.claim:
-            if not self._stopping and self._session.id is not None:  # a new one may have been asked for meanwhile
-                await self._turns.compact(instructions, system_prompt)
+            if self._wish is None or self._stopping or self._session.id is None:  # a new one may have been asked for
+                return
+            self._begun = True
+            await self._turns.compact(self._wish, system_prompt)

@@ -106,10 +106,9 @@ class Agent:
         """A usage limit holds it until then, Unix seconds; 0: none does."""
         return self.row.limited_until
 
-    @property
-    def is_free(self) -> bool:
-        """Whether nothing stands against its taking mail at once."""
-        barred = self.needs_login or self.limited_until or self.overloaded_until
+    def is_free(self, now: float) -> bool:
+        """Whether nothing stands against its taking mail at once; a pause that it has announced ends by itself."""
+        barred = self.needs_login or self.limited_until or self.overloaded_until > now
         return not (self.held or self.logs_in or barred)
 
     @property

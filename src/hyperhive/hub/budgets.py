@@ -249,7 +249,7 @@ class Budgets:
             if not await self._heeds(agent, peer):
                 log.warning("a turn over budget does not end: its container is started anew", agent=agent.name)
                 self._told.pop(agent.name, None)
-                await self.fleet.restart(agent.name)
+                await self.fleet.begin_anew(agent)
         finally:
             self._ending.discard(agent.name)
 

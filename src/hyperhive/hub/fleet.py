@@ -369,6 +369,13 @@ class Fleet:
         await self._record(member.agent, wanted=Wanted.UP, asleep=False)
         await member.supervisor.restart()
 
+    async def begin_anew(self, agent: Agent) -> None:
+        """Its container is ended whatever it is at; another comes where one is wanted."""
+        if agent.should_run:
+            await self._member(agent.name).supervisor.restart()
+        else:  # it is being stopped, and given time for that
+            await self.house.keeper(agent).kill(container_name(agent.name))
+
     async def switch(
         self, name: str, config: Deployed, given_up: asyncio.Event, generation: Generation | None = None
     ) -> bool:

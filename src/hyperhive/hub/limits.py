@@ -19,6 +19,7 @@ from hyperhive.hub.background import Background
 from hyperhive.hub.credentials import Credentials
 from hyperhive.hub.fleet import Fleet
 from hyperhive.protocol.agent import Window
+from hyperhive.protocol.faults import FaultError
 
 LONGEST_S: Final = 8 * 86400.0
 """Nobody is held for longer: the longest window of an account is a week."""
@@ -29,6 +30,8 @@ HEEDED_AGAIN_S: Final = 3600.0
 APART_S: Final = 10.0
 """Between two agents of an account that go on: enough for the first one's refusal to reach the hive."""
 JITTER_S: Final = 20.0
+SOONEST_S: Final = 1.0
+"""Until it is tried again to let somebody go, whom the disk has kept."""
 LOOK_AGAIN_S: Final = 600.0
 """The wall clock may be set: it is looked at least so often."""
 
@@ -71,7 +74,11 @@ class Limits:
         if until == agent.claimed_until:
             return
         agent.claimed_until = until
-        await self._limited(agent, until, LimitCause.LIMIT)
+        try:
+            await self._limited(agent, until, LimitCause.LIMIT)
+        except FaultError:
+            agent.claimed_until = 0.0  # its harness says it again
+            raise
 
     async def used(self, agent: Agent, windows: Sequence[Window]) -> None:
         """How much of its account's windows is used, as its claude has heard."""
@@ -116,16 +123,20 @@ class Limits:
         if agent.settings.resume == "never":
             await self.fleet.set_paused(agent.name, True)
         async with self._changing:
-            await self._hold(agent, min(until, now + LONGEST_S), "", cause)
-            if self._heeded_at.get(agent.name, -HEEDED_AGAIN_S) + HEEDED_AGAIN_S <= self.clock.monotonic():
-                for other in self._others(agent):
-                    self._heeded_at[agent.name] = self.clock.monotonic()
-                    await self._hold(other, min(until, now + OTHERS_S), agent.name, cause)
-        self._wait()
+            try:
+                await self._hold(agent, min(until, now + LONGEST_S), "", cause)
+                if self._heeded_at.get(agent.name, -HEEDED_AGAIN_S) + HEEDED_AGAIN_S <= self.clock.monotonic():
+                    for other in self._others(agent):
+                        self._heeded_at[agent.name] = self.clock.monotonic()
+                        await self._hold(other, min(until, now + OTHERS_S), agent.name, cause)
+            finally:
+                self._wait()
 
     async def _hold(self, agent: Agent, until: float, by: str, cause: LimitCause) -> None:
         agent.asks = False
-        later = APART_S * self._sharing(agent).index(agent) + JITTER_S * self.jitter()
+        sharing = self._sharing(agent)
+        place = sharing.index(agent) if agent in sharing else 0  # it may have been destroyed meanwhile
+        later = APART_S * place + JITTER_S * self.jitter()
         await self.fleet.set_limit(agent, until=until + later, by=by, cause=cause)
 
     def _sharing(self, agent: Agent) -> list[Agent]:
@@ -141,11 +152,13 @@ class Limits:
 
     async def _let_go(self, agents: Sequence[Agent]) -> None:
         async with self._changing:
-            for agent in agents:
-                agent.asks = False
-                if agent.limited_until:
-                    await self.fleet.set_limit(agent, until=0.0)
-        self._wait()
+            try:
+                for agent in agents:
+                    agent.asks = False
+                    if agent.limited_until:
+                        await self.fleet.set_limit(agent, until=0.0)
+            finally:
+                self._wait()  # whoever is held still is looked at again, also when one could not be let go
 
     async def _account_changed(self) -> None:
         users = [agent for agent in self.fleet.agents() if agent.settings.credentials == "hive"]
@@ -170,7 +183,7 @@ class Limits:
             self._timer.cancel()
         soonest = min((agent.limited_until for agent in self._held()), default=None)
         if soonest is not None and not self._background.closed:
-            delay = min(max(soonest - self.clock.now(), 0.0), LOOK_AGAIN_S)
+            delay = min(max(soonest - self.clock.now(), SOONEST_S), LOOK_AGAIN_S)
             self._timer = self.clock.call_later(delay, self._due)
 
     def _due(self) -> None:

@@ -24,7 +24,7 @@ from hyperhive.hub.helper_events import helper_event
 from hyperhive.hub.watchdog import NEVER, Bounds, Episode, Memory, Sight, Step, Stuck, judge, reason, words
 from hyperhive.protocol.agent import UNSTICK, Received, Settled, Unstick
 from hyperhive.protocol.events import EventRecord, TurnState
-from hyperhive.protocol.faults import FaultError
+from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.ids import SYSTEM
 
 ANSWER_S: Final = 20.0
@@ -118,6 +118,15 @@ class Lookout:
         """A canary comes back; it has when its ack is carried out."""
         settled.add_done_callback(lambda done: self._came_back(agent, canary, done))
 
+    def settles(self, agent: Agent, settled: "asyncio.Future[Settled]") -> None:
+        """Its harness has done with messages."""
+        settled.add_done_callback(lambda done: self._settled(agent, done))
+
+    def could_not_keep(self, agent: Agent, fault: FaultError) -> None:
+        """What its harness said: where the hive's disk is full it cannot be seen to go on, and says it again."""
+        if fault.kind is FaultKind.STORAGE:
+            self._of(agent).lived_at = self.clock.monotonic()
+
     def watch(self, agent: Agent, records: Sequence[EventRecord]) -> None:
         """Events of its harness."""
         seen = self._of(agent)
@@ -167,6 +176,10 @@ class Lookout:
             seen.canary_since, seen.canary, seen.proven_at = None, "", self.clock.monotonic()
             self._look_at(agent)
 
+    def _settled(self, agent: Agent, done: "asyncio.Future[Settled]") -> None:
+        if not done.cancelled() and isinstance(fault := done.exception(), FaultError):
+            self.could_not_keep(agent, fault)
+
     async def _follow(self) -> None:
         with self.fleet.chronicle.changes.subscribe() as changes:
             async for names in changes:
@@ -211,7 +224,7 @@ class Lookout:
         works = up and (agent.turn_state != TurnState.IDLE or bool(seen.held))
         seen.up_since = _since(seen.up_since, up, now)
         seen.works_since = _since(seen.works_since, works, now)
-        seen.free_since = _since(seen.free_since, up and agent.is_free and not works, now)
+        seen.free_since = _since(seen.free_since, up and agent.is_free(self.clock.now()) and not works, now)
         seen.asks_since = _since(seen.asks_since, up and seen.activity.waits_for_answer, now)
         waits = [since for since in (seen.mail_since, seen.canary_since) if since is not None]
         may_probe = seen.free_since is not None and agent.peer is not None and seen.sends_canaries_back and not waits

@@ -25,6 +25,7 @@ from hyperhive.hub.recipients import check_allowed
 from hyperhive.hub.status import auth_words, state
 from hyperhive.protocol import agent as wire
 from hyperhive.protocol.events import EventRecord, TurnEnd, TurnStart, live_event
+from hyperhive.protocol.faults import FaultError
 from hyperhive.protocol.rpc import Nothing, Peer
 
 MAX_TURN_MS: Final = 7 * 86400 * 1000
@@ -91,12 +92,15 @@ class Runners:
 
     def ack(self, agent: Agent, ask: wire.Ack) -> Awaitable[wire.Settled]:
         settled = self.mailbox.ack(agent.name, ask.epoch, ask.ids)
+        self.lookout.settles(agent, settled)
         if ask.canary:
             self.lookout.sent_back(agent, ask.canary, settled)
         return settled
 
     def release(self, agent: Agent, ask: wire.Release) -> Awaitable[wire.Settled]:
-        return self.mailbox.release(agent.name, ask.epoch, ask.ids, ask.failed, ask.reason)
+        settled = self.mailbox.release(agent.name, ask.epoch, ask.ids, ask.failed, ask.reason)
+        self.lookout.settles(agent, settled)
+        return settled
 
     def heartbeat(self, agent: Agent, ask: wire.Heartbeat) -> Nothing:
         self.mailbox.heartbeat(agent.name, ask.epoch)
@@ -186,6 +190,13 @@ class Runners:
     async def record(self, agent: Agent, batch: wire.Events) -> wire.EventsSeen:
         """Keep the harness's events; a turn's end is also kept as the turn's row, and what they spent is counted."""
         self.lookout.watch(agent, batch.records)
+        try:
+            return await self._keep(agent, batch)
+        except FaultError as fault:
+            self.lookout.could_not_keep(agent, fault)
+            raise
+
+    async def _keep(self, agent: Agent, batch: wire.Events) -> wire.EventsSeen:
         await self.budgets.count(agent, batch.records)
         for (
             record

@@ -180,6 +180,7 @@ def test_deaths_are_told_and_a_daemon_that_comes_back_finds_its_agents(nixos: Ni
     (asked,) = [row.id for row in hive.ask(host.Pending()).approvals or [] if row.status == "pending"]
     assert "newer revisions of <code>hyperhive</code>" in visitor.get(f"/approvals/{asked}").body.decode()
     assert "newer revisions of hyperhive" in cli(hive, "diff", str(asked))
+    assert "all agents" in cli(hive, "pending")
     assert nixos.main("bob") == before
     cli(hive, "approve", str(asked), "--yes")
     eventually(lambda: nixos.main("bob") not in (0, before))

@@ -2,13 +2,13 @@
 what this proves and what it does not."""
 
 import fcntl
+import hashlib
 import json
 import os
 import re
 import shutil
 import signal
 import sys
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -276,7 +276,7 @@ def _show(repository: str, sha: str, path: str) -> str:
 def _system(host: Host, name: str, sha: str, uid: int, toml: str, flags: Sequence[str]) -> Path:
     import tomllib
 
-    made_of = f"{zlib.crc32(f'{name} {uid} {toml}'.encode()):08x}{sha[:24]}"
+    made_of = hashlib.sha256(f"{name} {sha} {uid} {toml}".encode()).hexdigest()[:32]
     system = host.root / "nix/store" / f"{made_of}-nixos-system-{name}-stand-in"
     if system.exists():
         return system

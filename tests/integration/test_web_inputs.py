@@ -86,6 +86,7 @@ def test_inputs_are_shown_with_their_age_and_asked_for_by_a_form() -> None:
         assert 'value="hyperhive"' in html
         assert '<time datetime="2023-11-14' in html
         assert "of scout" in html
+        assert html.index('value="hyperhive"') < html.index('value="agent-scout"')
         assert NASTY not in html
         assert "&lt;b&gt;x" in html
         assert "<i>" not in html

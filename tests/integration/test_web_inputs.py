@@ -94,8 +94,8 @@ def test_inputs_are_shown_with_their_age_and_asked_for_by_a_form() -> None:
         with pytest.raises(FaultError, match="there is no input 'nixpkgs'"):
             await actions.update_inputs(hive, {}, FormData([("input", "nixpkgs")]))
         async with Live(hive) as live:
-            chosen = [("input", "hyperhive"), ("input", "agent-scout"), ("description", " A newer claude ")]
-            await actions.update_inputs(hive, {}, FormData(chosen))
+            chosen = FormData([("input", "hyperhive"), ("input", "agent-scout"), ("description", " A newer claude ")])
+            await actions.update_inputs(hive, {}, chosen)
             await actions.update_inputs(hive, {}, FormData())
             card = (await live.overview.frames())["approvals"]
         assert "A newer claude" in card

@@ -23,7 +23,8 @@ from hyperhive.rehearsal.script import Call, Say, on
 from hyperhive.testing import nixos_standin
 from hyperhive.testing.hive_process import HiveProcess, eventually
 from hyperhive.testing.model import ScriptedModel
-from manager_house import cli, document, events_to, inside
+from manager_house import asks, cli, document, events_to, inside, refused
+from web_visitor import Visitor
 
 pytestmark = [pytest.mark.claude, pytest.mark.container, pytest.mark.timeout(300)]
 
@@ -72,6 +73,7 @@ def nixos() -> Iterator[NixosHive]:
         settings = place / "settings.json"
         settings.write_text(json.dumps({"backend": "nixos", "nixos": {"flake": f"path:{flake}"}}))
         hive = HiveProcess(place)
+        hive.dashboard = True
         hive.prefix = ("env", f"HYPERHIVE_NIXOS_ROOT={root}")
         hive.dashboard_arguments = ("--settings", str(settings))
         with ScriptedModel(hive.paths.rehearsal_socket) as model:
@@ -169,7 +171,16 @@ def test_deaths_are_told_and_a_daemon_that_comes_back_finds_its_agents(nixos: Ni
     found = {row.name: row for row in hive.ask(host.MetaInputs()).meta_inputs or []}
     assert sorted(found) == ["agent-bob", "hyperhive"]
     assert (found["hyperhive"].revision, found["hyperhive"].agents) == ("1" * 12, ["bob"])
-    (asked,) = hive.ask(host.RequestUpdateMetaInputs(inputs=["hyperhive"])).ids or []
+    assert "systems" in refused(asks(hive, "bob", "request_update_meta_inputs", mid="m"))
+    visitor = Visitor.of(hive).log_in(hive)
+    drawn = visitor.get("/").body.decode()
+    assert 'value="hyperhive"' in drawn
+    assert f'<code title="{found["hyperhive"].url}">{"1" * 12}</code>' in drawn
+    assert visitor.post("/inputs/update", "input=hyperhive&description=newer").status == 204
+    (asked,) = [row.id for row in hive.ask(host.Pending()).approvals or [] if row.status == "pending"]
+    assert "newer revisions of <code>hyperhive</code>" in visitor.get(f"/approvals/{asked}").body.decode()
+    assert "newer revisions of hyperhive" in cli(hive, "diff", str(asked))
+    assert "all agents" in cli(hive, "pending")
     assert nixos.main("bob") == before
     cli(hive, "approve", str(asked), "--yes")
     eventually(lambda: nixos.main("bob") not in (0, before))

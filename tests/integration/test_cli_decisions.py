@@ -126,6 +126,25 @@ def test_the_queue_shows_the_pinned_commit_who_asked_and_how_many_warnings(hive:
 # approving
 
 
+def test_newer_inputs_of_all_agents_are_shown_by_name_wherever_they_are_decided(
+    hive: FakeHive, capsys: Capture
+) -> None:
+    wish = msgspec.structs.replace(approval_row(9, "", "update_meta_inputs"), commit_ref="hyperhive,agent-a/nixpkgs")
+    hive.approvals[9] = wish
+    about = host.ApprovalDiff(id=9, agent="", kind=wish.kind, inputs=["hyperhive", "agent-a/nixpkgs"])
+    hive.diffs[9] = [about]
+    run("pending")
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("9"))
+    assert row.split()[:5] == ["9", "all", "agents", "update_meta_inputs", "manager"]
+    run("diff", "9")
+    assert "newer revisions of hyperhive, agent-a/nixpkgs" in capsys.readouterr().out
+    assert run("approve", "9", "--yes") == 0
+    assert "newer revisions of hyperhive, agent-a/nixpkgs" in capsys.readouterr().err
+    hive.diffs[9] = [msgspec.structs.replace(about, inputs=[])]
+    run("diff", "9")
+    assert "newer revisions of all inputs" in capsys.readouterr().out
+
+
 def test_at_a_terminal_the_change_is_shown_and_exactly_that_commit_is_approved(
     hive: FakeHive, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,6 +33,7 @@ from hyperhive.protocol.agent import (
     JobAnswer,
     RequestSchedule,
     RequestScheduleRemoval,
+    RequestUpdateMetaInputs,
 )
 from hyperhive.protocol.rpc import Method
 from hyperhive.protocol.settings import TOOL_GROUPS, AgentDocument, AgentSettings, Schedule
@@ -111,6 +112,7 @@ FENCE = "~" * 8
     [
         ([], set()),
         (["diagnostics"], {"get_logs"}),
+        (["systems"], {"request_update_meta_inputs"}),
         (["lifecycle", "of a newer hive"], {"kill", "start", "restart", "update"}),
         (
             ["approvals"],
@@ -137,7 +139,7 @@ def test_an_agent_is_offered_everyones_tools_and_those_of_its_groups(
 
 def test_the_tools_of_all_groups_are_those_that_the_hive_serves(tmp_path: Path) -> None:
     async def main() -> None:
-        async with bench(tmp_path) as b:
+        async with bench(tmp_path, [*agent.GROUP_METHODS]) as b:
             served = {method.name for group in agent.GROUP_METHODS.values() for method in group}
             assert {offer.name for offer in b.toolbox.offers} == EVERYONES | served
 
@@ -459,6 +461,18 @@ def test_a_schedule_is_wished_for_changed_and_given_up_as_requests(tmp_path: Pat
             assert isinstance(second, RequestScheduleRemoval)
             daily = Schedule(message="Look.", cron="0 9 * * *", timezone="Europe/Berlin")
             assert (first.schedule, first.description, second.name) == (daily, "They forget.", "daily")
+
+    asyncio.run(main())
+
+
+def test_newer_inputs_are_asked_for_all_or_by_name(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with bench(tmp_path, ["approvals", "systems"]) as b:
+            assert "waits for the operator;" in await b.says("request_update_meta_inputs")
+            await b.says("request_update_meta_inputs", inputs=["hyperhive"], description="A newer claude.")
+            named = [wish.inputs for wish in b.hive.desk.requests if isinstance(wish, RequestUpdateMetaInputs)]
+            assert named == [[], ["hyperhive"]]
+            assert "update_meta_inputs of all agents" in await b.says("get_approvals")
 
     asyncio.run(main())
 

@@ -162,8 +162,8 @@ def test_inputs_are_listed_and_renewed_and_say_whose_systems_they_change(root: P
     async def main() -> None:
         await made.sync(pins)
         before = await made.inputs()
-        assert [found.name for found in before] == ["agent-alice", "hyperhive"]
-        assert before[0].revision == pins["alice"].sha[:12]
+        assert [found.name for found in before] == ["hyperhive", "agent-alice"]
+        assert before[1].revision == pins["alice"].sha[:12]
         assert await made.update(["hyperhive"]) == []
         await asyncio.to_thread((root / "hyperhive/flake.nix").write_text, HYPERHIVE + "# newer\n")
         assert made.made["alice"] == (await made.system("alice")).made_of

@@ -114,7 +114,8 @@ def test_every_section_of_the_overview_says_something_when_nothing_is_there() ->
             frames = await live.overview.frames()
         shown = {section.name: frames[section.name] for section in SECTIONS}
         empty = {name for name, html in shown.items() if 'class="empty"' in html}
-        assert empty == set(shown) - {"waiting", "recipients", "agents"}
+        assert empty == set(shown) - {"waiting", "recipients", "agents", "inputs"}
+        assert "hidden" in shown["inputs"]
 
     on_a_hive(test)
 

@@ -132,7 +132,8 @@ def test_every_agent_is_told_of_the_tools_and_events_that_it_has_and_of_no_other
 
 
 def test_the_manager_is_told_of_every_tool_and_of_every_helper_event() -> None:
-    assert named(prompt_of("manager")) >= STEERING | HELPER_EVENTS
+    assert named(prompt_of("manager", groups=[*GROUP_METHODS])) >= STEERING | HELPER_EVENTS
+    assert "request_update_meta_inputs" not in prompt_of("manager")
     assert "steered by you" not in prompt_of(
         "manager", colleagues=[Colleague(name="b", role="agent", state="", parent="a")]
     )

@@ -3,7 +3,7 @@
 import asyncio
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from hyperhive.protocol.backend import BackendKind
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.ids import AgentName
 from hyperhive.protocol.rpc import Method, Peer
+from hyperhive.protocol.settings import SYSTEMS
 
 MAX_CONNECTIONS: Final = 16
 """Of one agent: its runner needs one; whatever else runs in the container may not take the hive's memory."""
@@ -85,6 +86,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Endpoint(wire.REQUEST_APPLY_COMMIT, "approvals", lambda side: side.steering.request_apply_commit),
     Endpoint(wire.REQUEST_SCHEDULE, "approvals", lambda side: side.steering.request_schedule),
     Endpoint(wire.REQUEST_SCHEDULE_REMOVAL, "approvals", lambda side: side.steering.request_schedule_removal),
+    Endpoint(wire.REQUEST_UPDATE_META_INPUTS, SYSTEMS, lambda side: side.steering.request_update_meta_inputs),
     Endpoint(wire.GET_LOGS, "diagnostics", lambda side: side.steering.get_logs),
     Endpoint(wire.GET_APPROVALS, "approvals", lambda side: side.steering.get_approvals),
 )
@@ -156,7 +158,7 @@ class AgentDoors:
 
     def _answer(self, endpoint: Endpoint, answer: Callable[[Agent, Any], Any], agent: Agent, params: Any) -> Any:
         if endpoint.group:
-            _check_group(endpoint, agent)
+            _check_group(endpoint, self._side.steering.fleet.tool_groups(agent))
             if wait := self._pace.take(agent.name, time.monotonic()):
                 raise FaultError(
                     FaultKind.TOO_FAST, f"cannot {endpoint.method.name} so often; try again in {wait:.0f} s"
@@ -177,8 +179,8 @@ class AgentDoors:
         self._side.runners.gone(agent, peer)
 
 
-def _check_group(endpoint: Endpoint, agent: Agent) -> None:
-    if endpoint.group not in agent.tool_groups:
+def _check_group(endpoint: Endpoint, groups: Collection[str]) -> None:
+    if endpoint.group not in groups:
         raise FaultError(
             FaultKind.NOT_ALLOWED,
             f"cannot {endpoint.method.name}: this agent does not have the tool group {endpoint.group!r}; "

@@ -4,6 +4,7 @@ from typing import Annotated, Final
 
 import typer
 
+from hyperhive.cli import proposals
 from hyperhive.cli.ages import age
 from hyperhive.cli.diff_rows import SHORT
 from hyperhive.cli.hive import ask
@@ -35,9 +36,9 @@ def run(
 def _cells(row: host.Approval) -> tuple[str, ...]:
     return (
         str(row.id),
-        row.agent,
+        row.agent or "all agents",
         row.kind,
-        (row.fetched_sha or row.commit_ref)[:SHORT],
+        "" if row.kind == proposals.UPDATE_META_INPUTS else (row.fetched_sha or row.commit_ref)[:SHORT],
         row.requester or "",
         age(row.requested_at),
         str(len(row.warnings or []) or ""),

@@ -71,8 +71,14 @@ def nothing_differs(diff: ApprovalDiff) -> str:
     if diff.kind == "spawn":
         return f"there is no commit to compare: approved, the hive makes {name} and starts it"
     if diff.kind == "update_meta_inputs":
-        return "there is no commit to compare: approved, the hive rebuilds the agents whose systems change"
+        taken = f"newer revisions of {inputs(diff.inputs)}"
+        return f"there is no commit to compare: approved, the hive takes {taken} and rebuilds who has them"
     return f"there is no commit to compare: approved, the hive makes a config repository for {name}"
+
+
+def inputs(names: Iterable[str]) -> str:
+    """Those of the agents' systems that are meant."""
+    return ", ".join(map(exact, names)) or "all inputs"
 
 
 def base_in_words(base: str) -> str:

@@ -16,6 +16,7 @@ from hyperhive.protocol import host
 LEAST_OF_A_SHA: Final = 7
 """Characters with which git lets a commit be named."""
 APPLY_COMMIT: Final = "apply_commit"
+UPDATE_META_INPUTS: Final = "update_meta_inputs"
 LINES_AT_ONCE: Final = 300
 """Of a diff that is shown with the question; of a longer one only what changes how much."""
 
@@ -72,7 +73,7 @@ def effect(row: host.Approval, sha: str) -> str:
         case "init_config":
             return f"this makes a config repository for {name}"
         case "update_meta_inputs":
-            return f"this takes newer revisions of {exact(row.commit_ref) or 'all inputs'} and rebuilds who has them"
+            return f"this takes newer revisions of {diff_rows.inputs(_inputs(row))} and rebuilds who has them"
         case _:
             return f"this deploys {exact(sha[: diff_rows.SHORT])} to {name}"
 
@@ -91,4 +92,9 @@ def _without_a_commit(row: host.Approval) -> host.ApprovalDiff:
         requester=row.requester or "",
         description=row.description or "",
         status=row.status,
+        inputs=_inputs(row),
     )
+
+
+def _inputs(row: host.Approval) -> list[str]:
+    return row.commit_ref.split(",") if row.kind == UPDATE_META_INPUTS and row.commit_ref else []

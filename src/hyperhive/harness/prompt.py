@@ -12,6 +12,7 @@ from hyperhive.harness import guidance
 from hyperhive.harness.quotation import fenced, one_line, one_word, utc
 from hyperhive.protocol.agent import Arrived, Colleague, Envelope, LooseEnd, LooseEndKind
 from hyperhive.protocol.ids import MANAGER, OPERATOR, SYSTEM
+from hyperhive.protocol.settings import SYSTEMS
 
 MAX_ENDS: Final = 20
 MAX_END: Final = 200
@@ -38,12 +39,17 @@ def system_prompt(identity: Identity) -> str:
         f"What you are for: {one_line(identity.description)}" if identity.description else "",
         guidance.MANAGER if manages else "",
         f"{guidance.EVERYONE}\n{guidance.MANAGER_EVENTS}" if manages else guidance.EVERYONE,
-        guidance.MANAGING if manages else _steering(identity),
+        _managing(identity) if manages else _steering(identity),
         guidance.LASTING,
         _team(identity),
         f"# From your operator\n\n{identity.instructions.strip()}" if identity.instructions.strip() else "",
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _managing(identity: Identity) -> str:
+    about_all = [guidance.OF_GROUP[SYSTEMS]] if SYSTEMS in identity.tool_groups else []
+    return "\n".join([guidance.MANAGING, *about_all])
 
 
 def _steering(identity: Identity) -> str:

@@ -119,4 +119,5 @@ def read_document(path: Path) -> AgentDocument:
 
 def tool_groups(document: AgentDocument) -> Sequence[str]:
     """The groups of the hive's tools that the agent has beside those of everyone."""
-    return TOOL_GROUPS if document.settings.role == "manager" else document.tool_groups
+    by_role = TOOL_GROUPS if document.settings.role == "manager" else ()
+    return [*dict.fromkeys((*by_role, *document.tool_groups))]

@@ -79,7 +79,7 @@ class Agent:
 
     @property
     def tool_groups(self) -> tuple[str, ...]:
-        """Groups of the manager's tools that it may use."""
+        """Groups of the manager's tools that its config gives it."""
         return TOOL_GROUPS if self.settings.role == "manager" else tuple(self.settings.tool_groups)
 
     @property

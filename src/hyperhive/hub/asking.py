@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import structs
 
-from hyperhive.broker.approvals import Approvals
+from hyperhive.broker.approvals import ApprovalRow, Approvals
 from hyperhive.broker.questions import Party, QuestionRow, Questions, is_no_answer
 from hyperhive.broker.reminders import ReminderRow, Reminders
 from hyperhive.hub.agents import Agent
@@ -70,7 +70,7 @@ class Asking:
         ends += [_reminder(row) for row in await self.reminders.pending(agent.name)]
         ends += [
             wire.LooseEnd(
-                kind=wire.LooseEndKind.APPROVAL, id=row.id, text=f"{row.kind} {row.agent}: {row.description or ''}",
+                kind=wire.LooseEndKind.APPROVAL, id=row.id, text=_wish(row),
                 asker=row.requester, target=row.agent, since=row.requested_at,
             )
             for row in await self.approvals.pending()
@@ -126,6 +126,10 @@ def _question(row: QuestionRow) -> wire.LooseEnd:
         kind=wire.LooseEndKind.QUESTION, id=row.id, text=row.question, asker=row.asker, target=row.target,
         since=row.asked_at, due_at=row.deadline_at,
     )  # fmt: skip
+
+
+def _wish(row: ApprovalRow) -> str:
+    return f"{row.kind} {row.agent or 'of all agents'}: {row.description or ''}"
 
 
 def _reminder(row: ReminderRow) -> wire.LooseEnd:

@@ -40,7 +40,7 @@ from hyperhive.protocol.backend import BackendKind
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.host import ShellCommand, Tombstone
 from hyperhive.protocol.ids import MANAGER, OPERATOR, AgentName, closest, container_name, known_form
-from hyperhive.protocol.settings import AgentDocument
+from hyperhive.protocol.settings import SYSTEMS, AgentDocument
 from hyperhive.repos.meta_flake import Pin
 
 STARTS_AT_ONCE: Final = 4
@@ -622,13 +622,18 @@ class Fleet:
             generation=generation,
         )
 
+    def tool_groups(self, agent: Agent) -> list[str]:
+        """Those that it has in this hive."""
+        about_all = agent.name == MANAGER and self.house.systems is not None
+        return [*agent.tool_groups, *([SYSTEMS] if about_all else [])]
+
     def document(self, agent: Agent) -> AgentDocument:
         """The agent's agent.json."""
         return AgentDocument(
             name=agent.name,
             settings=agent.settings,
             peers=[str(name) for name in self.names()],
-            tool_groups=list(agent.tool_groups),
+            tool_groups=self.tool_groups(agent),
             deployed_sha=agent.config.sha,
         )
 

@@ -333,6 +333,7 @@ class Shape:
         yield host.ApprovalDiff(
             id=row.id, agent=row.agent, kind=row.kind, sha=row.fetched_sha or "", base=base, base_sha=base_sha,
             warnings=list(row.warnings), requester=row.requester, description=row.description or "", status=row.status,
+            inputs=_inputs(row),
         )  # fmt: skip
         if row.kind == APPLY_COMMIT and row.fetched_sha:
             if await self.configs.has_lost(AgentName(row.agent), row.fetched_sha):
@@ -436,6 +437,10 @@ class Shape:
         for agent in self.fleet.agents():
             if self.fleet.needs_update(agent):
                 await self.fleet.notices.add(helper_event("needs_update", agent=agent.name))
+
+
+def _inputs(row: ApprovalRow) -> list[str]:
+    return row.commit_ref.split(",") if row.kind == UPDATE_META_INPUTS and row.commit_ref else []
 
 
 def _agents(rows: list[ApprovalRow]) -> set[str]:

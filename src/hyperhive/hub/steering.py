@@ -85,6 +85,11 @@ class Steering:
     async def request_schedule_removal(self, agent: Agent, ask: wire.RequestScheduleRemoval) -> wire.Requested:
         return await self._schedule(agent, ask, None)
 
+    async def request_update_meta_inputs(self, agent: Agent, ask: wire.RequestUpdateMetaInputs) -> wire.Requested:
+        return _requested(
+            await self.shape.request_update_inputs(ask.inputs, ask.description, requester=agent.name, mid=ask.mid)
+        )
+
     async def _schedule(
         self, agent: Agent, ask: wire.RequestSchedule | wire.RequestScheduleRemoval, schedule: Schedule | None
     ) -> wire.Requested:

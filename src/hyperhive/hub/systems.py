@@ -19,6 +19,8 @@ from hyperhive.repos.meta_flake import FLAKE, LOCK, PINS, Base, Input, Pin, Pins
 
 LOCK_TIMEOUT_S: Final = 900.0
 BUILD_TIMEOUT_S: Final = 3600.0
+_MAX_NAMES: Final = 4000
+"""Characters of inputs' names in a refusal: agents' flakes can have any number of them."""
 _FEATURES: Final = ("--extra-experimental-features", "nix-command flakes")
 
 log = structlog.get_logger(__name__)
@@ -181,12 +183,16 @@ class Systems:
             ]
 
     async def check_names(self, names: Sequence[str]) -> None:
-        """Raises FaultError (`invalid_params`) for one that is no input."""
+        """Raises FaultError (`invalid_params`) for one that is no input, `wrong_state` when there is none at all."""
         known = {found.name for found in await self.inputs()}
+        if not known:
+            raise FaultError(
+                FaultKind.WRONG_STATE, "there is no input yet: no agent of this hive is a container of NixOS"
+            )
         if unknown := [name for name in names if name not in known]:
             raise FaultError(
                 FaultKind.INVALID_PARAMS,
-                f"there is no input {unknown[0][:80]!r}; there is: {', '.join(sorted(known))}",
+                f"there is no input {unknown[0][:80]!r}; there is: {', '.join(sorted(known))[:_MAX_NAMES]}",
             )
 
     async def _with(self, attribute: str, pin: Pin) -> Pins:

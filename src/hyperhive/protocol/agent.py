@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from hyperhive.protocol.events import EventRecord
 from hyperhive.protocol.ids import AnyName
 from hyperhive.protocol.rpc import Method, Nothing
-from hyperhive.protocol.settings import EntryName, Schedule
+from hyperhive.protocol.settings import SYSTEMS, EntryName, Schedule
 
 MAX_BODY: Final = 64 * 1024
 """Bytes of a message's body in UTF-8."""
@@ -424,6 +424,14 @@ class RequestScheduleRemoval(Struct, frozen=True, kw_only=True):
     description: Summary = ""
 
 
+class RequestUpdateMetaInputs(Struct, frozen=True, kw_only=True):
+    """Propose newer revisions of these inputs of all agents' systems, or of all inputs. `mid` as in Send."""
+
+    mid: MessageKey
+    inputs: Annotated[list[Annotated[str, Meta(min_length=1, max_length=200)]], Meta(max_length=50)] = []
+    description: Summary = ""
+
+
 class Requested(Struct, frozen=True, kw_only=True):
     """What waits for the operator now."""
 
@@ -491,6 +499,7 @@ REQUEST_INIT_CONFIG: Final = Method("request_init_config", RequestSpawn, Request
 REQUEST_APPLY_COMMIT: Final = Method("request_apply_commit", RequestApplyCommit, Requested)
 REQUEST_SCHEDULE: Final = Method("request_schedule", RequestSchedule, Requested)
 REQUEST_SCHEDULE_REMOVAL: Final = Method("request_schedule_removal", RequestScheduleRemoval, Requested)
+REQUEST_UPDATE_META_INPUTS: Final = Method("request_update_meta_inputs", RequestUpdateMetaInputs, Requested)
 GET_LOGS: Final = Method("get_logs", GetLogs, LogLines)
 GET_APPROVALS: Final = Method("get_approvals", GetApprovals, ApprovalList)
 
@@ -501,6 +510,7 @@ GROUP_METHODS: Final[dict[str, tuple[Method[Any, Any], ...]]] = {
         GET_APPROVALS,
     ),
     "diagnostics": (GET_LOGS,),
+    SYSTEMS: (REQUEST_UPDATE_META_INPUTS,),
 }  # fmt: skip
 """The methods of each tool group; whoever does not have the group is refused."""
 
@@ -508,7 +518,7 @@ HIVE_METHODS: Final[tuple[Method[Any, Any], ...]] = (
     HELLO, RECV, READ, ACK, RELEASE, HEARTBEAT, SEND, RECEIPT, SET_STATUS, LIST_AGENTS, WHOAMI, REPORT, EVENTS,
     CREDENTIAL, ASK, ANSWER, REMIND, GET_LOOSE_ENDS, CANCEL_LOOSE_END,
     KILL, START, RESTART, UPDATE, REQUEST_SPAWN, REQUEST_INIT_CONFIG, REQUEST_APPLY_COMMIT, REQUEST_SCHEDULE,
-    REQUEST_SCHEDULE_REMOVAL, GET_LOGS, GET_APPROVALS,
+    REQUEST_SCHEDULE_REMOVAL, REQUEST_UPDATE_META_INPUTS, GET_LOGS, GET_APPROVALS,
 )  # fmt: skip
 
 

@@ -733,6 +733,7 @@ class ApprovalDiff(Struct, frozen=True, kw_only=True):
     requester: str = ""
     description: str = ""
     status: str = ""
+    inputs: list[str] = []  #: of update_meta_inputs: which are meant; none: all
 
 
 class Deployment(Struct, frozen=True, kw_only=True):

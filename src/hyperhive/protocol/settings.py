@@ -21,6 +21,9 @@ ToolName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}\Z", title="
 ToolGroup = Literal["lifecycle", "approvals", "diagnostics"]
 TOOL_GROUPS: Final[tuple[ToolGroup, ...]] = ("lifecycle", "approvals", "diagnostics")
 """Of the manager's tools: run state of others, requests for the operator, others' logs."""
+SYSTEMS: Final = "systems"
+"""What all agents' systems on NixOS are made from: a group that no config gives. The manager has it, where there are
+such systems."""
 EnvName = Annotated[
     str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\Z", max_length=128, title="letters, digits and _, no digit first")
 ]

@@ -79,10 +79,11 @@ def made_of(lock: bytes, pins: Pins, name: str) -> str:
 
 
 def inputs(lock: bytes) -> list[Input]:
-    """All of them that were fetched, by the shortest name each has; at most a thousand."""
+    """All of them that were fetched, by the shortest name each has; at most a thousand. Ours come before those that
+    agents have at the same depth, who can have any number."""
     nodes, root = _nodes(lock)
     found: dict[str, Input] = {}
-    waiting = [(name, key) for name, key in sorted(root.items())]
+    waiting = sorted(root.items(), key=lambda item: (item[0] != HYPERHIVE, item[0]))
     while waiting and len(found) < _MAX_INPUTS:
         path, key = waiting.pop(0)
         if not isinstance(key, str) or key in found or key not in nodes:

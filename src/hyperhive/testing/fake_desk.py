@@ -33,6 +33,7 @@ from hyperhive.protocol.agent import (
     RequestSchedule,
     RequestScheduleRemoval,
     RequestSpawn,
+    RequestUpdateMetaInputs,
     Subject,
 )
 from hyperhive.protocol.faults import FaultError, FaultKind
@@ -40,7 +41,7 @@ from hyperhive.protocol.ids import OPERATOR
 from hyperhive.protocol.rpc import Handler, Method, Nothing
 
 R = TypeVar("R")
-Request = RequestSpawn | RequestApplyCommit | RequestSchedule | RequestScheduleRemoval
+Request = RequestSpawn | RequestApplyCommit | RequestSchedule | RequestScheduleRemoval | RequestUpdateMetaInputs
 
 FULL_SHA: Final = 40
 
@@ -97,6 +98,7 @@ class FakeDesk:
             (agent.REQUEST_APPLY_COMMIT, self._request_commit),
             (agent.REQUEST_SCHEDULE, self._request_schedule),
             (agent.REQUEST_SCHEDULE_REMOVAL, self._request_schedule),
+            (agent.REQUEST_UPDATE_META_INPUTS, self._request_inputs),
             (agent.GET_APPROVALS, self._approvals),
             (agent.GET_LOGS, self._logs),
         ]
@@ -216,6 +218,9 @@ class FakeDesk:
     def _request_schedule(self, wanted: RequestSchedule | RequestScheduleRemoval) -> Requested:
         sha = "5c" * (FULL_SHA // 2)
         return self._once(wanted.mid, lambda: self._request(wanted, wanted.agent, "apply_commit", sha))
+
+    def _request_inputs(self, wanted: RequestUpdateMetaInputs) -> Requested:
+        return self._once(wanted.mid, lambda: self._request(wanted, "", "update_meta_inputs"))
 
     def _request(self, wanted: Request, about: str, kind: str, sha: str = "") -> Requested:
         self.requests.append(wanted)

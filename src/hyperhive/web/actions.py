@@ -72,6 +72,12 @@ async def deny(hive: Hive, path: dict[str, Any], form: FormData) -> None:
     await hive.shape.deny(path["id"], text(form, "reason", MAX_REASON))
 
 
+async def update_inputs(hive: Hive, _: dict[str, Any], form: FormData) -> None:
+    """Of none chosen it is all of them."""
+    names = [name for name in form.getlist("input") if isinstance(name, str)]
+    await hive.shape.request_update_inputs(names, text(form, "description", MAX_DESCRIPTION).strip())
+
+
 async def answer(hive: Hive, path: dict[str, Any], form: FormData) -> None:
     """The options that were chosen, a line each, and then what was written."""
     said = [option for option in form.getlist("option") if isinstance(option, str)]
@@ -179,6 +185,7 @@ ACTIONS: Final[tuple[WebRoute, ...]] = (
     post("/messages/{id:int}/drop", drop),
     post("/approvals/{id:int}/approve", approve),
     post("/approvals/{id:int}/deny", deny),
+    post("/inputs/update", update_inputs),
     post("/questions/{id:int}/answer", answer),
     post("/questions/{id:int}/cancel", cancel_question),
     post("/reminders/{id:int}/cancel", cancel_reminder),

@@ -46,7 +46,8 @@ def helper_words(row: InboxRow) -> str:
     words = _DONE.get(event, "") if told.get("ok", True) else _NOT_DONE.get(event, "")
     if not words:
         return ""
-    facts = {name: str(value) for name, value in told.items()}
+    facts = {"agent": "all agents"} if event == "approval_resolved" else {}
+    facts |= {name: str(value) for name, value in told.items()}
     said = words.format_map(_Told({**facts, "kind": facts.get("kind", "").replace("_", " ")}))
     return ": ".join(part for part in (said, str(told.get("note", ""))) if part)
 

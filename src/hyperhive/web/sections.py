@@ -30,6 +30,8 @@ DECIDED: Final = 8
 DEAD: Final = 20
 REMINDERS: Final = 8
 SCHEDULES: Final = 40
+INPUTS: Final = 50
+"""As many as one request can name."""
 DIFF_LINES: Final = 1000
 """Lines of diffs that the cards show, all together; what does not fit has a page of its own."""
 
@@ -241,6 +243,15 @@ async def schedules(hive: Hive) -> View:
     return {"schedules": soonest[:SCHEDULES], "count": len(rows)}
 
 
+async def inputs(hive: Hive) -> View:
+    """Of a hive whose agents are containers of NixOS; any other has none."""
+    try:
+        rows, problem = await hive.shape.inputs(), ""
+    except FaultError as fault:
+        rows, problem = [], fault.message
+    return {"inputs": rows[:INPUTS], "count": len(rows), "problem": problem} if rows or problem else {}
+
+
 async def refusals(hive: Hive) -> View:
     return {"refusals": await refused(hive)}
 
@@ -266,6 +277,7 @@ SECTIONS: Final[tuple[Section, ...]] = (
     _section(reminders, Subject.AGENTS, Subject.LIVES),
     _section(schedules, Subject.AGENTS, Subject.LIVES),
     _section(refusals, Subject.NETWORK, Subject.LIVES, Subject.DEPLOYMENTS),
+    _section(inputs, Subject.DEPLOYMENTS, Subject.LIVES),
     _section(dead, Subject.MAIL),
     _section(tombstones, Subject.LIVES),
 )

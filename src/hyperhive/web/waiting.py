@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
+from hyperhive.broker.approvals import ApprovalRow
 from hyperhive.hub.hive import Hive
 from hyperhive.protocol.host import AgentStatusRow
 from hyperhive.protocol.ids import OPERATOR
@@ -38,13 +39,17 @@ async def waiting(hive: Hive, agents: list[AgentStatusRow]) -> dict[str, Any]:
         "logins": [row.name for row in agents if row.needs_login],
         "failed": [row.name for row in agents if row.failed],
         "news": [
-            *(_news("approval", row.id, f"{row.kind} for {row.agent}", row.description or "") for row in approvals),
+            *(_news("approval", row.id, _wish(row), row.description or "") for row in approvals),
             *(_news("question", row.id, f"{row.asker} asks", row.question) for row in questions),
             *(_news("letter", row.id, f"Mail from {row.sender}", row.body) for row in letters),
             *(_news("dead", row.id, f"Given up: mail to {row.to}", row.body) for row in dead),
             *(news for row in agents for news in _of_agent(row)),
         ],
     }
+
+
+def _wish(row: ApprovalRow) -> str:
+    return f"{row.kind} for {row.agent or 'all agents'}"
 
 
 def _news(kind: str, number: int, title: str, text: str) -> News:

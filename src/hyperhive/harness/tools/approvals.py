@@ -87,8 +87,9 @@ def requested(answer: Requested) -> str:
 
 
 def _shown(approval: ApprovalInfo) -> str:
+    whose = one_word(approval.agent) if approval.agent else "all agents"
     facts = [
-        f"approval {approval.id}: {one_word(approval.kind)} of {one_word(approval.agent)}",
+        f"approval {approval.id}: {one_word(approval.kind)} of {whose}",
         one_word(approval.status),
         f"commit {one_word(approval.sha)}" if approval.sha else "",
         f"requested {utc(approval.requested_at)}",

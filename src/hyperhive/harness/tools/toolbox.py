@@ -16,6 +16,7 @@ from hyperhive.harness.tools.messages import Messages
 from hyperhive.harness.tools.questions import Questions
 from hyperhive.harness.tools.reminders import Reminders
 from hyperhive.harness.tools.schedules import Schedules
+from hyperhive.harness.tools.systems import Systems
 from hyperhive.harness.tools.team import Team
 from hyperhive.harness.tools.tool import Hive, Refusal, Tool
 from hyperhive.harness.turns import Turns
@@ -61,5 +62,7 @@ def _of_group(group: str, hive: Hive) -> list[Tool]:
             return [*Approvals(hive).tools(), *Schedules(hive).tools()]
         case "diagnostics":
             return Diagnostics(hive).tools()
+        case "systems":
+            return Systems(hive).tools()
         case _:
             return []  # of a newer hive

@@ -132,13 +132,13 @@ class Newsroom:
         row = await self.asking.approvals.get(fields["id"])
         if row is None or row.status != "pending":
             return None
-        what = f"#{row.id} {row.kind.replace('_', ' ')} of {agent}, asked for by {row.requester}"
+        what = f"#{row.id} {row.kind.replace('_', ' ')} of {agent or 'all agents'}, asked for by {row.requester}"
         return News(kind=NotifyKind.APPROVAL, text=what, said=row.description or "")
 
     async def approval_resolved(self, agent: str, fields: Mapping[str, Any]) -> News | None:
         if fields["status"] != "failed":
             return None
-        what = f"#{fields['id']} {fields['approval_kind'].replace('_', ' ')} of {agent}"
+        what = f"#{fields['id']} {fields['approval_kind'].replace('_', ' ')} of {agent or 'all agents'}"
         return News(kind=NotifyKind.DEPLOY_FAILED, text=what, said=fields["note"])
 
     async def question_asked(self, _: str, fields: Mapping[str, Any]) -> News | None:

@@ -85,7 +85,7 @@ def test_an_agent_is_logged_in_from_its_page_and_goes_on_by_itself(house: House,
     page.is_live()
     message = page.aside(page.hive.send, "outsider", "hello")
     login = section(page, "login")
-    expect(login).to_contain_text("claude is not logged in")
+    expect(login).to_contain_text("its login was refused")
     login.get_by_role("button", name="Log in").click()
     link = page.page.locator("#login-link")
     expect(link).to_have_attribute("href", LINK)

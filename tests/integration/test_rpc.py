@@ -94,7 +94,7 @@ def test_a_bad_line_is_answered_with_a_fault_and_the_connection_goes_on(
 
     refused, good = asyncio.run(scene())
     assert (refused["error"]["code"], refused["error"]["data"]["kind"]) == (code, kind)
-    me = {"agent": "a", "role": "agent", "unread": 3, "parent": "", "tool_groups": []}
+    me = {"agent": "a", "role": "agent", "unread": 3, "parent": "", "tool_groups": [], "held": False}
     assert good == {"jsonrpc": "2.0", "id": 7, "result": me}
 
 

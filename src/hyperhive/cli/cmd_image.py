@@ -14,6 +14,7 @@ from hyperhive.cli.hive import tell
 from hyperhive.cli.options import Json
 from hyperhive.cli.output import CliError, put, put_json, put_table, say
 from hyperhive.cli.safe import one_line
+from hyperhive.client import Client
 from hyperhive.protocol import host
 
 _COLUMNS: Final = ("ID", "KIND", "SIZE", "AGE", "USE", "OF")
@@ -67,12 +68,12 @@ def gc(json: Json = False) -> None:
 
 
 def _ask(request: host.AnyRequest) -> list[host.Image]:
-    return asyncio.run(_collected(request))
+    return asyncio.run(_collected(hive.client(), request))
 
 
-async def _collected(request: host.AnyRequest) -> list[host.Image]:
+async def _collected(client: Client, request: host.AnyRequest) -> list[host.Image]:
     found: list[host.Image] = []
-    async with aclosing(hive.client().stream(request)) as answers:
+    async with aclosing(client.stream(request)) as answers:
         async for answer in answers:
             found += answer.images or []
     return found

@@ -17,6 +17,11 @@ from hyperhive.web.route import API, WebRoute
 
 NOT_HERE: Final[dict[type[Any], str]] = {
     host.Shell: "it is a command for the operator's own machine",
+    host.Attach: "it is for the operator's own terminal",
+    host.BuildImage: "what containers are made from is the operator's to make",
+    host.Images: "what containers are made from is looked at on the machine itself",
+    host.VerifyImages: "it reads all images, which takes minutes",
+    host.CollectImages: "no program deletes what containers are made from",
     host.LoginLink: "a token must not become a session",
     host.WebSessions: "who is logged in is the operator's business",
     host.RevokeWebSession: "a token must not end a session",

@@ -175,7 +175,7 @@ def test_a_container_that_cannot_be_started_again_is_given_up_loudly_at_once(hiv
     state = hive.paths.agent_state("a")
     away = state.rename(state.with_name("away"))
     os.kill(first_process(hive), signal.SIGKILL)
-    assert "h-a" in str(hive.until("a", lambda row: row.failed).failure)
+    assert str(state) in str(hive.until("a", lambda row: row.failed).failure)
     eventually(lambda: bool(hive.ask(host.Inbox()).inbox))
     away.rename(state)
     start(hive)

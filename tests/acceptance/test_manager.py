@@ -247,6 +247,7 @@ PARAMS: dict[str, dict[str, Any]] = {
     "request_schedule_removal": {"mid": "m", "agent": "plain", "name": "daily"},
     "get_logs": {"agent": "plain"},
     "get_approvals": {},
+    "request_update_meta_inputs": {"mid": "m"},
 }
 
 

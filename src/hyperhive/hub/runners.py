@@ -181,7 +181,7 @@ class Runners:
         if report.windows is not UNSET:
             await self.limits.used(agent, report.windows)
         if report.needs_login is not UNSET:
-            known = agent.auth is not None and agent.auth.state is not wire.AuthState.OK
+            known = agent.auth is not None and agent.auth.state != wire.AuthState.OK
             why = auth_words(agent, agent.auth.state) if agent.auth is not None and known else ""
             await self.fleet.set_needs_login(agent, report.needs_login, why)
         self.fleet.rest_changed(agent.name)

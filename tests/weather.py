@@ -109,7 +109,7 @@ def restart_the_daemon(scene: Scene) -> None:
 
 
 def fill_the_disk(scene: Scene) -> None:
-    """Until the turn is over and could not be settled."""
+    """Until the turn is over: not settled, or in what room the database still had of before."""
     scene.model.gate("disk").wait_reached()
     ballast = scene.hive.paths.state_dir / "ballast"
     with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
@@ -117,7 +117,7 @@ def fill_the_disk(scene: Scene) -> None:
             file.write(bytes(1 << 16))
     assert last_answer(scene) is FaultKind.STORAGE
     scene.model.gate("disk").open()
-    eventually(lambda: "trying again" in scene.log())
+    eventually(lambda: "trying again" in scene.log() or scene.hive.status("a").turn_state == "idle")
     ballast.unlink()
 
 

@@ -71,7 +71,7 @@ class SystemdScopes(Limiter):
             *(f"CPUQuota={limits.cpu_percent}%", "DevicePolicy=closed", "KillMode=control-group"),
         ]
         if self._version >= 253:
-            # Before 253 scopes have no such property and behave like this.
+            # Before 253 scopes have no such property, and all of one is ended when the kernel kills in it.
             properties.append("OOMPolicy=continue")
         manager = ["--user"] if self._user else []
         words = [word for text in properties for word in ("-p", text)]

@@ -57,7 +57,7 @@ async def move(hive: Hive, ask: host.Move) -> Response:
         raise FaultError(FaultKind.WRONG_STATE, f"cannot move {agent.name!r}: its backend is {ask.backend} already")
     if BackendKind.NIXOS in (agent.row.backend, ask.backend):
         raise FaultError(
-            FaultKind.BACKEND,
+            FaultKind.WRONG_STATE,
             f"cannot move {agent.name!r} from {agent.row.backend} to {ask.backend}: a system of NixOS wants a config "
             "and a uid of its own; spawn an agent with `--backend` and give it what the other one knows by /shared",
         )

@@ -2,13 +2,13 @@
 
 import asyncio
 from contextlib import aclosing
-from typing import Annotated
+from typing import Annotated, Literal, cast
 
 import typer
 
 from hyperhive.cli import hive
 from hyperhive.cli.options import Agent, Json
-from hyperhive.cli.output import put, put_json
+from hyperhive.cli.output import CliError, put, put_json
 from hyperhive.client import Client
 from hyperhive.protocol import host
 
@@ -25,7 +25,7 @@ def run(
 ) -> None:
     """Show what an agent's container wrote."""
     asyncio.run(
-        _logs(hive.client(), host.Logs(name=name, lines=lines, follow=follow, unit=unit, boot=boot), json=json)
+        _logs(hive.client(), host.Logs(name=name, lines=lines, follow=follow, unit=_unit(unit), boot=boot), json=json)
     )
 
 
@@ -38,3 +38,9 @@ async def _logs(client: Client, request: host.Logs, *, json: bool) -> None:
                 put(line)
             if not request.follow:
                 return
+
+
+def _unit(word: str) -> Literal["", "harness", "container"]:
+    if word not in ("", "harness", "container"):
+        raise CliError(f"there is no log of {word!r}; there are: harness, container")
+    return cast("Literal['', 'harness', 'container']", word)

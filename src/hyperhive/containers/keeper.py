@@ -98,7 +98,7 @@ class Keeper(ABC):
         """The newest lines, at most 5000, also of a container that has ended; with `boot` of its latest life alone.
         Without a unit it is the first of `units`.
 
-        Hostile text. Raises FaultError (`invalid_params`) for a unit that it has no log of.
+        Hostile text. Raises FaultError (`wrong_state`) for a unit that it has no log of.
         """
 
     @abstractmethod
@@ -122,7 +122,7 @@ class Keeper(ABC):
 
 def no_such_log(name: str, unit: str, there: Sequence[LogUnit]) -> FaultError:
     listed = ", ".join(there)
-    return FaultError(FaultKind.INVALID_PARAMS, f"there is no log of {unit!r} of {name!r}; there is: {listed}")
+    return FaultError(FaultKind.WRONG_STATE, f"there is no log of {unit!r} of {name!r}; there is: {listed}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,12 +133,12 @@ class Keepers:
     usual: BackendKind  #: of an agent that is made without a word about it
 
     def of(self, kind: BackendKind) -> Keeper:
-        """Raises FaultError (`backend`) when this hive has none."""
+        """Raises FaultError (`wrong_state`) when this hive has none."""
         try:
             return self.each[kind]
         except KeyError:
             there = ", ".join(sorted(self.each))
-            raise FaultError(FaultKind.BACKEND, f"this hive has no backend {kind!r}; there is: {there}") from None
+            raise FaultError(FaultKind.WRONG_STATE, f"this hive has no backend {kind!r}; there is: {there}") from None
 
     async def close(self) -> None:
         for keeper in self.each.values():

@@ -111,7 +111,9 @@ class Shape:
     def _systems(self) -> Systems:
         systems = self.fleet.house.systems
         if systems is None:
-            raise FaultError(FaultKind.BACKEND, "this hive makes no systems of NixOS: its host has no nixos-container")
+            raise FaultError(
+                FaultKind.WRONG_STATE, "this hive makes no systems of NixOS: its host has no nixos-container"
+            )
         return systems
 
     async def request_apply_commit(

@@ -335,7 +335,7 @@ class Work:
     async def _update_inputs(self, run: Run) -> Ending:
         systems = self.fleet.house.systems
         if systems is None:
-            raise FaultError(FaultKind.BACKEND, "this hive makes no systems of NixOS")
+            raise FaultError(FaultKind.WRONG_STATE, "this hive makes no systems of NixOS")
         names = [name for name in _text(run.job.params, "inputs").split(",") if name]
         await run.say(f"looking for newer revisions of {', '.join(names) or 'all inputs'}")
         changed = [name for name in await systems.update(names) if name in self.fleet]

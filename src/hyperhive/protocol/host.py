@@ -196,7 +196,7 @@ class Logs(Request, frozen=True, omit_defaults=True):
     name: AnyName
     lines: Annotated[int, Meta(ge=1, le=5000)] = 200
     follow: bool = False
-    unit: Annotated[str, Meta(max_length=64)] = ""  #: harness or container; empty: what is usually wanted
+    unit: Literal["", "harness", "container"] = ""  #: whose words; empty: what is usually wanted
     boot: bool = False  #: only what was written since its latest start
 
 

@@ -25,8 +25,8 @@ pytestmark = [pytest.mark.claude, pytest.mark.container, pytest.mark.timeout(bas
 
 over_bubblewrap = pytest.mark.parametrize("both", ["bubblewrap"], indirect=True, scope="module")
 """What is the same whoever makes containers."""
-CLAUDE = "Claude Code v"
-"""The head of its screen."""
+CLAUDE = "? for shortcuts"
+"""The foot of its screen: the head is above what a terminal shows of a long conversation."""
 SEND = "mcp__hyperhive__send"
 
 

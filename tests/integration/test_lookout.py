@@ -452,7 +452,7 @@ async def silent(home: House, model: ScriptedModel) -> None:
     model.script("scout", on("quiet", Gate("held"), Say("Done.")))
     message = await home.send("quiet")
     await asyncio.to_thread(model.gate("held").wait_reached)
-    while not home.taken:  # events of before may still be on their way
+    while not (home.taken or home.notes):  # events of before may still be on their way
         await home.pass_time(30)
         await home.soon()
     await home.until(lambda: len(home.notes) == 2)

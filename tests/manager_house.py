@@ -110,12 +110,12 @@ async def _proposed(hive: HiveProcess, agent: str, kind: str) -> host.Approval:
     raise AssertionError("the hive ended the watch")
 
 
-def cli(hive: HiveProcess, *words: str, fails: bool = False) -> str:
+def cli(hive: HiveProcess, *words: str, fails: bool = False, timeout_s: float = PATIENCE_S) -> str:
     """What the operator's command prints, on both of its outputs."""
     env = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "LANG": "C.UTF-8", **hive.paths.environment()}
     done = subprocess.run(
         [sys.executable, "-m", "hyperhive.cli", *words],
-        env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE_S, check=False,
+        env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_s, check=False,
     )  # fmt: skip
     said = done.stdout + done.stderr
     assert (done.returncode != 0) == fails, said

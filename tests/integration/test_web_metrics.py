@@ -57,8 +57,8 @@ def test_numbers_are_those_of_the_hive_when_it_is_asked(hive: HiveProcess) -> No
     assert sum(sample.value for sample in before["hive_agents"].samples) == 1
     hive.send("operator", "to myself")
     hive.ask(host.RequestSpawn(name="later"))
-    hive.ask(host.Ask(to="scout", question="how far?"))
     hive.ask(host.Kill(name="scout"))
+    hive.ask(host.Ask(to="scout", question="how far?"))
     after = scraped(hive)
     assert value(after, "hive_agents", state="stopped") == 1
     assert value(after, "hive_containers_running") == 0

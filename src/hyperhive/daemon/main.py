@@ -22,8 +22,6 @@ from hyperhive.hub.hive import Hive
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.settings import LimitSettings
 from hyperhive.rehearsal.credentials import real_credentials
-from hyperhive.web.app import create_app
-from hyperhive.web.serving import serving
 from hyperhive.web.settings import WebSettings
 
 log = structlog.get_logger(__name__)
@@ -95,6 +93,9 @@ async def dashboard_of(hive: Hive, settings: WebSettings | None) -> AsyncIterato
     if settings is None:
         yield
         return
+    from hyperhive.web.app import create_app  # what only a dashboard needs, and a second to load it
+    from hyperhive.web.rendering import compile_templates
+    from hyperhive.web.serving import serving
 
     def tell(port: int) -> None:
         if port:
@@ -106,7 +107,11 @@ async def dashboard_of(hive: Hive, settings: WebSettings | None) -> AsyncIterato
 
     hive.doors.close(f"another program has port {settings.port}; the hive tries again until it is free")
     async with serving(create_app(hive, hive.doors, settings), settings, tell):
-        yield
+        compiling = asyncio.create_task(asyncio.to_thread(compile_templates))
+        try:
+            yield
+        finally:
+            await compiling
 
 
 def _refuse_both_models(paths: Paths, settings: DaemonSettings, rehearsal: Path | None) -> None:

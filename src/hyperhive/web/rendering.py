@@ -139,13 +139,19 @@ def trusted(html: str) -> Markup:
     return Markup(html)
 
 
+def compile_templates() -> None:
+    """All of them, so that no page waits for its own; takes about a second, and may run in a thread."""
+    for name in _ENVIRONMENT.list_templates():
+        _ENVIRONMENT.get_template(name)
+
+
 def line_kind(line: str) -> str:
     """What a line of a unified diff is."""
     return {"+": "added", "-": "removed", "@": "hunk", "\\": "note"}.get(line[:1], "same")
 
 
 def _environment() -> Environment:
-    """All templates are read and compiled here: a request reads no file."""
+    """All templates are read here: a request reads no file."""
     sources = {str(path.relative_to(TEMPLATES)): path.read_text("utf-8") for path in TEMPLATES.rglob("*.html")}
     environment = Environment(
         loader=DictLoader(sources),
@@ -160,8 +166,6 @@ def _environment() -> Environment:
         environment.filters[own.__name__] = own
     environment.globals["asset"] = assets.url
     environment.tests["given"] = lambda value: bool(value) and value is not UNSET
-    for name in sources:
-        environment.get_template(name)
     return environment
 
 

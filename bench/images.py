@@ -18,7 +18,7 @@ from typing import Final
 from bench import plain
 from bench.harness import Row, Say, Target, missing, row
 
-from hyperhive.containers.cgroups import RlimitsOnly
+from hyperhive.containers.cgroups import find_limiter
 from hyperhive.images import made
 from hyperhive.images.generations import Generations, Recipe
 from hyperhive.images.images import Images
@@ -52,7 +52,14 @@ def why_not() -> str:
 
 
 async def _measure(top: Path, rounds: int, say: Say) -> list[Row]:
-    images = Images(top, RlimitsOnly())
+    limiter = find_limiter(f"hive-bench-{os.getpid()}-images")
+    try:
+        return await _rows(Images(top, limiter), top, rounds, say)
+    finally:
+        await asyncio.to_thread(limiter.release)
+
+
+async def _rows(images: Images, top: Path, rounds: int, say: Say) -> list[Row]:
     say("images: the base")
     built = await _first(images, top)
     rows = [

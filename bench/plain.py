@@ -8,7 +8,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from hyperhive.containers.cgroups import CgroupV1, CgroupV2, Limiter, find_limiter
+from hyperhive.containers import cgroups
+from hyperhive.containers.cgroups import Cage, find_limiter
+from hyperhive.containers.spec import Limits
+from hyperhive.protocol.settings import LimitSettings
 
 ENV: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 BARE: Final = "import asyncio, sqlite3, msgspec; print('up', flush=True); input()"
@@ -31,38 +34,37 @@ def merged(layers: Sequence[Path], place: Path) -> Iterator[Path]:
         subprocess.run(["umount", str(root)], env=ENV, check=True)
 
 
-def limiter() -> Limiter:
-    return find_limiter(f"hive-bench-{os.getpid()}")
-
-
 @contextlib.contextmanager
 def up(root: Path, name: str, *argv: str) -> Iterator[float]:
     """A plain container whose Python has said that it is up: the seconds that took. It ends with the block."""
-    began = time.monotonic()
-    process = begin(root, name, *argv)
+    with caged(name) as cage:
+        began = time.monotonic()
+        process = begin(root, name, cage, *argv)
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"up\n", "the plain container did not come up"
+            yield time.monotonic() - began
+        finally:
+            process.communicate(b"\n", timeout=30)
+
+
+@contextlib.contextmanager
+def caged(name: str) -> Iterator[Cage]:
+    """Control groups with the limits that an agent's container has, made beforehand: on a busy machine whoever is in
+    none gets more of the processor than what is in one."""
+    limiter = find_limiter(f"hive-bench-{os.getpid()}")
+    cage = limiter.prepare(name, Limits.from_settings(LimitSettings()))
     try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"up\n", "the plain container did not come up"
-        yield time.monotonic() - began
+        yield cage
     finally:
-        process.communicate(b"\n", timeout=30)
+        cgroups.remove(cage.directories)
+        limiter.release()
 
 
-def begin(root: Path, name: str, *argv: str) -> "subprocess.Popen[bytes]":
-    """In a control group of its own, as nspawn wants it."""
+def begin(root: Path, name: str, cage: Cage, *argv: str) -> "subprocess.Popen[bytes]":
+    enter = 'for g in $GROUPS_OF; do echo 0 >"$g/cgroup.procs"; done; exec "$@"'
     words = [*_NSPAWN, f"--machine={name}", f"--directory={root}", "--private-network", *argv]
-    groups = _groups(name)
     return subprocess.Popen(
-        ["/bin/sh", "-c", 'for g in $GROUPS_OF; do echo 0 >"$g/cgroup.procs"; done; exec "$@"', "sh", *words],
-        env={**ENV, "GROUPS_OF": " ".join(map(str, groups))}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        [*cage.prefix, "/bin/sh", "-c", enter, "sh", *words],
+        env={**ENV, "GROUPS_OF": " ".join(map(str, cage.directories))}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
-
-
-def _groups(name: str) -> list[Path]:
-    own = limiter()
-    if not isinstance(own, CgroupV1 | CgroupV2):
-        return []
-    groups = [group for group in own.expected(name) if group.parent.parent.name in ("unified", "systemd", "pids")]
-    for group in groups:
-        group.mkdir(parents=True, exist_ok=True)
-    return groups

@@ -132,7 +132,7 @@ def test_an_agent_is_offered_everyones_tools_and_those_of_its_groups(
 ) -> None:
     async def main() -> None:
         async with bench(tmp_path, groups) as b:
-            assert {offer.name for offer in b.toolbox.offers} == EVERYONES | more
+            assert {offer.name for offer in b.toolbox.offers()} == EVERYONES | more
 
     asyncio.run(main())
 
@@ -141,7 +141,7 @@ def test_the_tools_of_all_groups_are_those_that_the_hive_serves(tmp_path: Path) 
     async def main() -> None:
         async with bench(tmp_path, [*agent.GROUP_METHODS]) as b:
             served = {method.name for group in agent.GROUP_METHODS.values() for method in group}
-            assert {offer.name for offer in b.toolbox.offers} == EVERYONES | served
+            assert {offer.name for offer in b.toolbox.offers()} == EVERYONES | served
 
     asyncio.run(main())
 
@@ -149,7 +149,7 @@ def test_the_tools_of_all_groups_are_those_that_the_hive_serves(tmp_path: Path) 
 def test_a_tool_tells_claude_its_fields_with_their_bounds_and_needs_no_other_definition(tmp_path: Path) -> None:
     async def main() -> None:
         async with bench(tmp_path) as b:
-            schemas = {offer.name: json.loads(bytes(offer.schema)) for offer in b.toolbox.offers}
+            schemas = {offer.name: json.loads(bytes(offer.schema)) for offer in b.toolbox.offers()}
             assert "$ref" not in json.dumps(schemas)
             assert all(schema["additionalProperties"] is False for schema in schemas.values())
             assert schemas["ask"]["required"] == ["question"]

@@ -4,16 +4,16 @@ Part of the launcher, which runs it when a container has a root of its own: noth
 layers below and the mounts may be hostile, so nothing is opened by a path that leads through them.
 """
 
-# pathlib would be a good part of this program's start
+# pathlib, contextlib and typing would be a good part of the launcher's start
 # ruff: noqa: PTH101, PTH102, PTH103, PTH112, PTH115, PTH120, PTH123, PTH211
 
-import base64
 import ctypes
 import os
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _STAGE = "/tmp"
 _NSPAWNS_OWN = "/run/systemd/nspawn"
@@ -27,7 +27,7 @@ _RANGE = 1 << 16
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def assemble(plan: dict[str, Any], mounts: list[list[str]]) -> None:
+def assemble(plan: "dict[str, Any]", mounts: list[list[str]]) -> None:
     """`mounts`: (source, place) of what is to be seen inside; `plan` is a backend's `Assembly`."""
     _check(_LIBC.unshare(_CLONE_NEWNS), "a mount namespace")
     _mount(None, "/", None, _MS_REC | _MS_SLAVE)
@@ -52,7 +52,7 @@ def assemble(plan: dict[str, Any], mounts: list[list[str]]) -> None:
     _make_root(plan, layers)
 
 
-def _make_root(plan: dict[str, Any], layers: list[int]) -> None:
+def _make_root(plan: "dict[str, Any]", layers: list[int]) -> None:
     above = f"{_STAGE}/above"
     os.makedirs(above)
     _mount("above", above, "tmpfs", _MS_NODEV, f"mode=0755,size={plan['bytes_above']}")
@@ -61,10 +61,11 @@ def _make_root(plan: dict[str, Any], layers: list[int]) -> None:
         os.chown(f"{above}/{name}", plan["first_uid"], plan["first_uid"])
     _furnish(f"{above}/upper", plan)
     places = [f"{_STAGE}/low/{number}" for number in range(len(layers))]
-    with _shifted(plan["first_uid"]) as userns:
-        for fd, place in zip(layers, places, strict=True):
-            os.makedirs(place)
-            _clone(fd, place, _ATTR_IDMAP | _ATTR_NODEV, userns)
+    userns = _shifted(plan["first_uid"])
+    for fd, place in zip(layers, places, strict=True):
+        os.makedirs(place)
+        _clone(fd, place, _ATTR_IDMAP | _ATTR_NODEV, userns)
+    os.close(userns)
     os.makedirs(plan["root"])
     lower = ":".join(reversed(places))
     _mount("root", plan["root"], "overlay", _MS_NODEV, f"lowerdir={lower},upperdir={above}/upper,workdir={above}/work")
@@ -72,10 +73,9 @@ def _make_root(plan: dict[str, Any], layers: list[int]) -> None:
         _check(_LIBC.umount2(place.encode(), _MNT_DETACH), place)
 
 
-def _furnish(upper: str, plan: dict[str, Any]) -> None:
+def _furnish(upper: str, plan: "dict[str, Any]") -> None:
     """Files and mount points. Made where nothing is yet: what a layer has at such a path is not followed."""
-    for path, text in plan["above"].items():
-        content = base64.b64decode(text)
+    for path, content in plan["above"].items():
         where = f"{upper}/{path}"
         os.makedirs(os.path.dirname(where), exist_ok=True)
         if content.startswith(b"->"):
@@ -100,7 +100,7 @@ def _furnish(upper: str, plan: dict[str, Any]) -> None:
             os.chown(f"{directory}/{name}", plan["first_uid"], plan["first_uid"], follow_symlinks=False)
 
 
-def _before_it_is_covered(upper: str, plan: dict[str, Any], path: str) -> str:
+def _before_it_is_covered(upper: str, plan: "dict[str, Any]", path: str) -> str:
     """Where to make what is to be seen at `path`."""
     for place, (seen, _) in plan["memory"].items():
         if path.startswith(f"{seen}/"):
@@ -108,19 +108,19 @@ def _before_it_is_covered(upper: str, plan: dict[str, Any], path: str) -> str:
     return upper + path
 
 
-def _write_start(plan: dict[str, Any], ours: dict[str, int]) -> None:
+def _write_start(plan: "dict[str, Any]", ours: dict[str, int]) -> None:
     os.makedirs(plan["start"])
     for name, file in plan["files"].items():
         fd = os.open(f"{plan['start']}/{name}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o400)
         with open(fd, "wb") as writing:
-            writing.write(base64.b64decode(file["text"]))
+            writing.write(file["text"])
             os.fchown(fd, file["uid"], file["uid"])
             os.fchmod(fd, file["mode"])
     for name, fd in ours.items():
         _bind(fd, f"{plan['start']}/{name}")
 
 
-def _journal(plan: dict[str, Any]) -> int:
+def _journal(plan: "dict[str, Any]") -> int:
     """The container's own, in the directory that is kept of it."""
     os.makedirs("journal", mode=0o700, exist_ok=True)
     fd = os.open("journal", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -152,9 +152,8 @@ def _clone(fd: int, place: str, attributes: int, userns: int = 0, flags: int = 0
         os.close(copy)
 
 
-@contextmanager
-def _shifted(first_uid: int) -> Iterator[int]:
-    """A user namespace in which root is `first_uid`."""
+def _shifted(first_uid: int) -> int:
+    """A user namespace in which root is `first_uid`, as a descriptor."""
     ready, done = os.pipe(), os.pipe()
     child = os.fork()
     if child == 0:
@@ -171,15 +170,11 @@ def _shifted(first_uid: int) -> Iterator[int]:
         for name in ("uid_map", "gid_map"):
             with open(f"/proc/{child}/{name}", "w") as file:
                 file.write(f"0 {first_uid} {_RANGE}\n")
-        fd = os.open(f"/proc/{child}/ns/user", os.O_RDONLY)
+        return os.open(f"/proc/{child}/ns/user", os.O_RDONLY)
     finally:
         os.close(done[1])
         os.close(ready[0])
         os.waitpid(child, 0)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
 
 
 def _mount(source: str | None, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
@@ -187,7 +182,7 @@ def _mount(source: str | None, target: str, kind: str | None, flags: int, data: 
     _check(_LIBC.mount(*arguments[:3], ctypes.c_ulong(flags), arguments[3]), source or target)
 
 
-def _call(number: int, *arguments: Any) -> int:
+def _call(number: int, *arguments: "Any") -> int:
     return _check(int(_LIBC.syscall(number, *arguments)), "a mount")
 
 

@@ -6,16 +6,18 @@ agent, without a capability, behind the system call filter, with exactly the env
 beside it and only those may read it who run it.
 """
 
-# pathlib would be a good part of this program's start
+# pathlib, json and typing would each be a good part of this program's start
 # ruff: noqa: PTH100, PTH118, PTH120, PTH123
 
-import base64
 import ctypes
-import json
+import marshal
 import os
 import struct
 import sys
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP, _PR_SET_SECCOMP = 38, 24, 22
 _MS_RDONLY = 1
@@ -25,8 +27,8 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def main(plan_name: str) -> None:
-    with open(os.path.join(_HERE, plan_name)) as file:
-        plan = json.load(file)
+    with open(os.path.join(_HERE, plan_name), "rb") as file:
+        plan = marshal.load(file)
     # Closed by a program that is there: then whoever reads it knows that the container has begun.
     up = os.open(os.path.join(_HERE, "up"), os.O_WRONLY | os.O_CLOEXEC) if plan["waits"] else -1
     try:
@@ -43,7 +45,7 @@ def main(plan_name: str) -> None:
     os._exit(127)
 
 
-def _become(plan: dict[str, Any]) -> None:
+def _become(plan: "dict[str, Any]") -> None:
     env = dict(plan["env"])
     for name in plan["passed"]:
         if name in os.environ:
@@ -54,7 +56,7 @@ def _become(plan: dict[str, Any]) -> None:
         _give_up(plan["uid"])
         os.chdir(plan["cwd"])  # as the agent: what is its own is closed to a root without capabilities
         env["PWD"] = plan["cwd"]
-        _filter(base64.b64decode(plan["filter"]))
+        _filter(plan["filter"])
     os.execvpe(plan["argv"][0], plan["argv"], env)
 
 

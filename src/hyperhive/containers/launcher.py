@@ -1,28 +1,30 @@
-"""Starts one container and reports its first process: a program of its own, run by path with nothing but the
-standard library, because it forks, changes namespaces and must start fast.
+"""Starts one container and records its first process: a program of its own with nothing but the standard library,
+because it forks, changes namespaces and must start fast.
 
-It reads a plan (JSON) from stdin, puts itself where the container is to live (session, cgroups, limits, mounts),
-starts the log writer and the shim that keeps the exit status, and writes {"shim", "init", "cgroup"} to stdout once
-the container's first process runs. The record is on disk before that process starts, so that no container ever runs
-that a restarted hive could not find. Ends with status 1 when the container did not come up; its log says why.
+It reads a plan (marshalled) from stdin, puts itself where the container is to live (session, cgroups, limits,
+mounts), starts the log writer and the shim that keeps the exit status, and ends with status 0 once the container's
+first process runs. The record is on disk before that process starts, so that no container ever runs that a restarted
+hive could not find. Ends with status 1 when the container did not come up; its log says why.
 
 The shim and the log writer are `sh` and `dd`: some hundred kilobytes each, for as long as the container lives.
 """
 
-# pathlib would be a good part of this program's start
-# ruff: noqa: PTH100, PTH103, PTH105, PTH108, PTH112, PTH118, PTH120, PTH123
+# Imports are most of what this program costs: pathlib, contextlib, json, signal and typing would each take longer than
+# all that it does before the container is there.
+# ruff: noqa: PTH103, PTH105, PTH108, PTH112, PTH120, PTH123, SIM105
 
-import base64
-import contextlib
-import ctypes
+import _signal as signal  # type: ignore[import-not-found]  # the same, but for its enumerations
 import fcntl
-import json
+import marshal
 import os
 import resource
 import select
-import signal
 import sys
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 # A scope of systemd's goes with its last process, which is the shim, and what the kernel counted in it goes, too.
 SHIM = """
@@ -48,16 +50,15 @@ _SAFE_FD = 64  # above every number that the command wants its descriptors at
 
 def main() -> int:
     os.closerange(3, _EVERY_FD)  # whoever started the hive, and its event loop, may have left some open
-    plan = json.load(sys.stdin)
+    plan = marshal.load(sys.stdin.buffer)
     os.chdir(plan["directory"])
     os.umask(0o077)
     for left in ("exit", "oom"):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(left)
+        _unlink(left)
     _settle(plan)
     log_read, log_write = _named_pipe(plan) if plan["assembly"] else os.pipe()
     door = _Gate(plan) if plan["assembly"] else _Descriptors(plan)
-    writer = _fork(lambda: _become_log_writer(log_read))
+    writer = _start_log_writer(log_read)
     shim = _fork(lambda: _become_shim(plan, log_write, door.theirs()))
     for fd in (log_read, log_write):
         os.close(fd)
@@ -68,10 +69,11 @@ def main() -> int:
         report["init"] = _process(init)
         _write_record(plan, report)
         if door.let_go():
-            json.dump(report, sys.stdout)
             return 0
-        with contextlib.suppress(ProcessLookupError):
+        try:
             os.kill(init, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
     for pid in (shim, writer):
         os.waitpid(pid, 0)
     return 1
@@ -80,7 +82,7 @@ def main() -> int:
 class _Descriptors:
     """A command that names the first process on one descriptor and waits for us at another."""
 
-    def __init__(self, plan: dict[str, Any]) -> None:
+    def __init__(self, plan: "dict[str, Any]") -> None:
         self._timeout = plan["timeout"]
         self._places = (plan["status_fd"], plan["block_fd"])
         self._status, self._status_write = _endless_pipe()
@@ -103,6 +105,8 @@ class _Descriptors:
             if not ready.get(self._status, 0) & select.POLLIN:
                 return 0
             text += os.read(self._status, 4096)
+        import json
+
         return int(json.loads(text.split(b"\n")[0])["child-pid"])
 
     def let_go(self) -> bool:
@@ -115,7 +119,7 @@ class _Descriptors:
 class _Gate:
     """A program of ours inside, which says through a pipe in a file that it is there, and waits at another."""
 
-    def __init__(self, plan: dict[str, Any]) -> None:
+    def __init__(self, plan: "dict[str, Any]") -> None:
         self._timeout = plan["timeout"]
         self._pid_inside = plan["assembly"]["pid_inside"]
         for name in ("up", "go"):
@@ -144,7 +148,7 @@ class _Gate:
         return self._up in ready
 
 
-def _named_pipe(plan: dict[str, Any]) -> tuple[int, int]:
+def _named_pipe(plan: "dict[str, Any]") -> tuple[int, int]:
     """Both ends of one that is also a file, so that a service manager inside can give it to a service."""
     _make_pipe("out", plan)
     reading = os.open("out", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -152,30 +156,34 @@ def _named_pipe(plan: dict[str, Any]) -> tuple[int, int]:
     return reading, os.open("out", os.O_WRONLY | os.O_CLOEXEC)
 
 
-def _make_pipe(name: str, plan: dict[str, Any]) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(name)
+def _make_pipe(name: str, plan: "dict[str, Any]") -> None:
+    _unlink(name)
     os.mkfifo(name, 0o600)
     os.chown(name, plan["assembly"]["first_uid"], -1)
 
 
 def _descendants(pid: int) -> list[int]:
     found = []
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{pid}/children") as file:
-        for child in map(int, file.read().split()):
-            found += [child, *_descendants(child)]
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as file:
+            for child in map(int, file.read().split()):
+                found += [child, *_descendants(child)]
+    except OSError:
+        pass
     return found
 
 
 def _pid_inside(pid: int) -> int:
     """Its number in the innermost pid namespace that it is in, where that is not ours; else 0."""
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/status") as file:
-        numbers = next(line.split()[1:] for line in file if line.startswith("NSpid:"))
-        return int(numbers[-1]) if len(numbers) > 1 else 0
-    return 0
+    try:
+        with open(f"/proc/{pid}/status") as file:
+            numbers = next(line.split()[1:] for line in file if line.startswith("NSpid:"))
+    except OSError:
+        return 0
+    return int(numbers[-1]) if len(numbers) > 1 else 0
 
 
-def _settle(plan: dict[str, Any]) -> None:
+def _settle(plan: "dict[str, Any]") -> None:
     """Everything that the children inherit."""
     for procs in plan["procs"]:
         with open(procs, "w") as file:
@@ -183,36 +191,38 @@ def _settle(plan: dict[str, Any]) -> None:
     # A crash inside must not start the host's core dump handler on hostile memory, nor fill a disk.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # When the host itself runs out of memory, agents go before the hive.
-    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
-        file.write("300")
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("300")
+    except OSError:
+        pass
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for number in range(1, signal.NSIG):
         # Ignored signals would stay ignored in the container; Python itself ignores PIPE and XFSZ.
-        with contextlib.suppress(OSError, ValueError):
+        try:
             signal.signal(number, signal.SIG_DFL)
+        except (OSError, ValueError):
+            pass
 
 
-def _become_log_writer(log_read: int) -> None:
+def _start_log_writer(log_read: int) -> int:
     null = os.open("/dev/null", os.O_RDWR)
-    os.dup2(log_read, 0)
-    os.dup2(null, 1)
-    os.dup2(null, 2)
-    os.execv("/bin/sh", ["sh", "-c", LOG_WRITER])
+    actions = [(os.POSIX_SPAWN_DUP2, fd, place) for place, fd in enumerate((log_read, null, null))]
+    return os.posix_spawn(
+        "/bin/sh", ["sh", "-c", LOG_WRITER], os.environ, file_actions=actions, setsid=True, setsigmask=()
+    )
 
 
-def _become_shim(plan: dict[str, Any], log_write: int, theirs: dict[int, int]) -> None:
+def _become_shim(plan: "dict[str, Any]", log_write: int, theirs: dict[int, int]) -> None:
     counts = f"/sys/fs/cgroup{_cgroup()}/memory.events"
     os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
     os.dup2(log_write, 1)
     os.dup2(log_write, 2)
     if plan["assembly"]:
-        import runpy
-
-        beside = os.path.join(os.path.dirname(os.path.abspath(__file__)), "assemble.py")
-        runpy.run_path(beside)["assemble"](plan["assembly"], plan["stage"])
+        __import__("assemble").assemble(plan["assembly"], plan["stage"])
     elif plan["stage"]:
         _stage(plan["stage"])
-    places = {int(fd): _memory_file(base64.b64decode(text)) for fd, text in plan["data"].items()} | theirs
+    places = {int(fd): _memory_file(data) for fd, data in plan["data"].items()} | theirs
     high = {place: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _SAFE_FD) for place, fd in places.items()}
     os.closerange(3, _SAFE_FD)
     for place, fd in high.items():
@@ -223,6 +233,8 @@ def _become_shim(plan: dict[str, Any], log_write: int, theirs: dict[int, int]) -
 
 def _stage(bindings: list[list[str]]) -> None:
     """Binds every source to a place that the agent's uid can reach, seen by nobody but our descendants."""
+    import ctypes
+
     libc = ctypes.CDLL(None, use_errno=True)
 
     def mount(source: str | None, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
@@ -284,10 +296,29 @@ def _cgroup() -> str:
         return next((line[3:].strip() for line in file if line.startswith("0::")), "")
 
 
-def _write_record(plan: dict[str, Any], report: dict[str, Any]) -> None:
+def _write_record(plan: "dict[str, Any]", report: "dict[str, Any]") -> None:
     with open("record.new", "w") as file:
-        json.dump({**plan["record"], **report}, file)
+        file.write(_json({**plan["record"], **report}))
     os.replace("record.new", "record.json")
+
+
+def _json(value: object) -> str:
+    """Of what a record is made of; none of its texts has a control character."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_json(key)}: {_json(part)}" for key, part in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_json, value)) + "]"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    return "null" if value is None else repr(value)
+
+
+def _unlink(name: str) -> None:
+    try:
+        os.unlink(name)
+    except FileNotFoundError:
+        pass
 
 
 def _memory_file(data: bytes) -> int:
@@ -297,7 +328,7 @@ def _memory_file(data: bytes) -> int:
     return fd
 
 
-def _fork(become: Any) -> int:
+def _fork(become: "Callable[[], None]") -> int:
     pid = os.fork()
     if pid:
         return pid
@@ -307,7 +338,3 @@ def _fork(become: Any) -> int:
     except BaseException as error:  # noqa: BLE001 - the end of a forked process; nothing may run on in it
         os.write(2, f"launcher: {error}\n".encode())
     os._exit(70)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -4,8 +4,7 @@ The launcher puts the root together in its own mount namespace: the layers below
 the container's, a memory file system above. `gate` is the first program in there; it becomes the agent.
 """
 
-import base64
-import json
+import marshal
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -122,13 +121,13 @@ class Nspawn(Backend):
         plan = _plan(
             spec.argv, spec.env, cwd=str(spec.cwd), waits=not booted, passed=_PASSED["harness"] if booted else ()
         )
-        plan |= {"uid": INSIDE_UID, "filter": base64.b64encode(self.host.seccomp or b"").decode()}
+        plan |= {"uid": INSIDE_UID, "filter": self.host.seccomp or b""}
         owner = base + INSIDE_UID if booted else base
-        files["harness"] = StartFile(text=json.dumps(plan).encode(), uid=owner, mode=0o400)
+        files["harness"] = StartFile(text=_marshalled(plan), uid=owner, mode=0o400)
         if booted:
             boot = (SYSTEMD, "--system", "systemd.unit=multi-user.target", "systemd.show_status=no")
             init = _plan(boot, {}, cwd="/", waits=True, passed=_PASSED["init"])
-            files["init"] = StartFile(text=json.dumps(init).encode(), uid=base, mode=0o400)
+            files["init"] = StartFile(text=_marshalled(init), uid=base, mode=0o400)
         return files
 
     def _root_finding(self) -> Finding:
@@ -241,6 +240,11 @@ def _plan(
     argv: Sequence[str], env: Mapping[str, str], *, cwd: str, waits: bool, passed: Sequence[str]
 ) -> dict[str, Any]:
     return {"argv": list(argv), "env": dict(env), "cwd": cwd, "waits": waits, "passed": list(passed), "uid": None}
+
+
+def _marshalled(plan: dict[str, Any]) -> bytes:
+    """In the format that every Python 3 reads: the container's need not be the hive's."""
+    return marshal.dumps(plan, 2)
 
 
 def _escaped(target: str) -> str:

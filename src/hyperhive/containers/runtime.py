@@ -5,9 +5,9 @@ arrives as an event on a process descriptor.
 """
 
 import asyncio
-import base64
 import contextlib
 import dataclasses
+import marshal
 import os
 import re
 import signal
@@ -33,7 +33,11 @@ from hyperhive.protocol.faults import FaultError, FaultKind
 START_TIMEOUT_S: Final = 20.0
 KILL_TIMEOUT_S: Final = 10.0
 SHIM_TIMEOUT_S: Final = 5.0
-_LAUNCHER: Final = Path(__file__).with_name("launcher.py")
+_LAUNCHER: Final = (
+    *("-c", "import os, sys; sys.path.append(sys.argv[1]); import launcher; os._exit(launcher.main())"),
+    str(Path(__file__).parent),
+)
+"""As a module, because a program that is run by path is compiled anew each time; and there is nothing to tidy up."""
 
 
 class Running:
@@ -208,7 +212,7 @@ class Runtime(Keeper):
         except OSError as error:
             raise self._fault(spec.name, f"its directory or its control group cannot be made: {error}") from error
         command = self.backend.start_command(dataclasses.replace(spec, argv=(*cage.inside, *spec.argv)))
-        argv = [*cage.prefix, self._python, "-I", "-S", str(_LAUNCHER)]
+        argv = [*cage.prefix, self._python, "-I", "-S", *_LAUNCHER]
         if command.assembly is None or not command.assembly.journal:
             await asyncio.to_thread(place.forget_journal)
         said = await asyncio.to_thread(place.make_mark)
@@ -316,12 +320,12 @@ class Runtime(Keeper):
 
 def _plan(place: Place, spec: ContainerSpec, command: Command, cage: Cage) -> bytes:
     directories = [str(directory) for directory in cage.directories]
-    return msgspec.json.encode(
+    plan = msgspec.to_builtins(
         {
             "directory": str(place.path),
             "procs": [f"{directory}/cgroup.procs" for directory in directories],
             "stage": command.stage,
-            "data": {str(fd): base64.b64encode(data).decode() for fd, data in command.data.items()},
+            "data": {str(fd): data for fd, data in command.data.items()},
             "status_fd": command.status_fd,
             "block_fd": command.block_fd,
             "assembly": command.assembly,
@@ -335,8 +339,10 @@ def _plan(place: Place, spec: ContainerSpec, command: Command, cage: Cage) -> by
                 "stop_signal": command.stop_signal,
                 "started_at": time.time(),
             },
-        }
+        },
+        builtin_types=(bytes,),
     )
+    return marshal.dumps(plan)
 
 
 def _directories(record: Record) -> tuple[Path, ...]:

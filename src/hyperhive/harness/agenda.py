@@ -1,7 +1,6 @@
 """When the next turn begins: mail is leased while nothing stands against it."""
 
 import asyncio
-import random
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -207,6 +206,8 @@ class Agenda:
         self._condition.limited(0)
 
     async def _wait_for_model(self, overloads: int) -> None:
+        import random  # only here: with what it brings it is a part of every start
+
         seconds = OVERLOAD_S[min(overloads, len(OVERLOAD_S)) - 1] * random.uniform(1, 1.25)
         self._condition.overloaded(time.time() + seconds)
         await self._park(seconds)

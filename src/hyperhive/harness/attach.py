@@ -4,7 +4,6 @@ The runner has written what to execute, where nobody but the agent reads it: a c
 the host to see. The number of this process stays beside it, so that the runner can end what outlives its terminal.
 """
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -16,6 +15,8 @@ _OF_TERMINAL: Final = ("TERM", "COLORTERM")
 
 
 def main() -> int:
+    import json  # only here: the runner imports this file for two names
+
     folder = Path(os.environ.get("TMPDIR") or "/tmp") / "hyperhive-claude"
     try:
         plan = json.loads((folder / PLAN).read_bytes())

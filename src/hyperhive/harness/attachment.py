@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 from pathlib import Path
 from typing import Any, Final
+
+import msgspec
 
 from hyperhive.harness.agenda import Agenda
 from hyperhive.harness.attach import PID, PLAN
@@ -91,7 +92,7 @@ class Attachment:
         folder = self._place.claude_tmp
         try:
             await asyncio.to_thread(_answer_questions, self._place.claude_config / ".claude.json", plan)
-            await asyncio.to_thread(put_private, folder / PLAN, json.dumps(plan))
+            await asyncio.to_thread(put_private, folder / PLAN, msgspec.json.encode(plan).decode())
         except (OSError, ValueError) as error:
             raise FaultError(FaultKind.INTERNAL, f"cannot prepare claude to be attached to: {error}") from error
 
@@ -130,6 +131,8 @@ async def _ended(process: int, seconds: float) -> bool:
 
 def _answer_questions(file: Path, plan: dict[str, Any]) -> None:
     """What claude asks of somebody who meets it for the first time in a terminal: the hive has decided all of it."""
+    import json  # only here: few agents are attached to
+
     try:
         with file.open("rb") as opened:
             known = json.loads(opened.read(_MAX_CONFIG))

@@ -1,12 +1,13 @@
 """How claude is started: its arguments and its environment, made from nothing."""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
 
 from hyperhive.harness.guard import HIVE_SERVER
 from hyperhive.harness.surroundings import Surroundings
@@ -16,8 +17,7 @@ LOGIN_CMD: Final = "HYPERHIVE_LOGIN_CMD"
 """In the agent's own environment: the command that logs in, in place of claude's."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClaudeCommand:
+class ClaudeCommand(Struct, frozen=True, kw_only=True):
     argv: list[str]
     env: dict[str, str]
 
@@ -62,7 +62,7 @@ def put_private(path: Path, text: str) -> Path:
 def mcp_config(settings: AgentSettings, *, own: bool = True) -> str:
     """With the hive's own server, which only a turn worker has, or without."""
     servers = {name: server for name, server in mcp_servers(settings).items() if own or name != HIVE_SERVER}
-    return json.dumps({"mcpServers": servers})
+    return msgspec.json.encode({"mcpServers": servers}).decode()
 
 
 def claude_argv(

@@ -6,9 +6,10 @@ import fcntl
 import os
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 MAX_ROUNDS: Final = 50
 ROUND_S: Final = 0.1
@@ -17,8 +18,7 @@ _HIGH_FD: Final = 64
 _PR_SET_CHILD_SUBREAPER: Final = 36
 
 
-@dataclass(frozen=True)
-class Child:
+class Child(Struct, frozen=True):
     pid: int
     ended: "asyncio.Future[int]"  #: the exit status, negative for a signal
 

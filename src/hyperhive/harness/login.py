@@ -6,9 +6,10 @@ The code goes to claude's standard input and nowhere else; the link is in the st
 import asyncio
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from hyperhive.harness.command import ClaudeCommand
 from hyperhive.harness.condition import Condition
@@ -24,10 +25,11 @@ MAX_NOTE: Final = 2000
 SECRET_FROM: Final = 6
 """Characters of a code, or of its half, from which on it is blanked in what claude says."""
 
-_CODE: Final = re.compile(r"[!-~]{1,4096}")
-_LINK: Final = re.compile(r"https://[!-~]{1,4088}+(?=[^!-~])")
-_ESCAPES: Final = re.compile(r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[0-9;?]*[@-~]|[^\n\x20-\x7e\xa0-\U0010ffff]")
-_ADDRESS: Final = re.compile(r"(https?://[^/\s?#]{1,200})[!-~]*")
+# Not compiled before there is a login: that would be a good part of every runner's start.
+_CODE: Final = r"[!-~]{1,4096}"
+_LINK: Final = r"https://[!-~]{1,4088}+(?=[^!-~])"
+_ESCAPES: Final = r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[0-9;?]*[@-~]|[^\n\x20-\x7e\xa0-\U0010ffff]"
+_ADDRESS: Final = r"(https?://[^/\s?#]{1,200})[!-~]*"
 _NOTES: Final = {
     LoginState.STARTING: "a login of claude's begins",
     LoginState.WAITING: "a login of claude's waits for the code from its link",
@@ -37,8 +39,7 @@ _NOTES: Final = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Patience:
+class Patience(Struct, frozen=True, kw_only=True):
     """Seconds that the steps of a login may take."""
 
     whole_s: float = 15 * 60.0
@@ -68,7 +69,7 @@ class Logins:
         journal: Journal,
         condition: Condition,
         on_login: Callable[[], None],
-        patience: Patience = Patience(),
+        patience: Patience | None = None,
     ) -> None:
         self._children = children
         self._command = command
@@ -76,7 +77,7 @@ class Logins:
         self._journal = journal
         self._condition = condition
         self._on_login = on_login
-        self._patience = patience
+        self._patience = patience or Patience()
         self._now = Login(state="")
         self._process: LoginProcess | None = None
         self._limit: asyncio.Timeout | None = None
@@ -109,7 +110,7 @@ class Logins:
     async def take_code(self, code: str) -> Login:
         """Hand the code over; the answer comes when claude has taken or refused it. Raises FaultError."""
         line = code.strip()
-        if not _CODE.fullmatch(line):
+        if not re.fullmatch(_CODE, line):
             raise FaultError(FaultKind.INVALID_PARAMS, "cannot use the code: it is one line without any spaces")
         if self._process is None or self._now.state != LoginState.WAITING:
             raise FaultError(FaultKind.WRONG_STATE, "no login waits for a code here; begin one, open its link first")
@@ -176,7 +177,7 @@ class Logins:
         if process is None:
             return
         if self._now.state == LoginState.STARTING:
-            link = _LINK.search(process.said.text)
+            link = re.search(_LINK, process.said.text)
             if link is not None:
                 self._step(LoginState.WAITING, url=link[0])
         elif self._now.state == LoginState.CHECKING:
@@ -211,10 +212,10 @@ class Logins:
     def _words(self, process: LoginProcess, complained_before: int = 0, said_before: int = 0) -> str:
         """What claude said, for a person: without the code, keys, and what addresses carry."""
         text = process.complained.text[complained_before:].strip() or process.said.text[said_before:]
-        text = _ESCAPES.sub("", text)  # first: they may stand in the midst of the code
+        text = re.sub(_ESCAPES, "", text)  # first: they may stand in the midst of the code
         for part in (self._code, *self._code.split("#")):
             text = text.replace(part, "[the code]") if len(part) >= SECRET_FROM else text
-        text = _ADDRESS.sub(r"\1/…", text).strip()
+        text = re.sub(_ADDRESS, r"\1/…", text).strip()
         return redact(text.encode()).decode(errors="replace")[-MAX_NOTE:]
 
     def _stored(self) -> tuple[int, int, int] | None:

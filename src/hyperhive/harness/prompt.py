@@ -5,8 +5,9 @@ that the two can't be confused.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from hyperhive.harness import guidance
 from hyperhive.harness.quotation import fenced, one_line, one_word, utc
@@ -19,8 +20,7 @@ MAX_END: Final = 200
 """Loose ends in a prompt, and characters of each; the tool shows all of them whole."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Identity:
+class Identity(Struct, frozen=True, kw_only=True):
     """What an agent's system prompt is made of."""
 
     agent: str

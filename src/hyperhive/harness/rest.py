@@ -65,7 +65,7 @@ class Rest:
         self.rehearsal_port = place.rehearsal_port
         self.serve: Callable[[Peer], None] = lambda _: None
         """Gives a new worker what it may call."""
-        self.tools: list[ToolOffer] = []
+        self.tools: Callable[[], list[ToolOffer]] = list
         """The hive's, as a new claude is told of them."""
         self.credential: Callable[[], Awaitable[Mapping[str, str]]] = _no_credential
         """What a new claude gets of the hive's."""
@@ -218,9 +218,10 @@ class Rest:
             mcp_file = await asyncio.to_thread(put_private, folder / "mcp.json", mcp_config(self._settings))
         except OSError as error:
             raise ClaudeError(f"cannot start claude: {error.filename}: {error.strerror}") from error
+        tools = self.tools()
         argv = claude_argv(
             str(self._place.claude), self._settings, system_prompt_file=prompt_file, mcp_config_file=mcp_file,
-            model=self._model.current, session_id=resume, hive_tools=[tool.name for tool in self.tools],
+            model=self._model.current, session_id=resume, hive_tools=[tool.name for tool in tools],
         )  # fmt: skip
         env = claude_env(
             self._place, self._settings,
@@ -228,9 +229,7 @@ class Rest:
             of_the_hive=await self.credential(),
         )  # fmt: skip
         command = ClaudeCommand(argv=argv, env=env)
-        return await Claude.start(
-            self._children, command, system_prompt=system_prompt, tools=self.tools, serve=self.serve
-        )
+        return await Claude.start(self._children, command, system_prompt=system_prompt, tools=tools, serve=self.serve)
 
     async def _release(self) -> None:
         claude, self._claude = self._claude, None

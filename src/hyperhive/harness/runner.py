@@ -1,5 +1,6 @@
 """The container's first process; see `hyperhive.harness` for how it is started and how it ends."""
 
+import gc
 import sys
 from typing import Final
 
@@ -9,6 +10,7 @@ EXIT_SUPERSEDED: Final = 3
 
 def main() -> int:
     sys.modules["ssl"] = None  # type: ignore[assignment]  # asyncio does without, and it is a quarter of our memory
+    gc.disable()  # imports make many objects and hardly any garbage
     import asyncio
 
     return asyncio.run(_run())
@@ -23,6 +25,8 @@ async def _run() -> int:
     from hyperhive.harness.log import say
     from hyperhive.harness.surroundings import Surroundings, UnusableError, read_document
 
+    gc.freeze()
+    gc.enable()
     try:
         place = Surroundings.from_env(os.environ)
         document = read_document(place.config)

@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
 from hyperhive.protocol.settings import TOOL_GROUPS, AgentDocument
 
@@ -28,8 +28,7 @@ class UnusableError(Exception):
     """What the runner was given to start with can't be used; the text says what to change."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True, kw_only=True):
     socket: Path
     config: Path
     state: Path

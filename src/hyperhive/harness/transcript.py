@@ -1,12 +1,11 @@
 """What claude's output says about a turn: read from its structured fields, never from its text."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, field
 
 from hyperhive.protocol.agent import Window
 from hyperhive.protocol.events import Outcome
@@ -187,8 +186,7 @@ class Ordered(StrEnum):
     UNSTICK = "unstick"  #: the hive's: it seems to be stuck
 
 
-@dataclass
-class Tally:
+class Tally(Struct):
     """What a turn has shown so far."""
 
     tool_calls: int = 0

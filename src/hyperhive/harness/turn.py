@@ -4,10 +4,9 @@ import asyncio
 import os
 import time
 import uuid
-from dataclasses import dataclass, field
 from typing import Final
 
-from msgspec import UNSET
+from msgspec import UNSET, Struct, field
 
 from hyperhive.harness import transcript
 from hyperhive.harness.transcript import CompactMetadata, Ordered, Result, Tally, Usage
@@ -31,8 +30,7 @@ _NOT_THE_LENGTH: Final = frozenset(
 """How a compaction may end that says nothing of whether the conversation can be made shorter."""
 
 
-@dataclass
-class Asked:
+class Asked(Struct):
     """Something that claude was given to do, and what it has shown of it so far."""
 
     compacts: bool = False  #: it is there to shorten the conversation
@@ -49,8 +47,7 @@ class Asked:
         return _UNDONE[ordered]
 
 
-@dataclass
-class Turn:
+class Turn(Struct):
     """`over` is set when claude has nothing more to do for it."""
 
     id: str = field(default_factory=lambda: os.urandom(8).hex())
@@ -152,8 +149,7 @@ class Turn:
         return "the conversation was compacted and is still too long: "
 
 
-@dataclass(frozen=True)
-class Ended:
+class Ended(Struct, frozen=True):
     outcome: Outcome
     resets_at: float | None = None  #: of a rejected usage limit
     note: str = ""

@@ -5,8 +5,9 @@ meanwhile waits.
 """
 
 import asyncio
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from hyperhive.harness.agenda import Agenda
 from hyperhive.harness.condition import Condition
@@ -31,8 +32,7 @@ BEFORE_COMPACTION: Final = "Your conversation has become long: after this turn i
 BEFORE_RESET: Final = "Your conversation is long and has been idle: after this turn it ends and a new one begins."
 
 
-@dataclass(kw_only=True)
-class Upkeep:
+class Upkeep(Struct, kw_only=True, dict=True):
     turns: Turns
     rest: Rest
     session: Session

@@ -49,8 +49,8 @@ class Run:
 
     async def say(self, text: str) -> None:
         """What it is at now: shown as its progress, kept in its log."""
-        await self.jobs.progress(self.job.id, text)
-        await self.jobs.log(self.job.id, [text])
+        # Side by side, and so in one commit: a job says several things, and each would wait for the disk twice.
+        await asyncio.gather(self.jobs.progress(self.job.id, text), self.jobs.log(self.job.id, [text]))
 
 
 class Worker(Protocol):

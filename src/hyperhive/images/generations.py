@@ -67,19 +67,29 @@ class Generations:
         return self._add(recipe)
 
     def switch(self, number: int) -> None:
-        """Containers are made from that one from now on. Raises FileNotFoundError when there is no such."""
+        """Containers are made from that one from now on. Raises FileNotFoundError when there is no such.
+
+        A loss of power may take it back until `settle` has returned; what is current is whole either way, because a
+        generation is on disk before it has its number.
+        """
         if self.get(number) is None:
             raise FileNotFoundError(self._numbered / str(number))
         before = places.current(self._top)
         if before is not None and before.name != str(number):
             places.point(self._top, "before", f"generations/{before.name}")
-        places.switch(self._top, f"generations/{number}")
+        places.point(self._top, "current", f"generations/{number}")
+
+    def settle(self) -> None:
+        """The switches so far stay, also after a loss of power."""
+        places.sync(self._top)
 
     def tidy(self) -> list[int]:
         """Deletes those that nothing goes back to: all but the current one, the one before it and the newest."""
         numbers, now = self._numbers(), self.current()
         kept = {*numbers[-KEPT:], self._before(), now.number if now else 0}
         gone = [number for number in numbers if number not in kept]
+        if gone:
+            self.settle()  # first: no loss of power may lead back to one of these
         for number in gone:
             trees.remove(self._numbered / str(number))
         return gone

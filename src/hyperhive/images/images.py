@@ -112,8 +112,10 @@ class Images:
         return await asyncio.to_thread(self._of(name).current)
 
     async def switch(self, name: str, generation: Generation) -> None:
-        """The agent's containers are made from it from now on."""
-        await asyncio.to_thread(self._of(name).switch, generation.number)
+        """The agent's containers are made from it from now on, also after a loss of power."""
+        generations = self._of(name)
+        await asyncio.to_thread(generations.switch, generation.number)
+        await asyncio.to_thread(generations.settle)
 
     async def forget(self, name: str) -> None:
         """The agent's generations; what they were made from goes with the next `collect`."""

@@ -1,6 +1,5 @@
 """Names of agents and of those they write to."""
 
-import difflib
 import re
 from collections.abc import Iterable
 from typing import Annotated, Final, NewType
@@ -55,6 +54,8 @@ def container_name(name: AgentName) -> str:
 
 def closest(name: str, known: Iterable[str]) -> str:
     """A hint that names the nearest known names, or all there are when nothing is near: text for an error."""
+    import difflib  # only here: few names are mistyped
+
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     if near:

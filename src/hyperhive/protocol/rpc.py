@@ -5,7 +5,7 @@ import inspect
 import socket
 import struct
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final, Generic, TypeVar, cast
 
 import msgspec
@@ -68,19 +68,20 @@ class Nothing(msgspec.Struct, frozen=True):
     """The parameters of a method without any, and the result of one that only succeeds."""
 
 
-@dataclass(frozen=True)
-class Method(Generic[P, R]):
+class Method(msgspec.Struct, Generic[P, R], frozen=True, dict=True):
     """A verb with the types of its parameters and result. Either side may serve it, the other calls it."""
 
     name: str
     params: type[P]
     result: type[R]
-    params_decoder: msgspec.json.Decoder[P] = field(init=False, repr=False, compare=False)
-    result_decoder: msgspec.json.Decoder[R] = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "params_decoder", msgspec.json.Decoder(self.params))
-        object.__setattr__(self, "result_decoder", msgspec.json.Decoder(self.result))
+    @cached_property
+    def params_decoder(self) -> msgspec.json.Decoder[P]:
+        return msgspec.json.Decoder(self.params)
+
+    @cached_property
+    def result_decoder(self) -> msgspec.json.Decoder[R]:
+        return msgspec.json.Decoder(self.result)
 
 
 Handler = Callable[[Any], Any]

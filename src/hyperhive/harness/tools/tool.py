@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
@@ -35,8 +34,7 @@ class Refusal(Exception):  # noqa: N818 (an answer, not a mistake of ours)
     """The tool's answer is that it can't."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Tool:
+class Tool(Struct, frozen=True, kw_only=True):
     name: str
     says: str  #: what claude is told that it does
     takes: type[Input]

@@ -39,7 +39,6 @@ class Toolbox:
         ]
         self._tools = {tool.name: tool for tool in tools}
 
-    @property
     def offers(self) -> list[ToolOffer]:
         """What claude is told of; the hive checks each call again."""
         return [tool.offer for tool in self._tools.values()]

@@ -17,6 +17,7 @@ FILES = sorted([*NIX.rglob("*.nix"), *ROOT.glob("*.nix")])
 KEYS = json.loads((NIX / "agent-keys.json").read_text())
 STAND_IN = "/nix/store/stand-in"
 EVERY_KIND = {"bool": True, "text": "example", "list": ["example"], "names": {"example": "example"}}
+PATHS = {"claude_plugins": ["/example"]}
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +45,9 @@ def test_every_key_of_agent_toml_has_an_option_that_gives_the_same_settings(nix:
     table: dict[str, Any] = {}
     options: dict[str, Any] = {}
     for key in KEYS:
-        _put(table, key["path"], _sample(key["type"], as_option=False))
-        _put(options, [_camel(word) for word in key["path"]], _sample(key["type"], as_option=True))
+        path = PATHS.get(key["path"][-1])
+        _put(table, key["path"], path or _sample(key["type"], as_option=False))
+        _put(options, [_camel(word) for word in key["path"]], path or _sample(key["type"], as_option=True))
 
     agent = nix.value(f"check.agent {{ hyperhive = {to_nix(options)}; }}")
 
@@ -112,8 +114,7 @@ def test_an_option_says_what_it_takes(nix: Nix, options: str, says: str) -> None
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ("claudePlugins = [ ]", "Claude is started without plugins"),
-        ("availableModels = [ ]", "take any name"),
+        ('claudePlugins = [ "formatter@market" ]', "give the paths of directories"),
         ('packages.apt = [ "jq" ]', "use environment.systemPackages"),
         ('extraMcpServers.hyperhive.command = "x"', "the hive's own server"),
         ('name = "manager"', "is always a manager"),

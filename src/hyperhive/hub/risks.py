@@ -44,6 +44,7 @@ def warnings(before: AgentSettings | None, after: AgentSettings, *, other_files:
         *_of_rank(old, after),
         *_of_recipients(old.allowed_recipients, after.allowed_recipients),
         *_of_servers(old.mcp_servers, after.mcp_servers),
+        *_gained("loads plugins, whose hooks run in its container", old.claude_plugins, after.claude_plugins),
         *_of_tools(old, after),
         *_of_secrets(old, after),
         *_of_limits(old.limits, after.limits),

@@ -9,7 +9,13 @@ import msgspec
 import pytest
 
 from hyperhive.config import agent_toml, schema, settings_file
-from hyperhive.config.settings_file import AgentDefaults, DaemonSettings, DashboardSettings, NixosSettings
+from hyperhive.config.settings_file import (
+    AccountSettings,
+    AgentDefaults,
+    DaemonSettings,
+    DashboardSettings,
+    NixosSettings,
+)
 from hyperhive.protocol.settings import AgentSettings
 from nix_house import NIX, ROOT, Nix, NixError, to_nix
 
@@ -224,17 +230,22 @@ def test_secrets_go_by_systemd_and_never_through_the_store(nix: Nix) -> None:
         credentialFile = "/run/secrets/claude";
         dashboardAddress = "192.168.1.2";
         tls = { certificateFile = "/run/secrets/cert"; keyFile = "/run/secrets/key"; };
+        accounts.research.credentialFile = "/run/secrets/research";
     }; }""")
 
     assert host["failed"] == []
     assert host["service"]["serviceConfig"]["LoadCredential"] == [
         "claude:/run/secrets/claude",
+        "account-research:/run/secrets/research",
         "tls-cert:/run/secrets/cert",
         "tls-key:/run/secrets/key",
     ]
     assert host["settings"]["credential_file"] == "/run/credentials/hive-c0re.service/claude"
     assert host["settings"]["dashboard"]["tls_key"] == "/run/credentials/hive-c0re.service/tls-key"
     assert "/run/secrets" not in json.dumps(host["settings"])
+    assert msgspec.convert(host["settings"], DaemonSettings).accounts == {
+        "research": AccountSettings(credential_file="/run/credentials/hive-c0re.service/account-research")
+    }
 
 
 def test_the_gateway_is_nginx_on_the_domain_and_the_firewall_opens_when_told(nix: Nix) -> None:
@@ -257,6 +268,8 @@ def test_the_gateway_is_nginx_on_the_domain_and_the_firewall_opens_when_told(nix
         ('tls.certificateFile = "/x"', "set both"),
         ('adminUsers = [ "nobody-here" ]', "there is no user `nobody-here`"),
         ('credentialFile = builtins.storeDir + "/secret"', "would be in the store"),
+        ('accounts.a.credentialFile = builtins.storeDir + "/secret"', "would be in the store"),
+        ('accounts.A_b.credentialFile = "/x"', "a letter first"),
     ],
 )
 def test_a_host_that_cannot_work_says_what_to_change(nix: Nix, options: str, says: str) -> None:

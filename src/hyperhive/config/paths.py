@@ -73,6 +73,11 @@ class Paths:
         return self.state_dir / "credential.json"
 
     @property
+    def accounts(self) -> Path:
+        """Further credentials for claude, a file each: secrets."""
+        return self.state_dir / "accounts"
+
+    @property
     def prices(self) -> Path:
         """What models cost, where the operator knows better than the hive."""
         return self.state_dir / "prices.toml"

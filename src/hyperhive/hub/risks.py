@@ -156,6 +156,9 @@ def _of_tools(old: AgentSettings, new: AgentSettings) -> Iterator[str]:
 def _of_secrets(old: AgentSettings, new: AgentSettings) -> Iterator[str]:
     if new.credentials == "hive" and old.credentials != "hive":
         yield "gets the hive's own credential: whatever runs in its container can read it and use it"
+    if new.credentials == "hive" and new.account != old.account:
+        whose = f"account {_quoted(new.account)}" if new.account else "the credential of `hive auth set`"
+        yield f"spends from {whose}, before from {_quoted(old.account) if old.account else 'another one'}"
     names = [name for name, value in new.env.items() if old.env.get(name) != value and _is_secret(name, value)]
     for server, entry in new.mcp_servers.items():
         before = old.mcp_servers.get(server, McpServer(command="-"))

@@ -41,6 +41,11 @@ ContainerPath = Annotated[
 ]
 
 
+AccountName = Annotated[
+    str, Meta(pattern=r"^[a-z][a-z0-9-]{0,30}\Z", title="lower-case letters, digits and dashes, a letter first")
+]
+
+
 class Tools(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     built_in: Annotated[
         tuple[ToolName, ...], Meta(max_length=64, description="claude's own tools that exist for the agent")
@@ -268,6 +273,16 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             "`hive auth set`, while there is one. Whatever runs in the container can read it"
         ),
     ] = "own"
+    account: (
+        Annotated[
+            AccountName,
+            Meta(
+                description='with `credentials = "hive"`: which of the accounts in the daemon\'s settings; without '
+                "it, the credential of `hive auth set`"
+            ),
+        ]
+        | None
+    ) = None
     resume: Annotated[
         Literal["auto", "ask", "never"],
         Meta(

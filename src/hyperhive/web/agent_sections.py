@@ -38,7 +38,7 @@ async def agent_login(hive: Hive, name: str) -> View:
         "needed": agent.needs_login,
         "rehearsal": hive.fleet.house.rehearsal is not None,
         "of_the_hive": agent.settings.credentials == "hive",
-        "hive_has": hive.credentials.is_there,
+        "hive_has": hive.credentials.has_for(agent),
         "kept": await asyncio.to_thread(has_credentials, hive.fleet.house.paths, agent.name),
         "directory": str(hive.fleet.house.paths.agent_claude(agent.name)),
         "auth": auth_row(agent, time.time()),

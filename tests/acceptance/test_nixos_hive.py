@@ -36,6 +36,30 @@ class NixosHive:
     hive: HiveProcess
     model: ScriptedModel
     root: Path  #: stands for / of the host
+    settings: Path  #: the daemon's settings file
+
+    def made_with(self, flake: str, revision: str) -> None:
+        """From the next daemon on systems are made with this flake."""
+        place = self.settings.with_name(flake)
+        place.mkdir(exist_ok=True)
+        (place / "revision").write_text(revision)
+        self.settings.write_text(json.dumps({"backend": "nixos", "nixos": {"flake": f"path:{place}"}}))
+
+    def jobs(self, name: str) -> list[host.Job]:
+        """Of that agent, the newest first."""
+        return [*(self.hive.ask(host.Jobs(name=name)).jobs or [])]
+
+    def ended(self, name: str, *, after: int = 0) -> host.Job:
+        """The agent's newest job, of those that a daemon queues by itself, once it has ended."""
+
+        def newest() -> host.Job | None:
+            own = (job for job in self.jobs(name) if job.source == "startup" and job.id > after)
+            return next(own, None)
+
+        eventually(lambda: (job := newest()) is not None and job.state not in ("queued", "running"))
+        job = newest()
+        assert job is not None
+        return job
 
     @property
     def history(self) -> list[str]:
@@ -67,18 +91,17 @@ def nixos() -> Iterator[NixosHive]:
         }
         references = [mount.source for mount in interpreter_mounts(claude.parent)]
         nixos_standin.install(root, references=references, environment=environment)
-        flake = place / "hyperhive"
-        flake.mkdir()
-        (flake / "revision").write_text("1" * 40)
         settings = place / "settings.json"
-        settings.write_text(json.dumps({"backend": "nixos", "nixos": {"flake": f"path:{flake}"}}))
         hive = HiveProcess(place)
         hive.dashboard = True
         hive.prefix = ("env", f"HYPERHIVE_NIXOS_ROOT={root}")
         hive.dashboard_arguments = ("--settings", str(settings))
         with ScriptedModel(hive.paths.rehearsal_socket) as model:
             try:
-                yield NixosHive(hive=hive.start(), model=model, root=root)
+                one = NixosHive(hive=hive, model=model, root=root, settings=settings)
+                one.made_with("hyperhive", "1" * 40)
+                hive.start()
+                yield one
             finally:
                 hive.stop_all()
                 nixos_standin.end_all(root)
@@ -190,3 +213,32 @@ def test_deaths_are_told_and_a_daemon_that_comes_back_finds_its_agents(nixos: Ni
 
     with pytest.raises(FaultError, match="at most 9"):
         hive.ask(host.Spawn(name="abcdefghij"))
+
+
+def test_a_daemon_with_another_hyperhive_rebuilds_stale_agents_by_jobs_and_leaves_the_others(nixos: NixosHive) -> None:
+    hive = nixos.hive
+    for name in ("alice", "bob"):
+        hive.ask(host.Spawn(name=name))
+        hive.until(name, lambda row: bool(row.active_model))
+    before = {name: nixos.main(name) for name in ("alice", "bob")}
+
+    hive.stop()
+    nixos.made_with("newer", "2" * 40)
+    nixos_standin.set_knobs(nixos.root, build_fails={"bob": "no such package"})
+    hive.start()
+    done, failed = (nixos.ended(name) for name in ("alice", "bob"))
+    assert [(job.kind, job.state) for job in (done, failed)] == [("rebuild", "done"), ("rebuild", "failed")]
+    assert "no such package" in str(failed.error)
+    assert nixos.main("alice") not in (0, before["alice"])
+    assert nixos.main("bob") == before["bob"]  # it runs on, in the system that it has
+    hive.until("bob", lambda row: bool(row.running and row.needs_update))
+    assert not hive.status("alice").needs_update
+    assert "no such package" in Visitor.of(hive).log_in(hive).get("/").body.decode()
+
+    nixos_standin.set_knobs(nixos.root)
+    hive.stop()
+    hive.start()
+    assert nixos.ended("bob", after=failed.id).state == "done"
+    assert nixos.main("bob") not in (0, before["bob"])
+    assert not hive.status("bob").needs_update
+    assert nixos.jobs("alice")[0].id == done.id

@@ -261,7 +261,10 @@ def build(host: Host, installable: str, flags: Sequence[str]) -> Path:
     entry = _show(source[1], source[2], "agent.nix")
     thrown = re.search(r'throw "([^"]*)"', entry)
     missing = "" if entry else "agent.nix: No such file"
-    if why := host.knob("build_fails") or missing or (thrown and thrown[1]):
+    failing = host.knob("build_fails")
+    if isinstance(failing, dict):
+        failing = failing.get(attribute)
+    if why := failing or missing or (thrown and thrown[1]):
         print(f"error: {why}", file=sys.stderr)
         raise Died(f"failed to build the configuration of ‘{attribute}’", 1)
     return _system(host, attribute, source[2], int(line[1]), _show(source[1], source[2], "agent.toml"), flags)

@@ -3,11 +3,13 @@ harness and claude in them; the model is scripted, and what stands for NixOS say
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +20,11 @@ import nixos_house
 from config_house import git
 from hyperhive.containers.host import interpreter_mounts
 from hyperhive.protocol import host
+from hyperhive.protocol.backend import BackendKind
 from hyperhive.protocol.faults import FaultError
 from hyperhive.rehearsal.script import Call, Say, on
 from hyperhive.testing import nixos_standin
-from hyperhive.testing.hive_process import HiveProcess, eventually
+from hyperhive.testing.hive_process import PATIENCE_S, HiveProcess, eventually
 from hyperhive.testing.model import ScriptedModel
 from manager_house import asks, cli, document, events_to, inside, refused
 from web_visitor import Visitor
@@ -213,6 +216,8 @@ def test_deaths_are_told_and_a_daemon_that_comes_back_finds_its_agents(nixos: Ni
 
     with pytest.raises(FaultError, match="at most 9"):
         hive.ask(host.Spawn(name="abcdefghij"))
+    with pytest.raises(FaultError, match=r"`hive spawn OTHER --backend bubblewrap` makes an agent beside it"):
+        hive.ask(host.Move(name="bob", backend=BackendKind.BUBBLEWRAP))
 
 
 def test_a_daemon_with_another_hyperhive_rebuilds_stale_agents_by_jobs_and_leaves_the_others(nixos: NixosHive) -> None:
@@ -242,3 +247,44 @@ def test_a_daemon_with_another_hyperhive_rebuilds_stale_agents_by_jobs_and_leave
     assert nixos.main("bob") not in (0, before["bob"])
     assert not hive.status("bob").needs_update
     assert nixos.jobs("alice")[0].id == done.id
+
+
+def test_a_build_that_takes_long_holds_nobody_up_and_is_cancelled_with_all_that_it_started(nixos: NixosHive) -> None:
+    hive, builder = nixos.hive, nixos.root / "builder"
+    for name in ("alice", "bob"):
+        hive.ask(host.Spawn(name=name))
+        hive.until(name, lambda row: bool(row.active_model))
+    before = {name: nixos.main(name) for name in ("alice", "bob")}
+    change = edited(hive, "alice", {"agent.nix": "{ }\n"})
+    nixos_standin.set_knobs(nixos.root, build_hangs=True)
+    with ThreadPoolExecutor(1) as pool:
+        approved = pool.submit(hive.ask, host.Approve(id=change.id))
+        eventually(builder.exists)
+        building = os.pidfd_open(int(builder.read_text()))
+        try:
+            hive.ask(host.Restart(name="bob"))
+            assert nixos.main("bob") not in (0, before["bob"])
+            (job,) = [job for job in nixos.jobs("alice") if job.state == "running"]
+            assert job.progress == "building its system"
+            cli(hive, "job", "cancel", str(job.id))
+            assert select.select([building], [], [], PATIENCE_S)[0], "the builder lives on"
+        finally:
+            os.close(building)
+        with pytest.raises(FaultError, match="cancelled by the operator"):
+            approved.result(PATIENCE_S)
+    assert nixos.jobs("alice")[0].state == "cancelled"
+    assert nixos.main("alice") == before["alice"]
+    assert git(hive.paths.state_dir / "meta", "status", "--porcelain") == ""
+    assert len([one for one in nixos.history if one.startswith("deploy alice")]) == 1
+
+    # one that is being spawned has come into being, and is built when it is started
+    builder.unlink()
+    with ThreadPoolExecutor(1) as pool:
+        spawned = pool.submit(hive.ask, host.Spawn(name="carol"))
+        eventually(builder.exists)
+        cli(hive, "job", "cancel", str(nixos.jobs("carol")[0].id))
+        with pytest.raises(FaultError, match="hive start carol"):
+            spawned.result(PATIENCE_S)
+    nixos_standin.set_knobs(nixos.root)
+    hive.ask(host.Start(scope=host.LifecycleScope(agent_names=["carol"])))
+    hive.until("carol", lambda row: bool(row.running and row.active_model))

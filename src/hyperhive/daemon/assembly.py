@@ -217,7 +217,7 @@ async def _nixos_host() -> NixosHost | None:
 def _systems(paths: Paths, settings: DaemonSettings, machine: NixosHost) -> Systems:
     own = settings.nixos
     return Systems(
-        repository=MetaRepository(paths.state_dir / "meta"),
+        repository=MetaRepository(paths.meta),
         applied=paths.state_dir / "applied",
         base=Base(
             hyperhive=own.flake, system=own.system, allow_unfree=own.allow_unfree, defaults=settings.agents.beneath()

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -261,6 +262,10 @@ def build(host: Host, installable: str, flags: Sequence[str]) -> Path:
     entry = _show(source[1], source[2], "agent.nix")
     thrown = re.search(r'throw "([^"]*)"', entry)
     missing = "" if entry else "agent.nix: No such file"
+    if host.knob("build_hangs"):  # with a builder in a session of its own, as nix has them
+        builder = subprocess.Popen(["sleep", "3600"], start_new_session=True)
+        host.note_builder(builder.pid)
+        builder.wait()
     failing = host.knob("build_fails")
     if isinstance(failing, dict):
         failing = failing.get(attribute)

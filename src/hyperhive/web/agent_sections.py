@@ -38,6 +38,7 @@ async def agent_login(hive: Hive, name: str) -> View:
         "needed": agent.needs_login,
         "rehearsal": hive.fleet.house.rehearsal is not None,
         "of_the_hive": agent.settings.credentials == "hive",
+        "account": agent.settings.account,
         "hive_has": hive.credentials.has_for(agent),
         "kept": await asyncio.to_thread(has_credentials, hive.fleet.house.paths, agent.name),
         "directory": str(hive.fleet.house.paths.agent_claude(agent.name)),

@@ -1,6 +1,7 @@
 """A whole hive whose agents are containers of NixOS, over the stand-in: the real daemon, real containers, the real
 harness and claude in them; the model is scripted, and what stands for NixOS says itself what it does not prove."""
 
+import contextlib
 import json
 import os
 import select
@@ -78,6 +79,22 @@ class NixosHive:
 
 @pytest.fixture
 def nixos() -> Iterator[NixosHive]:
+    with a_nixos_hive() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[NixosHive]:
+    """One for several tests, each of which leaves it with alice and bob at work in systems that are up to date."""
+    with a_nixos_hive() as made:
+        for name in ("alice", "bob"):
+            made.hive.ask(host.Spawn(name=name))
+            made.hive.until(name, lambda row: bool(row.active_model))
+        yield made
+
+
+@contextlib.contextmanager
+def a_nixos_hive() -> Iterator[NixosHive]:
     nixos_house.needed()
     needs.bwrap()
     claude = needs.claude()
@@ -220,51 +237,46 @@ def test_deaths_are_told_and_a_daemon_that_comes_back_finds_its_agents(nixos: Ni
         hive.ask(host.Move(name="bob", backend=BackendKind.BUBBLEWRAP))
 
 
-def test_a_daemon_with_another_hyperhive_rebuilds_stale_agents_by_jobs_and_leaves_the_others(nixos: NixosHive) -> None:
-    hive = nixos.hive
-    for name in ("alice", "bob"):
-        hive.ask(host.Spawn(name=name))
-        hive.until(name, lambda row: bool(row.active_model))
-    before = {name: nixos.main(name) for name in ("alice", "bob")}
+def test_a_daemon_with_another_hyperhive_rebuilds_stale_agents_by_jobs_and_leaves_the_others(pair: NixosHive) -> None:
+    hive = pair.hive
+    before = {name: pair.main(name) for name in ("alice", "bob")}
 
     hive.stop()
-    nixos.made_with("newer", "2" * 40)
-    nixos_standin.set_knobs(nixos.root, build_fails={"bob": "no such package"})
+    pair.made_with("newer", "2" * 40)
+    nixos_standin.set_knobs(pair.root, build_fails={"bob": "no such package"})
     hive.start()
-    done, failed = (nixos.ended(name) for name in ("alice", "bob"))
+    done, failed = (pair.ended(name) for name in ("alice", "bob"))
     assert [(job.kind, job.state) for job in (done, failed)] == [("rebuild", "done"), ("rebuild", "failed")]
     assert "no such package" in str(failed.error)
-    assert nixos.main("alice") not in (0, before["alice"])
-    assert nixos.main("bob") == before["bob"]  # it runs on, in the system that it has
+    assert pair.main("alice") not in (0, before["alice"])
+    assert pair.main("bob") == before["bob"]  # it runs on, in the system that it has
     hive.until("bob", lambda row: bool(row.running and row.needs_update))
     assert not hive.status("alice").needs_update
     assert "no such package" in Visitor.of(hive).log_in(hive).get("/").body.decode()
 
-    nixos_standin.set_knobs(nixos.root)
+    nixos_standin.set_knobs(pair.root)
     hive.stop()
     hive.start()
-    assert nixos.ended("bob", after=failed.id).state == "done"
-    assert nixos.main("bob") not in (0, before["bob"])
+    assert pair.ended("bob", after=failed.id).state == "done"
+    assert pair.main("bob") not in (0, before["bob"])
     assert not hive.status("bob").needs_update
-    assert nixos.jobs("alice")[0].id == done.id
+    assert pair.jobs("alice")[0].id == done.id
 
 
-def test_a_build_that_takes_long_holds_nobody_up_and_is_cancelled_with_all_that_it_started(nixos: NixosHive) -> None:
-    hive, builder = nixos.hive, nixos.root / "builder"
-    for name in ("alice", "bob"):
-        hive.ask(host.Spawn(name=name))
-        hive.until(name, lambda row: bool(row.active_model))
-    before = {name: nixos.main(name) for name in ("alice", "bob")}
+def test_a_build_that_takes_long_holds_nobody_up_and_is_cancelled_with_all_that_it_started(pair: NixosHive) -> None:
+    hive, builder = pair.hive, pair.root / "builder"
+    before = {name: pair.main(name) for name in ("alice", "bob")}
+    deployed = pair.history
     change = edited(hive, "alice", {"agent.nix": "{ }\n"})
-    nixos_standin.set_knobs(nixos.root, build_hangs=True)
+    nixos_standin.set_knobs(pair.root, build_hangs=True)
     with ThreadPoolExecutor(1) as pool:
         approved = pool.submit(hive.ask, host.Approve(id=change.id))
         eventually(builder.exists)
         building = os.pidfd_open(int(builder.read_text()))
         try:
             hive.ask(host.Restart(name="bob"))
-            assert nixos.main("bob") not in (0, before["bob"])
-            (job,) = [job for job in nixos.jobs("alice") if job.state == "running"]
+            assert pair.main("bob") not in (0, before["bob"])
+            (job,) = [job for job in pair.jobs("alice") if job.state == "running"]
             assert job.progress == "building its system"
             cli(hive, "job", "cancel", str(job.id))
             assert select.select([building], [], [], PATIENCE_S)[0], "the builder lives on"
@@ -272,19 +284,19 @@ def test_a_build_that_takes_long_holds_nobody_up_and_is_cancelled_with_all_that_
             os.close(building)
         with pytest.raises(FaultError, match="cancelled by the operator"):
             approved.result(PATIENCE_S)
-    assert nixos.jobs("alice")[0].state == "cancelled"
-    assert nixos.main("alice") == before["alice"]
+    assert pair.jobs("alice")[0].state == "cancelled"
+    assert pair.main("alice") == before["alice"]
     assert git(hive.paths.state_dir / "meta", "status", "--porcelain") == ""
-    assert len([one for one in nixos.history if one.startswith("deploy alice")]) == 1
+    assert pair.history == deployed
 
     # one that is being spawned has come into being, and is built when it is started
     builder.unlink()
     with ThreadPoolExecutor(1) as pool:
         spawned = pool.submit(hive.ask, host.Spawn(name="carol"))
         eventually(builder.exists)
-        cli(hive, "job", "cancel", str(nixos.jobs("carol")[0].id))
+        cli(hive, "job", "cancel", str(pair.jobs("carol")[0].id))
         with pytest.raises(FaultError, match="hive start carol"):
             spawned.result(PATIENCE_S)
-    nixos_standin.set_knobs(nixos.root)
+    nixos_standin.set_knobs(pair.root)
     hive.ask(host.Start(scope=host.LifecycleScope(agent_names=["carol"])))
-    hive.until("carol", lambda row: bool(row.running and row.active_model))
+    assert pair.main("carol")

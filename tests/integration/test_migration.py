@@ -225,7 +225,7 @@ def test_reminders_come_along_and_a_look_says_of_every_table_what_is_taken_and_w
         "1 reminders: damaged",
         f"schedule 1 of alice for alice\\nand others: {anew}",
         "schedule 2 of alice for nobody known: it was to come once: send it, or have the agent remind itself",
-        "1 rows of peers: of another program",
+        "1 rows of the table peers: this hive has nothing like it",
         "alice: statistics of its turns: the agent could write them; they stay a file of its state",
     ]
     assert {*expected} <= {*report.left}

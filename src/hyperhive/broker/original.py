@@ -65,7 +65,9 @@ class Original:
             self.left += [f"{count} {what}: {why}" for why, count in whys.items()]
         self.left += self._schedules()
         self.left += [
-            f"{count} rows of {ascii(name)[1:-1][:80]}: of another program" for name, count in self.others.items()
+            f"{count} rows of the table {_shown(name)}: this hive has nothing like it"
+            for name, count in self.others.items()
+            if count
         ]
 
     def _schedules(self) -> list[str]:

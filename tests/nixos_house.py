@@ -82,9 +82,6 @@ class FlakeOfOne:
     async def alone(self) -> AsyncIterator[None]:
         yield
 
-    def current(self, attribute: str) -> str:
-        return ""
-
     async def system(self, attribute: str) -> System:
         self.asked.append(attribute)
         return System(reference=f"{self.root / 'meta'}#{attribute}", made_of=self.sha)

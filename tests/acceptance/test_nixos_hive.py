@@ -252,6 +252,10 @@ def test_a_daemon_with_another_hyperhive_rebuilds_stale_agents_by_jobs_and_leave
     assert pair.main("bob") == before["bob"]  # it runs on, in the system that it has
     hive.until("bob", lambda row: bool(row.running and row.needs_update))
     assert not hive.status("alice").needs_update
+    hive.ask(host.Restart(name="bob"))  # and comes up again in it
+    assert pair.main("bob") not in (0, before["bob"])
+    assert hive.status("bob").needs_update
+    before["bob"] = pair.main("bob")
     assert "no such package" in Visitor.of(hive).log_in(hive).get("/").body.decode()
 
     nixos_standin.set_knobs(pair.root)

@@ -54,6 +54,7 @@ class System:
 
     reference: str  #: of the flake, `#` and the attribute
     made_of: str  #: another text when building it again would give another system
+    sha: str = ""  #: the commit of the config that it is of
     flags: Sequence[str] = ()  #: of nix
 
 
@@ -64,10 +65,6 @@ class Systems(Protocol):
 
     async def system(self, attribute: str) -> System:
         """Raises FaultError (`backend`) when there is none of that name."""
-        ...
-
-    def current(self, attribute: str) -> str:
-        """What that system is made of when it is to be as it was deployed; else empty. Waits for nobody's nix."""
         ...
 
 
@@ -84,6 +81,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     made_of: str = ""
+    sha: str = ""  #: of the config that its system is of
     boot: str = ""
     main: Process | None = None  #: of its latest life; None: that was seen to its end
 
@@ -170,12 +168,22 @@ class NixosKeeper(Keeper):
                 await asyncio.shield(self._end_leftover(name))
                 raise
 
-    async def install(self, name: str, attribute: str) -> Installed:
-        """Its system as it is wanted now, for its next start, which builds nothing then. Not while it runs."""
+    async def install(self, name: str, attribute: str, *, unless_of: str = "") -> Installed:
+        """Its system as it is wanted now, for its next start, which builds nothing then. Not while it runs.
+
+        A system of the commit `unless_of` that is there stays, even if it would be made from something newer now.
+        """
         async with self._lock(name):
-            made_of = await self._build(name, attribute)
+            if not unless_of or await self.stands(name) != unless_of:
+                await self._build(name, attribute)
             self._installed.add(name)
-            return Installed(made_of=made_of, settings=await asyncio.to_thread(self.settings, name))
+            record, settings = await self._record(name), await asyncio.to_thread(self.settings, name)
+            return Installed(made_of=record.made_of, settings=settings)
+
+    async def stands(self, name: str) -> str:
+        """The commit of the config whose system the container has; empty when it has none."""
+        record = await self._record(name)
+        return record.sha if await self._has(name, record.made_of) else ""
 
     async def stop(self, name: str, *, grace_s: float = 10.0) -> Exit | None:
         async with self._lock(name):
@@ -285,21 +293,18 @@ class NixosKeeper(Keeper):
             flags=nixos_host.flags(spec),
         )
 
-    async def _build(self, name: str, attribute: str) -> str:
-        """Its system is in the profile, built from what is wanted now; what it is made of."""
-        if (current := self._systems.current(attribute)) and await self._has(name, current):
-            return current
+    async def _build(self, name: str, attribute: str) -> None:
+        """Its system is in the profile, built from what is wanted now."""
         async with self._systems.alone():
             system = await self._systems.system(attribute)
             if not await self._has(name, system.made_of):
                 await self._make(name, system)
-            return system.made_of
 
     async def _make(self, name: str, system: System) -> None:
         is_there = await asyncio.to_thread(self._host.conf(name).exists)
         await self._keep(await self._record(name))  # first: what there is no record of is somebody else's
         await self._nix(name, "update" if is_there else "create", system)
-        await self._keep(msgspec.structs.replace(await self._record(name), made_of=system.made_of))
+        await self._keep(await self._record(name, made_of=system.made_of, sha=system.sha))
 
     async def _has(self, name: str, made_of: str) -> bool:
         """Whether the container is there, with a system that is made of that."""

@@ -109,6 +109,7 @@ class Fleet:
     _background: Background = field(default_factory=Background)
     _existence: asyncio.Lock = field(default_factory=asyncio.Lock)
     _news_of_logins: Buckets = field(default_factory=lambda: Buckets(LOGIN_NEWS_PER_S, LOGIN_NEWS_BURST))
+    _built: set[str] = field(default_factory=set)  #: whose next start is in a system that was built for it
     _starts: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(STARTS_AT_ONCE))
 
     # who there is
@@ -532,25 +533,32 @@ class Fleet:
         except FaultError as fault:
             log.error("a deployment is not in the history of systems", agent=name, error=fault.message)
 
-    async def build(self, name: str, config: Deployed) -> None:
+    async def build(self, name: str, config: Deployed, *, renew: bool) -> None:
         """The system that its container will have with that config, where it is one of NixOS; what runs runs on.
 
-        Raises FaultError when it does not build. Cancelled, it ends nix and leaves nothing behind.
+        Without `renew` the one that it has is good enough, when it is of this config. Raises FaultError when it does
+        not build. Cancelled, it ends nix and leaves nothing behind.
         """
-        agent, systems = self.get(name), self.house.systems
+        agent, keeper, systems = self.get(name), self.house.keepers.each.get(BackendKind.NIXOS), self.house.systems
         pin = _pin(agent, config)
-        if systems is None or pin is None:
+        if not isinstance(keeper, NixosKeeper) or systems is None or pin is None:
+            return
+        if not renew and await keeper.stands(container_name(agent.name)) == config.sha:
             return
         current = systems.current(name) if config.sha == agent.config.sha else ""
         if not current or current != agent.row.built_with:
             await systems.build(agent.name, pin)
+            self._built.add(agent.name)
 
     async def _install(self, agent: Agent) -> None:
-        """Its system, and the settings that this has: nix may have made more of them than agent.toml says."""
+        """Its system, and the settings that this has: nix may have made more of them than agent.toml says. A newer one
+        of the same config comes by `build` alone: what does not build keeps nobody from starting."""
         keeper = self.house.keeper(agent)
-        if not isinstance(keeper, NixosKeeper) or self.house.systems is None:
+        if not isinstance(keeper, NixosKeeper):
             return
-        found = await keeper.install(container_name(agent.name), agent.name)
+        of_the_same = "" if agent.name in self._built else agent.config.sha
+        found = await keeper.install(container_name(agent.name), agent.name, unless_of=of_the_same)
+        self._built.discard(agent.name)
         await self._take(agent, found.settings)
         await self._record(agent, built_with=found.made_of)
 

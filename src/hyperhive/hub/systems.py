@@ -91,6 +91,7 @@ class Systems:
             return System(
                 reference=f"{self.repository.path}#{attribute}",
                 made_of=meta_flake.made_of(files[LOCK], _pins(files), attribute),
+                sha=pin.sha,
                 flags=NIX_FLAGS,
             )
 

@@ -180,7 +180,7 @@ class Work:
             case BackendKind.NIXOS if name in self.fleet:
                 await run.say("building its system")
                 with run.interruptible():
-                    await _unless_given_up(run, self.fleet.build(name, config))
+                    await _unless_given_up(run, self.fleet.build(name, config, renew=run.job.kind in _RENEWING))
         return None
 
     async def _deploy_first(self, run: Run, name: AgentName, config: Deployed, generation: Generation | None) -> bool:
@@ -450,6 +450,8 @@ _SETTLING: Final = frozenset(
     {JobKind.SPAWN, JobKind.DEPLOY, JobKind.REBUILD, JobKind.START, JobKind.RESTART, JobKind.DESTROY, JobKind.PURGE}
 )
 """After these, what an agent's system is made of has worked, or there is no such agent."""
+_RENEWING: Final = frozenset({JobKind.DEPLOY, JobKind.REBUILD})
+"""These make an agent's system from what there is now; the others are content with the one of its config."""
 _DOINGS: Final[dict[JobKind, Doing]] = {
     JobKind.SPAWN: Work._spawn,
     JobKind.INIT_CONFIG: Work._init_config,

@@ -99,6 +99,10 @@ in
         message = "hyperhive.extraMcpServers.hyperhive: that is the hive's own server; give yours another name.";
       }
       {
+        assertion = lib.all (lib.hasPrefix "/") (cfg.settings.claude_plugins or [ ]);
+        message = "hyperhive.claudePlugins: nothing is fetched from a marketplace when an agent starts; give the paths of directories, such as \"\${flakeInputs.my-plugin}\".";
+      }
+      {
         assertion = (cfg.settings.role or "agent") == "manager" || cfg.name != "manager";
         message = "hyperhive.role: the agent `manager` is always a manager; use nixosModules.manager.";
       }

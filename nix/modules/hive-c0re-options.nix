@@ -90,6 +90,24 @@ in
     '';
   };
 
+  accounts = mkOption {
+    type = types.attrsOf (
+      types.submodule {
+        options.credentialFile = mkOption {
+          type = types.path;
+          example = "/run/secrets/claude-research";
+          description = "A file with the account's credential, as `credentialFile` above.";
+        };
+      }
+    );
+    default = { };
+    example = literalExpression ''{ research.credentialFile = "/run/secrets/claude-research"; }'';
+    description = ''
+      Further accounts, by names that agents' configs say: `credentials = "hive"` and `account = "research"`. A usage limit of
+      an account holds those who use it and nobody else.
+    '';
+  };
+
   agents.cpuQuota = mkOption {
     type = types.strMatching "[1-9][0-9]*%";
     default = "200%";

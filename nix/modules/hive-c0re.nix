@@ -48,6 +48,7 @@ in
         network = cfg.agents.network;
       };
       credential_file = mkIf (cfg.credentialFile != null) "${credentials}/claude";
+      accounts = mkIf (cfg.accounts != { }) (lib.mapAttrs (name: _: { credential_file = "${credentials}/account-${name}"; }) cfg.accounts);
       nixos = mkIf (cfg.backend == "nixos") {
         inherit (cfg) flake;
         inherit (pkgs.stdenv.hostPlatform) system;
@@ -77,6 +78,7 @@ in
         TimeoutStartSec = "5min";
         LoadCredential =
           optional (cfg.credentialFile != null) "claude:${toString cfg.credentialFile}"
+          ++ map (name: "account-${name}:${toString cfg.accounts.${name}.credentialFile}") (lib.attrNames cfg.accounts)
           ++ optionals hasTls [ "tls-cert:${toString cfg.tls.certificateFile}" "tls-key:${toString cfg.tls.keyFile}" ];
 
         StateDirectory = "hyperhive";
@@ -153,8 +155,12 @@ in
         message = "services.hive-c0re.openFirewall has nothing to open: the dashboard listens on the loopback only; enable the gateway, or set dashboardAddress and tls.";
       }
       {
-        assertion = !(lib.any isInStore [ cfg.credentialFile cfg.tls.keyFile ]);
-        message = "services.hive-c0re: credentialFile and tls.keyFile would be in the store, which everybody can read; give their paths as strings, outside of your configuration.";
+        assertion = lib.all (name: builtins.match "[a-z][a-z0-9-]{0,30}" name != null) (lib.attrNames cfg.accounts);
+        message = "services.hive-c0re.accounts: names have lower-case letters, digits and dashes, a letter first.";
+      }
+      {
+        assertion = !(lib.any isInStore ([ cfg.credentialFile cfg.tls.keyFile ] ++ map (one: one.credentialFile) (lib.attrValues cfg.accounts)));
+        message = "services.hive-c0re: credentialFile, those of accounts and tls.keyFile would be in the store, which everybody can read; give their paths as strings, outside of your configuration.";
       }
     ]
     ++ map (user: {

@@ -5,8 +5,6 @@ let
 in
 {
   imports = [
-    (out "availableModels" "There is no list of models: `hive model` and /model take any name.")
-    (out "claudePlugins" "Claude is started without plugins. Give their servers as hyperhive.extraMcpServers and their instructions as hyperhive.systemPrompt.")
     (out "backendEnvironmentFile" "Give the hive the file instead, with services.hive-c0re.credentialFile on the host, and set hyperhive.credentials = \"hive\".")
     (out "dashboardLinks" "The dashboard shows no links of agents.")
     (out "forge" "The hive has no forge; put a client into environment.systemPackages and its host into hyperhive.network.allow.")

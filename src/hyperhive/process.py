@@ -60,14 +60,16 @@ async def run(
     cwd: Path | None = None,
     pass_fds: Sequence[int] = (),
     check: bool = True,
+    whole_tree: bool = False,
 ) -> Finished:
     """Runs a command to its end within `timeout` seconds.
 
     Raises CommandFailed when it cannot be started, takes too long, or (with `check`) ends with anything but 0.
-    Output over `max_output` bytes is read and thrown away.
+    Output over `max_output` bytes is read and thrown away. `whole_tree` as for `spawn`.
     """
     try:
-        async with asyncio.timeout(timeout), spawn(argv, env=env, cwd=cwd, pass_fds=pass_fds) as child:
+        children = spawn(argv, env=env, cwd=cwd, pass_fds=pass_fds, whole_tree=whole_tree)
+        async with asyncio.timeout(timeout), children as child:
             (out, cut_out), (err, cut_err), _ = await asyncio.gather(
                 _drain(child.stdout, max_output), _drain(child.stderr, max_output), _feed(child.stdin, input)
             )
@@ -87,11 +89,13 @@ async def spawn(
     cwd: Path | None = None,
     pass_fds: Sequence[int] = (),
     grace_s: float = TERM_GRACE_S,
+    whole_tree: bool = False,
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """A running child with three pipes, in its own session.
 
     On leaving the block it and its process group get TERM, after `grace_s` KILL, and it is reaped. Whoever reads
-    only one of the outputs must keep the other from filling. Raises CommandFailed when it cannot be started.
+    only one of the outputs must keep the other from filling. With `whole_tree` what it has started is killed, too, in
+    whichever session that is. Raises CommandFailed when it cannot be started.
     """
     try:
         child = await asyncio.create_subprocess_exec(
@@ -109,7 +113,11 @@ async def spawn(
     try:
         yield child
     finally:
-        await _end(child, grace_s)
+        tree = await asyncio.to_thread(_tree, child.pid) if whole_tree and child.returncode is None else []
+        try:
+            await _end(child, grace_s)
+        finally:
+            _kill_all(tree)
 
 
 def explain(status: int) -> str:
@@ -136,6 +144,41 @@ async def _end(child: asyncio.subprocess.Process, grace_s: float) -> None:
     except TimeoutError:
         # One that left the group may hold our pipes as long as it likes; asyncio has no public way to let go.
         child._transport.close()  # type: ignore[attr-defined]
+
+
+def _tree(root: int) -> list[int]:
+    """All that is below a process, as descriptors: whoever gets one of those numbers next is not meant by them."""
+    parents = {pid: parent for pid in _pids() if (parent := _parent(pid)) is not None}
+    below, found = {root}, 0
+    while found != len(below):
+        found = len(below)
+        below |= {pid for pid, parent in parents.items() if parent in below}
+    held = []
+    for pid in below - {root}:
+        with contextlib.suppress(ProcessLookupError):
+            held.append(os.pidfd_open(pid))
+            if _parent(pid) != parents[pid]:
+                os.close(held.pop())
+    return held
+
+
+def _kill_all(tree: Sequence[int]) -> None:
+    for process in tree:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+        os.close(process)
+
+
+def _pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 (names, not paths)
+
+
+def _parent(pid: int) -> int | None:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        return int(fields[1])
+    except (OSError, IndexError, ValueError):
+        return None
 
 
 async def _reap(child: asyncio.subprocess.Process) -> None:

@@ -1,13 +1,16 @@
 """A whole hive whose agents are containers of NixOS, over the stand-in: the real daemon, real containers, the real
 harness and claude in them; the model is scripted, and what stands for NixOS says itself what it does not prove."""
 
+import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +21,11 @@ import nixos_house
 from config_house import git
 from hyperhive.containers.host import interpreter_mounts
 from hyperhive.protocol import host
+from hyperhive.protocol.backend import BackendKind
 from hyperhive.protocol.faults import FaultError
 from hyperhive.rehearsal.script import Call, Say, on
 from hyperhive.testing import nixos_standin
-from hyperhive.testing.hive_process import HiveProcess, eventually
+from hyperhive.testing.hive_process import PATIENCE_S, HiveProcess, eventually
 from hyperhive.testing.model import ScriptedModel
 from manager_house import asks, cli, document, events_to, inside, refused
 from web_visitor import Visitor
@@ -36,6 +40,30 @@ class NixosHive:
     hive: HiveProcess
     model: ScriptedModel
     root: Path  #: stands for / of the host
+    settings: Path  #: the daemon's settings file
+
+    def made_with(self, flake: str, revision: str) -> None:
+        """From the next daemon on systems are made with this flake."""
+        place = self.settings.with_name(flake)
+        place.mkdir(exist_ok=True)
+        (place / "revision").write_text(revision)
+        self.settings.write_text(json.dumps({"backend": "nixos", "nixos": {"flake": f"path:{place}"}}))
+
+    def jobs(self, name: str) -> list[host.Job]:
+        """Of that agent, the newest first."""
+        return [*(self.hive.ask(host.Jobs(name=name)).jobs or [])]
+
+    def ended(self, name: str, *, after: int = 0) -> host.Job:
+        """The agent's newest job, of those that a daemon queues by itself, once it has ended."""
+
+        def newest() -> host.Job | None:
+            own = (job for job in self.jobs(name) if job.source == "startup" and job.id > after)
+            return next(own, None)
+
+        eventually(lambda: (job := newest()) is not None and job.state not in ("queued", "running"))
+        job = newest()
+        assert job is not None
+        return job
 
     @property
     def history(self) -> list[str]:
@@ -51,6 +79,22 @@ class NixosHive:
 
 @pytest.fixture
 def nixos() -> Iterator[NixosHive]:
+    with a_nixos_hive() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[NixosHive]:
+    """One for several tests, each of which leaves it with alice and bob at work in systems that are up to date."""
+    with a_nixos_hive() as made:
+        for name in ("alice", "bob"):
+            made.hive.ask(host.Spawn(name=name))
+            made.hive.until(name, lambda row: bool(row.active_model))
+        yield made
+
+
+@contextlib.contextmanager
+def a_nixos_hive() -> Iterator[NixosHive]:
     nixos_house.needed()
     needs.bwrap()
     claude = needs.claude()
@@ -67,18 +111,17 @@ def nixos() -> Iterator[NixosHive]:
         }
         references = [mount.source for mount in interpreter_mounts(claude.parent)]
         nixos_standin.install(root, references=references, environment=environment)
-        flake = place / "hyperhive"
-        flake.mkdir()
-        (flake / "revision").write_text("1" * 40)
         settings = place / "settings.json"
-        settings.write_text(json.dumps({"backend": "nixos", "nixos": {"flake": f"path:{flake}"}}))
         hive = HiveProcess(place)
         hive.dashboard = True
         hive.prefix = ("env", f"HYPERHIVE_NIXOS_ROOT={root}")
         hive.dashboard_arguments = ("--settings", str(settings))
         with ScriptedModel(hive.paths.rehearsal_socket) as model:
             try:
-                yield NixosHive(hive=hive.start(), model=model, root=root)
+                one = NixosHive(hive=hive, model=model, root=root, settings=settings)
+                one.made_with("hyperhive", "1" * 40)
+                hive.start()
+                yield one
             finally:
                 hive.stop_all()
                 nixos_standin.end_all(root)
@@ -190,3 +233,74 @@ def test_deaths_are_told_and_a_daemon_that_comes_back_finds_its_agents(nixos: Ni
 
     with pytest.raises(FaultError, match="at most 9"):
         hive.ask(host.Spawn(name="abcdefghij"))
+    with pytest.raises(FaultError, match=r"`hive spawn OTHER --backend bubblewrap` makes an agent beside it"):
+        hive.ask(host.Move(name="bob", backend=BackendKind.BUBBLEWRAP))
+
+
+def test_a_daemon_with_another_hyperhive_rebuilds_stale_agents_by_jobs_and_leaves_the_others(pair: NixosHive) -> None:
+    hive = pair.hive
+    before = {name: pair.main(name) for name in ("alice", "bob")}
+
+    hive.stop()
+    pair.made_with("newer", "2" * 40)
+    nixos_standin.set_knobs(pair.root, build_fails={"bob": "no such package"})
+    hive.start()
+    done, failed = (pair.ended(name) for name in ("alice", "bob"))
+    assert [(job.kind, job.state) for job in (done, failed)] == [("rebuild", "done"), ("rebuild", "failed")]
+    assert "no such package" in str(failed.error)
+    assert pair.main("alice") not in (0, before["alice"])
+    assert pair.main("bob") == before["bob"]  # it runs on, in the system that it has
+    hive.until("bob", lambda row: bool(row.running and row.needs_update))
+    assert not hive.status("alice").needs_update
+    hive.ask(host.Restart(name="bob"))  # and comes up again in it
+    assert pair.main("bob") not in (0, before["bob"])
+    assert hive.status("bob").needs_update
+    before["bob"] = pair.main("bob")
+    assert "no such package" in Visitor.of(hive).log_in(hive).get("/").body.decode()
+
+    nixos_standin.set_knobs(pair.root)
+    hive.stop()
+    hive.start()
+    assert pair.ended("bob", after=failed.id).state == "done"
+    assert pair.main("bob") not in (0, before["bob"])
+    assert not hive.status("bob").needs_update
+    assert pair.jobs("alice")[0].id == done.id
+
+
+def test_a_build_that_takes_long_holds_nobody_up_and_is_cancelled_with_all_that_it_started(pair: NixosHive) -> None:
+    hive, builder = pair.hive, pair.root / "builder"
+    before = {name: pair.main(name) for name in ("alice", "bob")}
+    deployed = pair.history
+    change = edited(hive, "alice", {"agent.nix": "{ }\n"})
+    nixos_standin.set_knobs(pair.root, build_hangs=True)
+    with ThreadPoolExecutor(1) as pool:
+        approved = pool.submit(hive.ask, host.Approve(id=change.id))
+        eventually(builder.exists)
+        building = os.pidfd_open(int(builder.read_text()))
+        try:
+            hive.ask(host.Restart(name="bob"))
+            assert pair.main("bob") not in (0, before["bob"])
+            (job,) = [job for job in pair.jobs("alice") if job.state == "running"]
+            assert job.progress == "building its system"
+            cli(hive, "job", "cancel", str(job.id))
+            assert select.select([building], [], [], PATIENCE_S)[0], "the builder lives on"
+        finally:
+            os.close(building)
+        with pytest.raises(FaultError, match="cancelled by the operator"):
+            approved.result(PATIENCE_S)
+    assert pair.jobs("alice")[0].state == "cancelled"
+    assert pair.main("alice") == before["alice"]
+    assert git(hive.paths.state_dir / "meta", "status", "--porcelain") == ""
+    assert pair.history == deployed
+
+    # one that is being spawned has come into being, and is built when it is started
+    builder.unlink()
+    with ThreadPoolExecutor(1) as pool:
+        spawned = pool.submit(hive.ask, host.Spawn(name="carol"))
+        eventually(builder.exists)
+        cli(hive, "job", "cancel", str(pair.jobs("carol")[0].id))
+        with pytest.raises(FaultError, match="hive start carol"):
+            spawned.result(PATIENCE_S)
+    nixos_standin.set_knobs(pair.root)
+    hive.ask(host.Start(scope=host.LifecycleScope(agent_names=["carol"])))
+    assert pair.main("carol")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from hyperhive.cli import main
 from hyperhive.protocol import host
@@ -140,6 +141,17 @@ def test_a_credential_is_read_from_stdin_or_a_file_and_only_its_fingerprint_is_s
     said = "".join(capsys.readouterr())
     assert said.count("5f1c20ab") == 3
     assert "MARKER" not in said
+
+
+def test_accounts_are_shown_by_their_names_also_where_there_is_no_other_credential(
+    hive: FakeHive, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hive.accounts = [replace(GIVEN, account="red", agents=["scout"])]
+    assert hive_auth("show") == 0
+    said = capsys.readouterr()
+    assert said.out.splitlines()[0] == "account      red"
+    assert "agents       scout" in said.out
+    assert "no credential of its own" in said.err
 
 
 @pytest.mark.parametrize("typed", ["", "  \n", "x" * 5000])

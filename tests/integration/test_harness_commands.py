@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,7 @@ from hyperhive.protocol import agent
 from hyperhive.protocol.agent import Pause, SetModel, Shutdown
 from hyperhive.protocol.events import ModelChanged, Note, Outcome, ToolCall, TurnEnd
 from hyperhive.protocol.rpc import Nothing
-from hyperhive.protocol.settings import AgentSettings, Tools
+from hyperhive.protocol.settings import BUILT_IN_TOOLS, AgentSettings, Tools
 from hyperhive.rehearsal.script import Call, Gate, Say, on
 from hyperhive.testing.hive_process import eventually
 
@@ -75,6 +76,36 @@ def test_a_model_choice_takes_effect_on_a_warm_claude_and_is_kept() -> None:
             assert "sonnet" in last
             assert (r.state / "hyperhive-model").read_text() == "sonnet\n"
             assert [e.model for e in r.hive.events(ModelChanged)] == ["sonnet"]
+
+    asyncio.run(main())
+
+
+def test_plugins_of_the_config_are_loaded_from_where_they_lie_and_one_that_is_not_there_is_told(
+    tmp_path: Path,
+) -> None:
+    plugin = tmp_path / "greeter"
+    (plugin / ".claude-plugin").mkdir(parents=True)
+    (plugin / ".claude-plugin/plugin.json").write_text('{"name": "greeter", "version": "1.0.0"}')
+    (plugin / "skills/greet").mkdir(parents=True)
+    (plugin / "skills/greet/SKILL.md").write_text("---\nname: greet\ndescription: how to greet guests\n---\nBow.\n")
+    (plugin / "hooks").mkdir()
+    hook = {"type": "command", "command": "echo the house rule is silence"}
+    (plugin / "hooks/hooks.json").write_text(json.dumps({"hooks": {"UserPromptSubmit": [{"hooks": [hook]}]}}))
+    settings = AgentSettings(
+        claude_plugins=[str(plugin), "/nowhere/gone"], tools=Tools(built_in=(*BUILT_IN_TOOLS, "Skill"))
+    )
+
+    async def main() -> None:
+        async with rig(settings) as r:
+            r.model.script("a", on("", Say("Yes.")))
+            r.hive.mail("one")
+            await r.hive.until(lambda: r.hive.events(TurnEnd))
+            asked = r.model.requests("a")[-1].request.body.decode()
+            assert "how to greet guests" in asked
+            assert "the house rule is silence" in asked
+            assert [note.text for note in r.hive.events(Note) if "plugin" in note.text] == [
+                "there is no plugin of claude's at /nowhere/gone: claude goes without it"
+            ]
 
     asyncio.run(main())
 

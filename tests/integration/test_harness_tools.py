@@ -87,7 +87,7 @@ async def bench(
         mail = Mail(link)
         rest = Rest(
             place=place, document=document, children=Children(), journal=journal, condition=condition,
-            model=Model(place.model_file, "haiku"), session=Session(place.session_file),
+            model=Model(place.model_file, AgentSettings()), session=Session(place.session_file),
         )  # fmt: skip
         turns = Turns(rest=rest, mail=mail, journal=journal, condition=condition, settings=document.settings)
         toolbox = Toolbox(link=link, mail=mail, turns=turns, journal=journal, groups=groups)

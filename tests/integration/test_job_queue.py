@@ -187,6 +187,27 @@ def test_a_job_that_only_waits_keeps_no_other_agents_from_going_on_and_hears_tha
     asyncio.run(scene())
 
 
+def test_what_may_take_long_leaves_its_place_to_others_and_can_be_cancelled(tmp_path: Path) -> None:
+    async def build_for_ever(run: Run) -> Ending:
+        if run.job.kind is JobKind.START:
+            return DONE
+        with run.interruptible():
+            await run.given_up.wait()
+        assert (run.takes_a_place, run.can_be_undone) == (True, False)
+        return replace(DONE, state=JobState.CANCELLED)
+
+    async def scene() -> None:
+        async with office(tmp_path, Hand(build_for_ever)) as its, its.queue.running():
+            building = [
+                await its.queue.submit(replace(STOP, agent=f"scout-{number}")) for number in range(MAX_PARALLEL)
+            ]
+            await patiently(its.queue.ended((await its.queue.submit(START)).id))
+            for row in building:
+                assert (await patiently(its.queue.cancel(row.id))).state is JobState.CANCELLED
+
+    asyncio.run(scene())
+
+
 def test_what_waits_since_an_earlier_hive_hurries_what_it_waits_for(tmp_path: Path) -> None:
     async def wait_for_the_next(run: Run) -> Ending:
         if run.job.kind is JobKind.STOP:

@@ -160,6 +160,29 @@ def test_one_agents_limit_holds_all_who_use_the_hives_credential_and_they_go_on_
     asyncio.run(scene())
 
 
+def test_a_limit_of_one_account_holds_those_who_use_it_and_not_those_of_another(tmp_path: Path) -> None:
+    files = {"red": tmp_path / "red", "blue": tmp_path / "blue", "alias": tmp_path / "alias"}
+    for name, file in files.items():
+        file.write_text(KEY + ("-red" if name != "blue" else "-blue"))
+
+    async def scene() -> None:
+        async with house(tmp_path) as h:
+            await h.hive.credentials.open(None, files)
+            await h.hive.credentials.set(KEY, "")
+            for name, account in (("a", "red"), ("b", "red"), ("c", "blue"), ("d", "alias"), ("e", "gone")):
+                await h.make(name, text=SHARED + f'account = "{account}"\n')
+            await h.make("f", text=SHARED)
+            env = [h.hive.credentials.given_to(agent).env.get("ANTHROPIC_API_KEY") for agent in h.hive.fleet.agents()]
+            assert env == [f"{KEY}-red", f"{KEY}-red", f"{KEY}-blue", f"{KEY}-red", None, KEY]
+            await h.limit("a", 2 * HOUR)
+            held = [name for name in "abcdef" if h.held_for(name)]
+            assert held == ["a", "b", "d"]  # the same credential under another name is the same account
+            await h.hive.credentials.unset()
+            assert [name for name in "abcdef" if h.held_for(name)] == held
+
+    asyncio.run(scene())
+
+
 def test_a_lie_delays_those_who_share_the_credential_a_quarter_of_the_time_and_nobody_else(tmp_path: Path) -> None:
     async def scene() -> None:
         async with house(tmp_path) as h:

@@ -38,8 +38,12 @@ ALTER TABLE messages ADD COLUMN in_reply_to INTEGER;
 ALTER TABLE approvals ADD COLUMN fetched_sha TEXT;
 ALTER TABLE approvals ADD COLUMN description TEXT;
 ALTER TABLE operator_questions ADD COLUMN target TEXT;
-CREATE TABLE reminders (id INTEGER PRIMARY KEY, agent TEXT, message TEXT);
-INSERT INTO reminders VALUES (1, 'alice', 'look');
+CREATE TABLE reminders (id INTEGER PRIMARY KEY, agent TEXT, message TEXT, due_at INTEGER, sent_at INTEGER,
+  attempt_count INTEGER, last_error TEXT);
+CREATE TABLE schedules (id INTEGER PRIMARY KEY, owner TEXT, body TEXT, interval_seconds INTEGER,
+  next_fire_at_unix INTEGER);
+CREATE TABLE schedule_targets (schedule_id INTEGER, target TEXT);
+CREATE TABLE peers (name TEXT);
 """
 OLD_FLAKE = "{ outputs = { hyperhive, ... }: { nixosConfigurations.default = 1; }; }\n"
 
@@ -171,6 +175,7 @@ def test_agents_configs_logins_state_and_mail_of_the_first_version_are_taken_ove
     assert git(proposed, "-c", f"safe.directory={proposed}", "log", "--format=%s") == "a config"
     assert (proposed / "agent.nix").read_text() == "{ }\n"
     assert any("to or from nobody" in line for line in report.left)
+    assert "3 of 4 messages" in report.taken
 
 
 def test_what_was_delivered_and_not_acknowledged_comes_again(root: Path) -> None:
@@ -184,7 +189,63 @@ def test_what_was_delivered_and_not_acknowledged_comes_again(root: Path) -> None
     assert rows(root / "state", "SELECT body, state, attempts, thread FROM messages ORDER BY id") == [
         ("acked", "acked", 1, 1), ("in a turn", "queued", 1, 1), ("waits", "queued", 0, 3),
     ]  # fmt: skip
-    assert "1 reminders: set them anew" in report.left
+    assert "3 of 3 messages" in report.taken
+
+
+def test_reminders_come_along_and_a_look_says_of_every_table_what_is_taken_and_why_the_rest_is_not(
+    root: Path,
+) -> None:
+    original = Original(root, later=True)
+    original.agent("alice")
+    (original.path / "agents/alice/state/hyperhive-turn-stats.sqlite").touch()
+    original.row("reminders", agent="alice", message="look", due_at=2_000_000_000, attempt_count=0)
+    original.row("reminders", agent="alice", message="x", due_at=1000, sent_at=1001)
+    original.row("reminders", agent="gone", message="x", due_at=2_000_000_000)
+    original.row("reminders", agent="alice", message="", due_at=2_000_000_000)
+    original.row("messages", sender="alice", recipient="gone", body="x", sent_at=1)
+    original.row("schedules", owner="alice", body="tidy", interval_seconds=3600)
+    original.row("schedule_targets", schedule_id=1, target="alice\nand others")
+    original.row("schedules", owner="alice", body="once", next_fire_at_unix=2_000_000_000)
+    original.row("peers", name="elsewhere")
+    before = everything(original.path)
+    paths = Paths(state_dir=root / "state", runtime_dir=root / "run")
+    look = Migration(old=original.path, target=paths, backend=BackendKind.NIXOS, containers=root / "containers")
+    seen = asyncio.run(look.look())
+    assert everything(original.path) == before
+    assert not paths.state_dir.exists()
+
+    report = migrate(original, root / "state")
+
+    assert {"0 of 1 messages", "1 of 4 reminders", "0 of 0 approvals"} <= {*report.taken}
+    anew = "propose it for each, as [schedule.NAME] with every = 3600 in its agent.toml"
+    expected = [
+        "1 messages: to or from nobody that there is",
+        "1 reminders: they have come already",
+        "1 reminders: to or from nobody that there is",
+        "1 reminders: damaged",
+        f"schedule 1 of alice for alice\\nand others: {anew}",
+        "schedule 2 of alice for nobody known: it was to come once: send it, or have the agent remind itself",
+        "1 rows of the table peers: this hive has nothing like it",
+        "alice: statistics of its turns: the agent could write them; they stay a file of its state",
+    ]
+    assert {*expected} <= {*report.left}
+    assert {*seen.left} == {*report.left}
+    assert [line for line in seen.taken if " of " in line] == [line for line in report.taken if " of " in line]
+    assert rows(root / "state", "SELECT agent, message, due_at, settled_at FROM reminders") == [
+        ("alice", "look", 2_000_000_000.0, None)
+    ]
+
+
+def test_reminders_that_say_nowhere_when_they_are_due_are_left_with_the_names_of_their_columns(root: Path) -> None:
+    original = Original(root, later=True)
+    original.agent("alice")
+    original.database.executescript("ALTER TABLE reminders RENAME COLUMN due_at TO moment")
+    original.row("reminders", agent="alice", message="look", moment=2_000_000_000)
+    report = migrate(original, root / "state")
+    assert (
+        "1 reminders: there is no telling when they are due; their columns are id, agent, message, moment, sent_at, "
+        "attempt_count, last_error"
+    ) in report.left
 
 
 def test_who_has_no_container_any_more_stays_as_a_tombstone(root: Path) -> None:

@@ -9,7 +9,13 @@ import msgspec
 import pytest
 
 from hyperhive.config import agent_toml, schema, settings_file
-from hyperhive.config.settings_file import AgentDefaults, DaemonSettings, DashboardSettings, NixosSettings
+from hyperhive.config.settings_file import (
+    AccountSettings,
+    AgentDefaults,
+    DaemonSettings,
+    DashboardSettings,
+    NixosSettings,
+)
 from hyperhive.protocol.settings import AgentSettings
 from nix_house import NIX, ROOT, Nix, NixError, to_nix
 
@@ -17,6 +23,7 @@ FILES = sorted([*NIX.rglob("*.nix"), *ROOT.glob("*.nix")])
 KEYS = json.loads((NIX / "agent-keys.json").read_text())
 STAND_IN = "/nix/store/stand-in"
 EVERY_KIND = {"bool": True, "text": "example", "list": ["example"], "names": {"example": "example"}}
+PATHS = {"claude_plugins": ["/example"]}
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +51,9 @@ def test_every_key_of_agent_toml_has_an_option_that_gives_the_same_settings(nix:
     table: dict[str, Any] = {}
     options: dict[str, Any] = {}
     for key in KEYS:
-        _put(table, key["path"], _sample(key["type"], as_option=False))
-        _put(options, [_camel(word) for word in key["path"]], _sample(key["type"], as_option=True))
+        path = PATHS.get(key["path"][-1])
+        _put(table, key["path"], path or _sample(key["type"], as_option=False))
+        _put(options, [_camel(word) for word in key["path"]], path or _sample(key["type"], as_option=True))
 
     agent = nix.value(f"check.agent {{ hyperhive = {to_nix(options)}; }}")
 
@@ -112,8 +120,7 @@ def test_an_option_says_what_it_takes(nix: Nix, options: str, says: str) -> None
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ("claudePlugins = [ ]", "Claude is started without plugins"),
-        ("availableModels = [ ]", "take any name"),
+        ('claudePlugins = [ "formatter@market" ]', "give the paths of directories"),
         ('packages.apt = [ "jq" ]', "use environment.systemPackages"),
         ('extraMcpServers.hyperhive.command = "x"', "the hive's own server"),
         ('name = "manager"', "is always a manager"),
@@ -223,17 +230,22 @@ def test_secrets_go_by_systemd_and_never_through_the_store(nix: Nix) -> None:
         credentialFile = "/run/secrets/claude";
         dashboardAddress = "192.168.1.2";
         tls = { certificateFile = "/run/secrets/cert"; keyFile = "/run/secrets/key"; };
+        accounts.research.credentialFile = "/run/secrets/research";
     }; }""")
 
     assert host["failed"] == []
     assert host["service"]["serviceConfig"]["LoadCredential"] == [
         "claude:/run/secrets/claude",
+        "account-research:/run/secrets/research",
         "tls-cert:/run/secrets/cert",
         "tls-key:/run/secrets/key",
     ]
     assert host["settings"]["credential_file"] == "/run/credentials/hive-c0re.service/claude"
     assert host["settings"]["dashboard"]["tls_key"] == "/run/credentials/hive-c0re.service/tls-key"
     assert "/run/secrets" not in json.dumps(host["settings"])
+    assert msgspec.convert(host["settings"], DaemonSettings).accounts == {
+        "research": AccountSettings(credential_file="/run/credentials/hive-c0re.service/account-research")
+    }
 
 
 def test_the_gateway_is_nginx_on_the_domain_and_the_firewall_opens_when_told(nix: Nix) -> None:
@@ -256,6 +268,8 @@ def test_the_gateway_is_nginx_on_the_domain_and_the_firewall_opens_when_told(nix
         ('tls.certificateFile = "/x"', "set both"),
         ('adminUsers = [ "nobody-here" ]', "there is no user `nobody-here`"),
         ('credentialFile = builtins.storeDir + "/secret"', "would be in the store"),
+        ('accounts.a.credentialFile = builtins.storeDir + "/secret"', "would be in the store"),
+        ('accounts.A_b.credentialFile = "/x"', "a letter first"),
     ],
 )
 def test_a_host_that_cannot_work_says_what_to_change(nix: Nix, options: str, says: str) -> None:

@@ -290,7 +290,7 @@ def test_a_system_cannot_have_the_hive_read_files_outside_of_the_store(root: Pat
 
     async def main() -> None:
         async with hive(root, flake) as keeper:
-            assert await keeper.install("probe", "probe") == b'{"model": "sonnet"}'
+            assert (await keeper.install("probe", "probe")).settings == b'{"model": "sonnet"}'
             for target in ("/etc/passwd", "/dev/zero", str(root / "nix/store")):
                 await asyncio.to_thread(link, target)
                 assert await asyncio.to_thread(keeper.settings, "probe") is None

@@ -15,7 +15,7 @@ import pytest
 from hive_process import running_hive
 from hyperhive.config import settings_file
 from hyperhive.config.paths import Paths
-from hyperhive.config.settings_file import AgentDefaults, DaemonSettings
+from hyperhive.config.settings_file import AccountSettings, AgentDefaults, DaemonSettings
 from hyperhive.daemon.assembly import hive_at
 from hyperhive.protocol import host
 from hyperhive.protocol.faults import FaultError
@@ -132,6 +132,25 @@ def test_a_credential_of_the_host_is_the_hive_s_and_stays_the_same_over_a_restar
     assert again == first
     assert other is not None
     assert other.variables == ["AWS_BEARER_TOKEN_BEDROCK", "CLAUDE_CODE_USE_BEDROCK"]
+
+
+def test_accounts_are_those_of_the_settings_and_stay_the_same_over_a_restart(paths: Paths, tmp_path: Path) -> None:
+    (tmp_path / "red").write_text(f"{KEY}\n")
+    (tmp_path / "bad").write_text("MARKER\n")
+    accounts = {name: AccountSettings(credential_file=str(tmp_path / name)) for name in ("red", "bad", "gone")}
+
+    async def start(settings: DaemonSettings) -> list[host.HiveCredential]:
+        async with hive_at(paths, rehearsal=None, settings=settings) as hive:
+            assert hive.credentials.shown() is None
+            return hive.credentials.accounts()
+
+    first = asyncio.run(start(DaemonSettings(accounts=accounts)))
+    assert [(one.account, one.variables) for one in first] == [("red", ["ANTHROPIC_API_KEY"])]
+    assert asyncio.run(start(DaemonSettings(accounts=accounts))) == first
+    (kept,) = paths.accounts.iterdir()
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert asyncio.run(start(DaemonSettings())) == []
+    assert not [*paths.accounts.iterdir()]
 
 
 def test_a_credential_of_the_host_that_is_none_is_said_without_showing_it(paths: Paths, tmp_path: Path) -> None:

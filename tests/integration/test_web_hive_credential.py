@@ -34,5 +34,25 @@ def test_the_panel_says_whose_credential_claude_uses_and_never_the_credential() 
     asyncio.run(scene())
 
 
+def test_the_panel_of_an_agent_with_an_account_names_it_and_where_its_credential_belongs(tmp_path: Path) -> None:
+    (tmp_path / "red").write_text(f"{KEY}\n")
+
+    async def scene() -> None:
+        with tempfile.TemporaryDirectory(prefix="hh-") as root:
+            paths = Paths(state_dir=Path(root) / "state", runtime_dir=Path(root) / "run")
+            async with hive_at(paths, rehearsal=None) as hive:
+                scout = await hive.fleet.make(SCOUT, {"agent.toml": 'credentials = "hive"\naccount = "red"\n'})
+                await hive.fleet.set_needs_login(scout, True)
+                assert "and there is none: name its file there" in await _panel(SCOUT).draw(hive)
+                await hive.credentials.open(None, {"red": tmp_path / "red"})
+                assert "put another credential into its file" in await _panel(SCOUT).draw(hive)
+                await hive.fleet.set_needs_login(scout, False)
+                drawn = await _panel(SCOUT).draw(hive)
+                assert "account red" in drawn
+                assert "MARKER" not in drawn
+
+    asyncio.run(scene())
+
+
 def _panel(name: AgentName) -> Section:
     return next(section for section in sections_of(name) if section.name == "agent_login")

@@ -115,6 +115,23 @@ def test_inputs_are_shown_with_their_age_and_asked_for_by_a_form() -> None:
     on_a_nixos_hive(test)
 
 
+def test_asking_again_for_what_waits_gives_what_waits_and_once_it_is_decided_a_new_one() -> None:
+    async def test(hive: Hive, systems: Systems) -> None:
+        await asyncio.to_thread(fill, systems.repository, lock())
+        ask = hive.shape.request_update_inputs
+        first = await ask(["hyperhive", "agent-scout"], "newer")
+        again = await asyncio.gather(
+            *(ask(["agent-scout", "hyperhive", "hyperhive"], "", requester=MANAGER, mid=f"m{n}") for n in range(3))
+        )
+        assert {row.id for row in again} == {first.id}
+        other = await ask([], "")
+        assert [row.id for row in await hive.shape.approvals.pending()] == [first.id, other.id]
+        await hive.shape.deny(first.id, "not now")
+        assert (await ask(["hyperhive", "agent-scout"], "")).id not in (first.id, other.id)
+
+    on_a_nixos_hive(test)
+
+
 def test_a_lock_that_cannot_be_read_is_said_in_the_place_of_the_inputs() -> None:
     async def test(hive: Hive, systems: Systems) -> None:
         await asyncio.to_thread(fill, systems.repository, b"[]")

@@ -10,8 +10,8 @@ from hyperhive.broker.sql import Queries
 
 NAMES = {
     "approvals": (
-        "first", "count_pending", "get", "pending", "before", "newest_of", "of", "previous_queued", "last_approved",
-        "resolve", "approve", "fail_approved", "cancel_of",
+        "first", "pending_alike", "count_pending", "get", "pending", "before", "newest_of", "of", "previous_queued",
+        "last_approved", "resolve", "approve", "fail_approved", "cancel_of",
     ),
     "jobs": (
         "last_queued", "count_queued", "get", "unfinished", "before", "newest_of", "begin", "cancel", "progress",

@@ -10,7 +10,7 @@ from hyperhive.config.paths import Paths
 from hyperhive.containers.host import mounts_for
 from hyperhive.containers.spec import Mount
 from hyperhive.hub.agents import Agent
-from hyperhive.hub.plan import Tooling, container_spec
+from hyperhive.hub.plan import Tooling, container_spec, nixos_spec
 from hyperhive.protocol.faults import FaultError, FaultKind
 
 
@@ -78,10 +78,22 @@ def test_software_beside_the_hives_directories_is_no_reason_to_refuse(tmp_path: 
     spec_with(tmp_path / "state-of-the-art", paths)
 
 
+@pytest.mark.parametrize("name", ["manager", "a"])
+def test_only_a_manager_on_nixos_sees_what_systems_are_made_from_and_cannot_write_it(
+    tmp_path: Path, name: str
+) -> None:
+    paths = Paths(state_dir=tmp_path / "state", runtime_dir=tmp_path / "run")
+    found = {str(mount.target): mount for mount in nixos_spec(agent(name), paths=paths, rehearsal=None).mounts}
+    assert ("/meta" in found) is (name == "manager")
+    assert name != "manager" or (found["/meta"].source, found["/meta"].writable) == (paths.meta, False)
+
+
 def spec_with(place: Path, paths: Paths) -> None:
     mount = Mount(source=place, target=PurePosixPath(place))
     tooling = Tooling(claude=place / "claude", mounts=(mount,))
-    row = AgentRow.from_row(
-        {field.name: None for field in fields(AgentRow)} | {"name": "a", "wanted": "up", "backend": "bubblewrap"}
-    )
-    container_spec(Agent(row=row), paths=paths, tooling=tooling, rehearsal=None, argv=("run",))
+    container_spec(agent("a"), paths=paths, tooling=tooling, rehearsal=None, argv=("run",))
+
+
+def agent(name: str) -> Agent:
+    known = {"name": name, "wanted": "up", "backend": "bubblewrap"}
+    return Agent(row=AgentRow.from_row({field.name: None for field in fields(AgentRow)} | known))

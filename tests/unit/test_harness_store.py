@@ -13,6 +13,7 @@ from hyperhive.harness.model import Model
 from hyperhive.harness.onelinefile import OneLineFile
 from hyperhive.harness.session import Session
 from hyperhive.protocol.events import EventRecord
+from hyperhive.protocol.settings import AgentSettings
 
 
 def records(first: int, count: int, *, ts: float = 2e9) -> list[EventRecord]:
@@ -131,16 +132,24 @@ def test_a_symlink_is_neither_read_nor_written(tmp_path: Path) -> None:
 
 
 def test_the_chosen_model_comes_before_the_configs(tmp_path: Path) -> None:
-    assert Model(tmp_path / "m", "haiku").current == "haiku"
-    assert asyncio.run(Model(tmp_path / "m", "haiku").choose("opus")).warning == ""
-    assert Model(tmp_path / "m", "haiku").current == "opus"
+    assert Model(tmp_path / "m", AgentSettings()).current == "haiku"
+    assert asyncio.run(Model(tmp_path / "m", AgentSettings()).choose("opus")).warning == ""
+    assert Model(tmp_path / "m", AgentSettings()).current == "opus"
 
 
 def test_a_model_that_cannot_be_read_is_a_warning_and_the_configs_is_used(tmp_path: Path) -> None:
     (tmp_path / "m").write_text("--dangerous flag\n")
-    model = Model(tmp_path / "m", "haiku")
+    model = Model(tmp_path / "m", AgentSettings())
     assert model.current == "haiku"
     assert "cannot read the chosen model" in model.warning
+
+
+def test_a_chosen_model_holds_only_while_the_config_offers_it(tmp_path: Path) -> None:
+    (tmp_path / "m").write_text("opus\n")
+    assert Model(tmp_path / "m", AgentSettings(available_models=["opus"])).current == "opus"
+    model = Model(tmp_path / "m", AgentSettings(model="sonnet", available_models=["haiku"]))
+    assert model.current == "sonnet"
+    assert "the chosen model opus is none that the config offers" in model.warning
 
 
 def test_a_session_that_cannot_be_kept_is_still_used(tmp_path: Path) -> None:

@@ -1,4 +1,15 @@
-"""The file of nixos-container, patched: golden pairs for three releases, and what must hold for any file."""
+"""The file of nixos-container, patched: golden pairs for three releases, and what must hold for any file.
+
+Where the files *before* come from: no machine of these releases was at hand. They are what the source of the tool
+(nixos-container.pl in nixpkgs, as of 2025 and 2026) prints when it makes a container, key by key and in its order:
+PRIVATE_NETWORK, HOST_ADDRESS and LOCAL_ADDRESS (the first free 10.233.N.1 and .2), or PRIVATE_NETWORK=0 alone;
+HOST_BRIDGE; HOST_PORT; AUTO_START; FLAKE without its attribute; and never EXTRA_NSPAWN_FLAGS. That 24.11 and 25.05
+write the same follows from the list of later changes to the tool, of which --use-host-network in 25.11 is the only one
+that touches the file; their own sources were not compared.
+
+The files *after* are ours. What they may hold is by the container module's script: PRIVATE_USERS is read since 25.05,
+COPY_RESOLV_CONF by the newest and ignored by others, and any address adds a network even where PRIVATE_NETWORK is 0.
+"""
 
 from pathlib import Path, PurePosixPath
 

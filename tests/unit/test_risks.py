@@ -58,6 +58,12 @@ def network(mode: str, *allow: str) -> AgentSettings:
             "MCP server db has another environment: X",
         ),
         (S(), S(packages=Packages(apt=["nmap"])), "installs packages: nmap"),
+        (
+            S(credentials="hive"),
+            S(credentials="hive", account="red"),
+            "spends from account red, before from another one",
+        ),
+        (S(), S(claude_plugins=["/state/p"]), "loads plugins, whose hooks run in its container: /state/p"),
         (S(), S(tool_groups=["lifecycle"]), "gains tool groups: lifecycle"),
         (
             S(),

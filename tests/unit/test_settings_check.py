@@ -113,3 +113,10 @@ def test_a_service_manager_is_had_where_the_backend_has_one() -> None:
     accept(settings, backend=BackendKind.NSPAWN)
     assert "init: the bubblewrap backend has no service manager" in refusal(settings)
     assert "it is always systemd" in refusal(settings, backend=BackendKind.NIXOS)
+
+
+def test_an_account_must_be_one_of_the_hives() -> None:
+    settings = AgentSettings(credentials="hive", account="red")
+    settings_check.check("a", settings, backend=BackendKind.BUBBLEWRAP, agents=AGENTS, accounts=["red"])
+    assert "there is no account 'red'; the daemon's settings have none" in refusal(settings)
+    assert 'write credentials = "hive", too' in refusal(AgentSettings(account="red"))

@@ -8,7 +8,7 @@ from hyperhive.protocol.host import Response
 
 
 async def show(hive: Hive, _: host.Credential) -> Response:
-    return Response(credential=hive.credentials.shown() or UNSET)
+    return Response(credential=hive.credentials.shown() or UNSET, accounts=hive.credentials.accounts() or UNSET)
 
 
 async def set_credential(hive: Hive, ask: host.SetCredential) -> Response:

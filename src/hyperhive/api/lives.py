@@ -59,7 +59,9 @@ async def move(hive: Hive, ask: host.Move) -> Response:
         raise FaultError(
             FaultKind.WRONG_STATE,
             f"cannot move {agent.name!r} from {agent.row.backend} to {ask.backend}: a system of NixOS wants a config "
-            "and a uid of its own; spawn an agent with `--backend` and give it what the other one knows by /shared",
+            f"and a uid of its own; `hive spawn OTHER --backend {ask.backend}` makes an agent beside it, `hive config "
+            f"{agent.name}` shows what to propose for that one, and what this one knows it can put into /shared; then "
+            f"`hive destroy {agent.name}`",
         )
     await hive.shape.configs.check(
         agent.name, agent.config.sha, [str(name) for name in hive.fleet.names()], backend=ask.backend

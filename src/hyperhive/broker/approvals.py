@@ -75,9 +75,10 @@ class Approvals:
     async def queue(
         self, *, agent: str, kind: str, commit_ref: str = "", fetched_sha: str | None = None,
         description: str | None = None, requester: str = OPERATOR, mid: str | None = None,
-        warnings: Sequence[str] = (),
+        warnings: Sequence[str] = (), alone: bool = False,
     ) -> tuple[ApprovalRow, bool]:  # fmt: skip
-        """A new pending one, and whether it is new: the same (requester, mid) again gives the first.
+        """A new pending one, and whether it is new: the same (requester, mid) again gives the first. So does, with
+        `alone`, one that asks for the same and is pending, whoever asked for it.
 
         Raises FaultError (`wrong_state`) when too much that an agent asked for waits already.
         """
@@ -85,7 +86,7 @@ class Approvals:
             agent=agent, kind=kind, commit_ref=commit_ref, fetched_sha=fetched_sha, description=description,
             requester=requester, mid=mid, warnings=warnings, now=self._clock.now(),
         )  # fmt: skip
-        return await self._database.write(lambda connection: _queue(connection, values))
+        return await self._database.write(lambda connection: _queue(connection, values, alone=alone))
 
     async def get(self, id: int) -> ApprovalRow | None:
         found = await self._read("get", {"id": id})
@@ -179,8 +180,9 @@ def _refusal(connection: Connection, values: Mapping[str, Any]) -> FaultError:
     return FaultError(FaultKind.WRONG_STATE, f"cannot decide approval {number}: it is {row.status} already")
 
 
-def _queue(connection: Connection, values: Mapping[str, Any]) -> tuple[ApprovalRow, bool] | FaultError:
-    if first := rows(connection, "first", values):
+def _queue(connection: Connection, values: Mapping[str, Any], *, alone: bool) -> tuple[ApprovalRow, bool] | FaultError:
+    alike = rows(connection, "pending_alike", values) if alone else []
+    if first := rows(connection, "first", values) or alike:
         return first[0], False
     requester = values["requester"]
     waiting = _SQL.rows(connection, "count_pending", values)[0]["pending"]

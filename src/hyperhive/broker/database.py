@@ -408,8 +408,14 @@ def _lock(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def read_tables(path: Path, tables: Sequence[str], beside: Path) -> dict[str, list[dict[str, Any]]]:
-    """Rows of another program's database, as far as it has these tables; at most a million of each.
+_TABLES: Final = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+
+
+def read_tables(
+    path: Path, tables: Sequence[str], beside: Path
+) -> tuple[dict[str, list[dict[str, Any]]], dict[str, int]]:
+    """Rows of another program's database, as far as it has these tables; at most a million of each. Of its other
+    tables, how many rows they have.
 
     It is copied into the directory `beside` first, with what has not been written into it yet, and never opened where
     it lies. Raises FaultError (`storage`).
@@ -422,11 +428,17 @@ def read_tables(path: Path, tables: Sequence[str], beside: Path) -> dict[str, li
                 copy.with_name(copy.name + suffix).write_bytes(source.read_bytes())
         with contextlib.closing(sqlite3.connect(copy)) as connection:
             connection.row_factory = sqlite3.Row
-            there = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            return {
+            there = [row[0] for row in connection.execute(_TABLES)]
+            rows = {
                 table: [dict(row) for row in connection.execute(f'SELECT * FROM "{table}" LIMIT 1000000')]
                 for table in tables
                 if table in there
             }
+            return rows, {table: _count(connection, table) for table in there if table not in rows}
     except (OSError, sqlite3.Error) as error:
         raise FaultError(FaultKind.STORAGE, f"cannot read the database {path}: {error}") from error
+
+
+def _count(connection: sqlite3.Connection, table: str) -> int:
+    name = table.replace('"', '""')
+    return int(connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0])

@@ -1,6 +1,7 @@
-"""The database of the original, read into rows of ours: messages, approvals, the operator's questions."""
+"""The database of the original, read into rows of ours: messages, approvals, the operator's questions, reminders."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,11 +15,19 @@ from hyperhive.protocol.ids import MANAGER, OPERATOR, SYSTEM
 
 Row: TypeAlias = Mapping[str, Any]
 
-TABLES: Final = ("messages", "approvals", "operator_questions", "reminders", "schedules")
+TABLES: Final = ("messages", "approvals", "operator_questions", "reminders", "schedules", "schedule_targets")
 KINDS: Final = ("spawn", "apply_commit", "init_config")
 """Of approvals that this hive can carry out."""
 MAX_BODY: Final = 64 << 10
 _STATUSES: Final = ("pending", "approved", "denied", "failed", "cancelled")
+_DAMAGED: Final = "damaged"
+_NOBODY: Final = "to or from nobody that there is"
+_MAX_LISTED: Final = 50
+_REMINDED: Final = ("agent", "owner")
+_REMINDER: Final = ("message", "body")
+_DUE: Final = ("fire_at_unix", "fire_at", "due_at", "deliver_at", "at_unix_timestamp", "remind_at")
+_DONE: Final = ("fired_at", "sent_at", "delivered_at")
+"""What columns of reminders may be called: they were called differently in their time."""
 _NOT_OURS: Final = "taken over from the original; this hive cannot carry it out: ask for it again"
 
 
@@ -33,27 +42,47 @@ class Living:
 @dataclass(kw_only=True)
 class Original:
     tables: Mapping[str, Sequence[Mapping[str, Any]]]
-    counts: dict[str, int] = field(default_factory=dict)  #: what was taken
-    left: list[str] = field(default_factory=list)  #: what was not, in words
+    others: Mapping[str, int] = field(default_factory=dict)  #: rows of tables that nothing is made of
+    taken: list[str] = field(default_factory=list)  #: what was taken, in words
+    left: list[str] = field(default_factory=list)  #: what was not, and why
 
     @classmethod
     def read(cls, database: Path, beside: Path) -> "Original":
         """`beside` is a directory of ours for a copy: the original is not opened. Raises FaultError (`storage`)."""
-        return cls(tables=read_tables(database, TABLES, beside))
+        tables, others = read_tables(database, TABLES, beside)
+        return cls(tables=tables, others=others)
 
     def rows(self, table: str) -> Sequence[Mapping[str, Any]]:
         return self.tables.get(table, ())
 
     def insert(self, connection: Connection, rename: Callable[[str], str], living: Mapping[str, Living]) -> None:
         """All of it, into an empty database of ours. `rename` gives a principal's name of now."""
-        for what, put in (("messages", self._message), ("approvals", self._approval), ("questions", self._question)):
+        for what, put in _PUTS.items():
             table = "operator_questions" if what == "questions" else what
-            self.counts[what] = sum(put(connection, row, rename, living) for row in self.rows(table))
-            if lost := len(self.rows(table)) - self.counts[what]:
-                self.left.append(f"{lost} {what}: to or from nobody that there is, or damaged")
-        for table in ("reminders", "schedules"):
-            if self.rows(table):
-                self.left.append(f"{len(self.rows(table))} {table}: set them anew")
+            whys = Counter(put(self, connection, row, rename, living) for row in self.rows(table))
+            if table in self.tables:
+                self.taken.append(f"{whys.pop('', 0)} of {len(self.rows(table))} {what}")
+            self.left += [f"{count} {what}: {why}" for why, count in whys.items()]
+        self.left += self._schedules()
+        self.left += [
+            f"{count} rows of the table {_shown(name)}: this hive has nothing like it"
+            for name, count in self.others.items()
+            if count
+        ]
+
+    def _schedules(self) -> list[str]:
+        """They are keys of agent.toml here, which goes live by the operator's decision alone."""
+        targets: dict[Any, list[str]] = {}
+        for row in self.rows("schedule_targets"):
+            targets.setdefault(row.get("schedule_id"), []).append(_shown(row.get("target") or row.get("agent")))
+        rows = self.rows("schedules")
+        found = [
+            f"schedule {_shown(row.get('id'))} of {_shown(row.get('owner'))} for "
+            f"{', '.join(targets.get(row.get('id'), ['nobody known'])[:5])}: {_rule(row.get('interval_seconds'))}"
+            for row in rows[:_MAX_LISTED]
+        ]
+        more = len(rows) - _MAX_LISTED
+        return [*found, f"{more} more schedules"] if more > 0 else found
 
     def _message(
         self,
@@ -61,15 +90,17 @@ class Original:
         row: Mapping[str, Any],
         rename: Callable[[str], str],
         living: Mapping[str, Living],
-    ) -> bool:
+    ) -> str:
         number, sender, recipient = (
             _number(row.get("id")),
             _name(row, "sender", rename),
             _name(row, "recipient", rename),
         )
         sent, body = _time(row.get("sent_at")), _text(row.get("body"))
-        if number is None or sent is None or not sender or not _is_there(recipient, living):
-            return False
+        if number is None or sent is None or not sender:
+            return _DAMAGED
+        if not _is_there(recipient, living):
+            return _NOBODY
         state, attempts, settled = delivery(row)
         reply = _number(row.get("in_reply_to"))
         connection.execute(
@@ -80,7 +111,7 @@ class Original:
              body[:MAX_BODY], reply, reply or number, sent, state, attempts, settled,
              "cut off at 64 KiB by the migration" if len(body) > MAX_BODY else ""),
         )  # fmt: skip
-        return True
+        return ""
 
     def _approval(
         self,
@@ -88,11 +119,11 @@ class Original:
         row: Mapping[str, Any],
         rename: Callable[[str], str],
         living: Mapping[str, Living],
-    ) -> bool:
+    ) -> str:
         number, agent = _number(row.get("id")), _name(row, "agent", rename)
         kind, status, asked = _text(row.get("kind")), _text(row.get("status")), _time(row.get("requested_at"))
         if number is None or not agent or asked is None or status not in _STATUSES:
-            return False
+            return _DAMAGED
         orphaned = agent not in living and kind == "apply_commit"
         resolved, note = _time(row.get("resolved_at")), row.get("note")
         sha = _sha(row.get("fetched_sha"))
@@ -104,7 +135,7 @@ class Original:
             (number, agent, kind[:64], _text(row.get("commit_ref"))[:64], sha, asked, status, resolved,
              None if note is None else _text(note)[:20_000], _text(row.get("description"))[:2000] or None, MANAGER),
         )  # fmt: skip
-        return True
+        return ""
 
     def _question(
         self,
@@ -112,12 +143,14 @@ class Original:
         row: Mapping[str, Any],
         rename: Callable[[str], str],
         living: Mapping[str, Living],
-    ) -> bool:
+    ) -> str:
         number, asker = _number(row.get("id")), _name(row, "asker", rename)
         target = _name(row, "target", rename) or OPERATOR
         asked, question = _time(row.get("asked_at")), _text(row.get("question"))
-        if number is None or asked is None or not question or asker not in living or not _is_there(target, living):
-            return False
+        if number is None or asked is None or not question:
+            return _DAMAGED
+        if asker not in living or not _is_there(target, living):
+            return _NOBODY
         answered, answer = _time(row.get("answered_at")), row.get("answer")
         connection.execute(
             "INSERT INTO questions (id, asker, asker_incarnation, target, target_incarnation, question, options,"
@@ -127,7 +160,39 @@ class Original:
              _options(row.get("options_json")), int(bool(row.get("multi"))), asked, _time(row.get("deadline_at")),
              answered, None if answered is None else _text(answer)[:MAX_BODY], None if answered is None else target),
         )  # fmt: skip
-        return True
+        return ""
+
+    def _reminder(
+        self,
+        connection: Connection,
+        row: Mapping[str, Any],
+        rename: Callable[[str], str],
+        living: Mapping[str, Living],
+    ) -> str:
+        agent, due = rename(_text(_first(row, _REMINDED))[:128]), _time(_first(row, _DUE))
+        number, message = _number(row.get("id")), _text(_first(row, _REMINDER))
+        if _first(row, _DONE) is not None:
+            return "they have come already"
+        if due is None and not {*_DUE} & {*row}:
+            return f"there is no telling when they are due; their columns are {_shown(', '.join(row))}"
+        if number is None or due is None or not message:
+            return _DAMAGED
+        if agent not in living:
+            return _NOBODY
+        connection.execute(
+            "INSERT INTO reminders (id, agent, incarnation, message, due_at, created_at) VALUES (?, ?, ?, ?, ?, ?)",
+            (number, agent, _life(agent, living), message[:MAX_BODY], due, _time(row.get("created_at")) or due),
+        )
+        return ""
+
+
+_PUTS: Final[Mapping[str, Callable[..., str]]] = {
+    "messages": Original._message,
+    "approvals": Original._approval,
+    "questions": Original._question,
+    "reminders": Original._reminder,
+}
+"""How a row comes in; what it says is why it does not, or nothing."""
 
 
 def delivery(row: Mapping[str, Any]) -> tuple[str, int, float | None]:
@@ -149,6 +214,21 @@ def kind_of(sender: str, living: Mapping[str, Living]) -> str:
     """The envelope's kind: who it is from, as far as the original told."""
     fixed = {OPERATOR: "operator", SYSTEM: "system", MANAGER: "manager"}
     return fixed.get(sender, "agent" if sender in living else "external")
+
+
+def _rule(interval: Any) -> str:
+    if isinstance(interval, int) and interval > 0:
+        return f"propose it for each, as [schedule.NAME] with every = {max(60, interval)} in its agent.toml"
+    return "it was to come once: send it, or have the agent remind itself"
+
+
+def _first(row: Mapping[str, Any], names: Sequence[str]) -> Any:
+    return next((row[name] for name in names if row.get(name) is not None), None)
+
+
+def _shown(value: Any) -> str:
+    """Of a row, in a line of ours."""
+    return ascii(_text(value))[1:-1][:80]
 
 
 def _is_there(name: str, living: Mapping[str, Living]) -> bool:

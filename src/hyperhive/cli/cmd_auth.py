@@ -66,13 +66,20 @@ def show(json: Json = False) -> None:
     answer = ask(host.Credential())
     if json:
         put_json(answer)
-    elif shown := answer.credential:
-        put(f"kind         {shown.kind}: {', '.join(shown.variables)}")
-        put(f"fingerprint  {shown.fingerprint}")
-        put(f"set          {shown.set_at}, {age(shown.set_at)} ago")
-        put(f"agents       {', '.join(shown.agents) or 'none asks for it in its config'}")
-    else:
+        return
+    if not answer.credential:
         say("the hive has no credential of its own; `hive auth set` gives it one")
+    for shown in [*([answer.credential] if answer.credential else []), *(answer.accounts or [])]:
+        _put_credential(shown)
+
+
+def _put_credential(shown: host.HiveCredential) -> None:
+    if shown.account:
+        put(f"account      {shown.account}")
+    put(f"kind         {shown.kind}: {', '.join(shown.variables)}")
+    put(f"fingerprint  {shown.fingerprint}")
+    put(f"set          {shown.set_at}, {age(shown.set_at)} ago")
+    put(f"agents       {', '.join(shown.agents) or 'none asks for it in its config'}")
 
 
 def unset(yes: Yes = False, json: Json = False) -> None:

@@ -24,7 +24,7 @@ def run(
     ] = Path("/etc/nixos-containers"),
     json: Json = False,
 ) -> None:
-    """Take over agents, configs, logins, state, mail and approvals of the original. Looks only, unless told otherwise.
+    """Take over agents, configs, logins, state, mail and reminders of the original. Looks only, unless told otherwise.
 
     Everything is copied; the old tree is not written to. When it lies where this hive's state belongs, it is moved
     aside as a whole, last of all. Agents are down afterwards.
@@ -33,11 +33,7 @@ def run(
 
     paths = Paths.from_environment(os.environ, os.geteuid())
     migration = Migration(old=old.absolute(), target=paths, backend=backend, containers=containers)
-    if apply:
-        asyncio.run(migration.apply())
-    else:
-        migration.look()
-    report = migration.report
+    report = asyncio.run(migration.apply() if apply else migration.look())
     if json:
         put_json(report)
         return

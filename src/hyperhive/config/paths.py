@@ -73,6 +73,16 @@ class Paths:
         return self.state_dir / "credential.json"
 
     @property
+    def meta(self) -> Path:
+        """The flake of the systems of all agents that are containers of NixOS."""
+        return self.state_dir / "meta"
+
+    @property
+    def accounts(self) -> Path:
+        """Further credentials for claude, a file each: secrets."""
+        return self.state_dir / "accounts"
+
+    @property
     def prices(self) -> Path:
         """What models cost, where the operator knows better than the hive."""
         return self.state_dir / "prices.toml"

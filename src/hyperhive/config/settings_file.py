@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 
 from hyperhive.config import schema
 from hyperhive.protocol.faults import FaultError, FaultKind
+from hyperhive.protocol.settings import AccountName
 
 MAX_BYTES: Final = 256 * 1024
 
@@ -52,6 +53,13 @@ class NixosSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ] = []
 
 
+class AccountSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    credential_file: Annotated[
+        str,
+        Meta(min_length=1, description="file with a further credential, for agents whose config names the account"),
+    ]
+
+
 class DaemonSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     backend: Annotated[Literal["bubblewrap", "nspawn", "nixos"], Meta(description="how containers are made")] = (
         "bubblewrap"
@@ -64,6 +72,7 @@ class DaemonSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         str,
         Meta(description="file with the hive's own credential, as `hive auth set` takes it; it is read at each start"),
     ] = ""
+    accounts: Annotated[dict[AccountName, AccountSettings], Meta(max_length=100)] = {}
     nixos: NixosSettings = NixosSettings()
 
 

@@ -54,6 +54,7 @@ class System:
 
     reference: str  #: of the flake, `#` and the attribute
     made_of: str  #: another text when building it again would give another system
+    sha: str = ""  #: the commit of the config that it is of
     flags: Sequence[str] = ()  #: of nix
 
 
@@ -67,11 +68,20 @@ class Systems(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class Installed:
+    """A system that a container starts with."""
+
+    made_of: str
+    settings: bytes | None  #: its agent.json
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """What is kept about a container, for a hive that comes back."""
 
     name: str
     made_of: str = ""
+    sha: str = ""  #: of the config that its system is of
     boot: str = ""
     main: Process | None = None  #: of its latest life; None: that was seen to its end
 
@@ -101,6 +111,7 @@ class NixosKeeper(Keeper):
         self._lives: dict[str, NixosLife] = {}
         self._watchers: dict[str, asyncio.Task[None]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
+        self._installed: set[str] = set()  #: whose next start finds its system
 
     @property
     def kind(self) -> BackendKind:
@@ -138,7 +149,9 @@ class NixosKeeper(Keeper):
             wanted = self._wanted(spec)
             nixos_conf.nspawn_flags(wanted)  # before anything is built for it
             await self._end_leftover(name)
-            await self._build(name, spec.hostname)
+            if name not in self._installed:
+                await self._build(name, spec.hostname)
+            self._installed.discard(name)
             try:
                 await self._furnish(spec, wanted)
                 await self._host.run("nixos-container", "start", name, timeout=START_TIMEOUT_S)
@@ -155,11 +168,22 @@ class NixosKeeper(Keeper):
                 await asyncio.shield(self._end_leftover(name))
                 raise
 
-    async def install(self, name: str, attribute: str) -> bytes | None:
-        """Its system as it is wanted now, for its next start; the agent.json of it. Not while the container runs."""
+    async def install(self, name: str, attribute: str, *, unless_of: str = "") -> Installed:
+        """Its system as it is wanted now, for its next start, which builds nothing then. Not while it runs.
+
+        A system of the commit `unless_of` that is there stays, even if it would be made from something newer now.
+        """
         async with self._lock(name):
-            await self._build(name, attribute)
-            return await asyncio.to_thread(self.settings, name)
+            if not unless_of or await self.stands(name) != unless_of:
+                await self._build(name, attribute)
+            self._installed.add(name)
+            record, settings = await self._record(name), await asyncio.to_thread(self.settings, name)
+            return Installed(made_of=record.made_of, settings=settings)
+
+    async def stands(self, name: str) -> str:
+        """The commit of the config whose system the container has; empty when it has none."""
+        record = await self._record(name)
+        return record.sha if await self._has(name, record.made_of) else ""
 
     async def stop(self, name: str, *, grace_s: float = 10.0) -> Exit | None:
         async with self._lock(name):
@@ -221,6 +245,7 @@ class NixosKeeper(Keeper):
             if await asyncio.to_thread(self._read, name) is None:
                 return  # not ours, whatever it is called
             try:
+                self._installed.discard(name)
                 await self._host.run("nixos-container", "destroy", name, timeout=BUILD_TIMEOUT_S)
                 await asyncio.to_thread(self._forget, name)
                 await self._host.run("systemctl", "daemon-reload", timeout=ASK_TIMEOUT_S)
@@ -272,14 +297,20 @@ class NixosKeeper(Keeper):
         """Its system is in the profile, built from what is wanted now."""
         async with self._systems.alone():
             system = await self._systems.system(attribute)
-            is_there = await asyncio.to_thread(self._host.conf(name).exists)
-            record = await self._record(name)
-            if is_there and record.made_of == system.made_of and await asyncio.to_thread(self._has_system, name):
-                return
-            await self._keep(record)  # first: what there is no record of is somebody else's
-            verb = "update" if is_there else "create"
-            await self._nix(name, verb, system)
-            await self._keep(msgspec.structs.replace(await self._record(name), made_of=system.made_of))
+            if not await self._has(name, system.made_of):
+                await self._make(name, system)
+
+    async def _make(self, name: str, system: System) -> None:
+        is_there = await asyncio.to_thread(self._host.conf(name).exists)
+        await self._keep(await self._record(name))  # first: what there is no record of is somebody else's
+        await self._nix(name, "update" if is_there else "create", system)
+        await self._keep(await self._record(name, made_of=system.made_of, sha=system.sha))
+
+    async def _has(self, name: str, made_of: str) -> bool:
+        """Whether the container is there, with a system that is made of that."""
+        record = await self._record(name)
+        there = (self._host.conf(name), self._host.system(name))
+        return record.made_of == made_of and await asyncio.to_thread(lambda: all(path.exists() for path in there))
 
     async def _nix(self, name: str, verb: str, system: System) -> None:
         empty = await asyncio.to_thread(tempfile.mkdtemp, prefix="hive-nix-")  # the tool leaves a link where it is run
@@ -411,9 +442,6 @@ class NixosKeeper(Keeper):
         return self._host.argv("journalctl", *place, *only, *life, "-n", str(lines), "-o", "cat", "--no-pager", "-q")
 
     # what is kept
-
-    def _has_system(self, name: str) -> bool:
-        return self._host.system(name).exists()
 
     async def _record(self, name: str, **changes: object) -> Record:
         found = await asyncio.to_thread(self._read, name)

@@ -60,9 +60,11 @@ class NixosHost:
         self, program: str, *arguments: str, timeout: float, check: bool = True, cwd: Path | None = None,
         home: Path | None = None,
     ) -> Finished:  # fmt: skip
-        """Raises CommandFailed. With `home` it finds no settings of root's own."""
+        """Raises CommandFailed. `home` is for what runs nix: it finds no settings of root's own there, and the
+        builders that it has started end with it."""
         env = dict(PLAIN_ENV) if home is None else {**PLAIN_ENV, "HOME": str(home)}
-        return await run(self.argv(program, *arguments), env=env, timeout=timeout, check=check, cwd=cwd)
+        argv = self.argv(program, *arguments)
+        return await run(argv, env=env, timeout=timeout, check=check, cwd=cwd, whole_tree=home is not None)
 
     def problem(self) -> str:
         """Why no container can be made here; empty: it can."""

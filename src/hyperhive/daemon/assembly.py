@@ -127,7 +127,7 @@ async def hive_at(
             house.systems.wanted = fleet.pin
         shape, rehearsing = _shape(store, fleet, configs), rehearsal is not None
         hive = _hive(store, fleet, shape, rehearsing=rehearsing, clock=clock or SystemClock())
-        await hive.credentials.open(Path(settings.credential_file) if settings.credential_file else None)
+        await _open_credentials(hive, settings)
         doors.answer_with(_agents_side(store, hive))
         _listen(store, hive, doors)
         stack.push_async_callback(doors.close_all)
@@ -144,6 +144,12 @@ async def hive_at(
         await stack.enter_async_context(_upkeep(store, hive))
         await stack.enter_async_context(hive.notifications.running())
         yield hive
+
+
+async def _open_credentials(hive: Hive, settings: DaemonSettings) -> None:
+    own = Path(settings.credential_file) if settings.credential_file else None
+    accounts = {name: Path(account.credential_file) for name, account in settings.accounts.items()}
+    await hive.credentials.open(own, accounts)
 
 
 # what is kept
@@ -211,7 +217,7 @@ async def _nixos_host() -> NixosHost | None:
 def _systems(paths: Paths, settings: DaemonSettings, machine: NixosHost) -> Systems:
     own = settings.nixos
     return Systems(
-        repository=MetaRepository(paths.state_dir / "meta"),
+        repository=MetaRepository(paths.meta),
         applied=paths.state_dir / "applied",
         base=Base(
             hyperhive=own.flake, system=own.system, allow_unfree=own.allow_unfree, defaults=settings.agents.beneath()
@@ -241,7 +247,9 @@ def _configs(house: House, settings: DaemonSettings) -> Configs:
         keeper=house.keepers.of(BackendKind.BUBBLEWRAP),  # whatever the agents' own: it needs nothing but the hive
         per_agent_uids=house.per_agent_uids,
     )
-    return Configs(paths=house.paths, reader=reader, beneath=settings.agents.beneath())
+    return Configs(
+        paths=house.paths, reader=reader, beneath=settings.agents.beneath(), accounts=frozenset(settings.accounts)
+    )
 
 
 # who decides and who does
@@ -287,7 +295,8 @@ def _hive(store: _Store, fleet: Fleet, shape: Shape, *, rehearsing: bool, clock:
         shape=shape,
     )
     doors = Doors(WebSessions(store.database))
-    credentials = Credentials(fleet.house.paths.credential, fleet, rehearsing=rehearsing)
+    paths = fleet.house.paths
+    credentials = Credentials(paths.credential, fleet, kept=paths.accounts, rehearsing=rehearsing)
     return Hive(
         fleet=fleet,
         desk=Desk(fleet=fleet, mailbox=store.mailbox, chronicle=store.chronicle),

@@ -122,10 +122,11 @@ def _refuse_both_models(paths: Paths, settings: DaemonSettings, rehearsal: Path 
             f"cannot rehearse with real credentials in the environment ({', '.join(found)}): a hive uses the "
             "rehearsal model or real credentials, never both; unset them for this hive",
         )
-    if rehearsal is not None and settings.credential_file:
+    named = [settings.credential_file, *(account.credential_file for account in settings.accounts.values())]
+    if rehearsal is not None and any(named):
         raise FaultError(
             FaultKind.NOT_ALLOWED,
-            f"cannot rehearse with a credential: the settings name {settings.credential_file}; a hive uses the "
+            f"cannot rehearse with a credential: the settings name {', '.join(filter(None, named))}; a hive uses the "
             "rehearsal model or real credentials, never both",
         )
     if rehearsal is not None and is_present(paths.credential):

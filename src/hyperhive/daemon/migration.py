@@ -8,6 +8,7 @@ import contextlib
 import os
 import shutil
 import socket
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ MANAGERS: Final = ("hm1nd", "ruth", "manager")
 DATABASES: Final = ("db/broker.sqlite", "broker.sqlite")
 _MAX_NIX: Final = 256 << 10
 _LEFT: Final = ("meta", "forge", "matrix", "swarm")
+_STATISTICS: Final = "hyperhive-turn-stats.sqlite"
 _FLAKE: Final = b"""\
 {
   # Further inputs reach agent.nix as the argument `flakeInputs`.
@@ -82,8 +84,26 @@ class Migration:
     def __post_init__(self) -> None:
         self.report = Report(old=str(self.old), new=str(self.target.state_dir))
 
-    def look(self) -> list[Found]:
-        """Who there is, and what is not taken. Raises FaultError when it is no installation of the original."""
+    async def look(self) -> Report:
+        """What would be taken, and what not and why; the database's rows are counted by trying them on one of our own
+        that is thrown away. Raises FaultError when it is no installation of the original."""
+        found = await asyncio.to_thread(self._look)
+        living: dict[str, Living] = {
+            agent.name: Living(name=agent.name, incarnation=1) for agent in found if agent.lives
+        }
+        place = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="hive-look-"))
+        try:
+            await asyncio.to_thread((place / "staging").mkdir)
+            database = await Database.open(place / "hive.sqlite")
+            try:
+                await self._mail(database, place / "staging", living)
+            finally:
+                await database.close()
+        finally:
+            await asyncio.to_thread(shutil.rmtree, place)
+        return self.report
+
+    def _look(self) -> list[Found]:
         if not (self.old / "agents").is_dir() or self._database() is None:
             raise FaultError(
                 FaultKind.BAD_CONFIG,
@@ -95,6 +115,10 @@ class Migration:
         found = [agent for agent in map(self._agent, names) if agent is not None]
         for agent in found:
             self.report.taken.append(f"agent {agent.name}" + ("" if agent.lives else ", as a tombstone"))
+            if is_present(self.old / "agents" / agent.old_name / "state" / _STATISTICS):
+                self.report.left.append(
+                    f"{agent.name}: statistics of its turns: the agent could write them; they stay a file of its state"
+                )
         self.report.left += [
             f"{self.old / name}: not part of this hive" for name in _LEFT if (self.old / name).exists()
         ]
@@ -102,7 +126,7 @@ class Migration:
 
     async def apply(self) -> Report:
         """All of it. Raises FaultError, and then nothing was changed but for a directory that the text names."""
-        found = await asyncio.to_thread(self.look)
+        found = await asyncio.to_thread(self._look)
         state = self.target.state_dir
         fresh = Paths(state_dir=state.with_name(f"{state.name}.migrating"), runtime_dir=self.target.runtime_dir)
         await asyncio.to_thread(self._check_clear, fresh.state_dir)
@@ -193,7 +217,7 @@ class Migration:
                     )  # fmt: skip
                     living[agent.name] = Living(name=agent.name, incarnation=row.incarnation)
                     await self._deployments(deployments, agent.name, taken)
-            await self._mail(database, fresh, living)
+            await self._mail(database, fresh.state_dir / "staging", living)
         finally:
             await database.close()
 
@@ -276,8 +300,8 @@ class Migration:
             row = DeploymentRow(agent=name, approval=number, sha=sha, deployed_at=now, description="of the original")
             await deployments.add(row)
 
-    async def _mail(self, database: Database, fresh: Paths, living: Mapping[str, Living]) -> None:
-        original = await asyncio.to_thread(self._original, fresh.state_dir / "staging")
+    async def _mail(self, database: Database, beside: Path, living: Mapping[str, Living]) -> None:
+        original = await asyncio.to_thread(self._original, beside)
 
         def put(connection: Connection) -> None:
             for one in living.values():
@@ -287,7 +311,7 @@ class Migration:
             original.insert(connection, self._renamed, living)
 
         await database.write(put)
-        self.report.taken += [f"{count} {what}" for what, count in original.counts.items()]
+        self.report.taken += original.taken
         self.report.left += original.left
 
     def _original(self, beside: Path) -> Original:

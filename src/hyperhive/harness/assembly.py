@@ -64,7 +64,7 @@ class Runner:
         self._children.take_over()
         self._link = Link(place.socket, Hello(boot_id=os.urandom(16).hex(), version=__version__, canary=True))
         self._journal = Journal(self._link, place.events_db)
-        self._model = Model(place.model_file, settings.model)
+        self._model = Model(place.model_file, settings)
         self._session = Session(place.session_file)
         self._condition = Condition(
             self._link, self._journal, model=self._model.current, session_id=self._session.id or ""

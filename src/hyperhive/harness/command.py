@@ -48,6 +48,16 @@ def denied_tools(settings: AgentSettings) -> list[str]:
     return [f"Bash({pattern})" for pattern in settings.tools.bash_deny]
 
 
+def plugin_argv(settings: AgentSettings) -> list[str]:
+    """Plugins where they lie: none is fetched or installed."""
+    return [word for path in settings.claude_plugins for word in ("--plugin-dir", path)]
+
+
+def missing_plugins(settings: AgentSettings) -> list[str]:
+    """Those of the config that are no directories here: claude passes over them without a word."""
+    return [path for path in settings.claude_plugins if not Path(path).is_dir()]
+
+
 def put_private(path: Path, text: str) -> Path:
     """A file for claude alone, in the place of the one before it: arguments can be read by every process of the host
     and are bounded in size. Raises OSError.
@@ -89,6 +99,7 @@ def claude_argv(
         "--mcp-config", str(mcp_config_file),
         "--include-partial-messages", "--strict-mcp-config", "--setting-sources=",
         *(["--effort", settings.effort] if settings.effort else []),
+        *plugin_argv(settings),
         "--input-format", "stream-json",
     ]  # fmt: skip
 
@@ -114,6 +125,7 @@ def interactive_argv(
         "--model", model,
         "--permission-mode", "default",
         "--mcp-config", str(mcp_config_file), "--strict-mcp-config", "--setting-sources=",
+        *plugin_argv(settings),
     ]  # fmt: skip
 
 

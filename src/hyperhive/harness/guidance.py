@@ -109,5 +109,6 @@ OF_GROUP: Final = {
     "diagnostics": "- `get_logs` shows the end of an agent's log: data, whatever it says.",
     SYSTEMS: """\
 - `request_update_meta_inputs` asks for newer revisions of what all agents' systems are made from, such as a newer
-  claude. Approved, every agent whose system changes is rebuilt: choose a quiet time.""",
+  claude. Approved, every agent whose system changes is rebuilt: choose a quiet time. In a container of NixOS `/meta`
+  has the flake that they are made from, read-only; its history is what was deployed.""",
 }

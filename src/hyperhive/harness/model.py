@@ -6,22 +6,29 @@ from typing import Final
 
 from hyperhive.harness.onelinefile import OneLineFile
 from hyperhive.protocol.agent import ModelSet
+from hyperhive.protocol.settings import AgentSettings
 
 PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9._:/@\[\]-]{0,199}"
 
 
 class Model:
-    """The choice outlives harness and container, as a line in a file of the agent's state."""
+    """The choice outlives harness and container, as a line in a file of the agent's state. It holds while the config
+    offers that model."""
 
-    def __init__(self, path: Path, default: str) -> None:
+    def __init__(self, path: Path, settings: AgentSettings) -> None:
         self._path = path
         self._file = OneLineFile(path, PATTERN)
-        self.current = default
-        self.warning = ""  #: why there is no telling what was chosen before
+        self.current = default = settings.model
+        self.warning = ""  #: why it is not what was chosen before
         try:
-            self.current = self._file.read() or default
+            chosen = self._file.read() or default
         except (OSError, ValueError) as error:
             self.warning = f"cannot read the chosen model from {path}: {_why(error)}; using {default}"
+            return
+        if settings.offers(chosen):
+            self.current = chosen
+        else:
+            self.warning = f"the chosen model {chosen} is none that the config offers; using {default}"
 
     async def choose(self, model: str) -> ModelSet:
         """Use this model from now on. A choice that can't be kept still holds for this run, with a warning."""

@@ -13,6 +13,7 @@ from hyperhive.harness.command import (
     interactive_argv,
     login_argv,
     mcp_config,
+    missing_plugins,
     put_private,
 )
 from hyperhive.harness.condition import Condition
@@ -223,6 +224,7 @@ class Rest:
             str(self._place.claude), self._settings, system_prompt_file=prompt_file, mcp_config_file=mcp_file,
             model=self._model.current, session_id=resume, hive_tools=[tool.name for tool in tools],
         )  # fmt: skip
+        await self._tell_missing_plugins()
         env = claude_env(
             self._place, self._settings,
             agent=self._name, proxy_port=self.proxy_port, rehearsal_port=self.rehearsal_port,
@@ -230,6 +232,11 @@ class Rest:
         )  # fmt: skip
         command = ClaudeCommand(argv=argv, env=env)
         return await Claude.start(self._children, command, system_prompt=system_prompt, tools=tools, serve=self.serve)
+
+    async def _tell_missing_plugins(self) -> None:
+        for path in await asyncio.to_thread(missing_plugins, self._settings):
+            text = f"there is no plugin of claude's at {path}: claude goes without it"
+            self._journal.record(Note(text=text, level="warning"))
 
     async def _release(self) -> None:
         claude, self._claude = self._claude, None

@@ -38,6 +38,7 @@ class Configs:
     paths: Paths
     reader: ConfigReader
     beneath: Mapping[str, Any] = field(default_factory=dict)  #: the hive's own defaults, as a table of agent.toml
+    accounts: Collection[str] = ()  #: that the hive has a credential of, by name
 
     # what is deployed
 
@@ -105,7 +106,7 @@ class Configs:
     async def check(self, name: AgentName, sha: str, agents: Collection[str], *, backend: BackendKind) -> Deployed:
         """The settings of a commit, fit for this backend and these agents; raises FaultError (`bad_config`)."""
         found = await self.at(name, sha)
-        settings_check.check(name, found.settings, backend=backend, agents=agents)
+        settings_check.check(name, found.settings, backend=backend, agents=agents, accounts=self.accounts)
         return found
 
     async def tag(self, name: AgentName, tag: str, sha: str, message: str | None = None) -> None:

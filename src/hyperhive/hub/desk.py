@@ -111,7 +111,15 @@ class Desk:
         return (await self._ask(self.fleet.get(name), wire.NEW_SESSION, Nothing())).done
 
     async def set_model(self, name: str, model: str) -> wire.ModelSet:
-        return await self._ask(self.fleet.get(name), wire.SET_MODEL, wire.SetModel(model=model))
+        """Raises FaultError (`invalid_params`) for one that its config does not offer."""
+        agent = self.fleet.get(name)
+        if not agent.settings.offers(model):
+            offered = ", ".join(dict.fromkeys((agent.settings.model, *agent.settings.available_models)))
+            raise FaultError(
+                FaultKind.INVALID_PARAMS,
+                f"cannot give {agent.name!r} the model {model!r}: its config offers {offered}",
+            )
+        return await self._ask(agent, wire.SET_MODEL, wire.SetModel(model=model))
 
     async def compact(self, name: str, instructions: str = "") -> bool:
         """Have the conversation summarised when the turn under way has ended; raises FaultError when it can't be."""

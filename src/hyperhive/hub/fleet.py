@@ -109,6 +109,7 @@ class Fleet:
     _background: Background = field(default_factory=Background)
     _existence: asyncio.Lock = field(default_factory=asyncio.Lock)
     _news_of_logins: Buckets = field(default_factory=lambda: Buckets(LOGIN_NEWS_PER_S, LOGIN_NEWS_BURST))
+    _built: set[str] = field(default_factory=set)  #: whose next start is in a system that was built for it
     _starts: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(STARTS_AT_ONCE))
 
     # who there is
@@ -390,7 +391,6 @@ class Fleet:
         made_from = await self.house.images.current(name) if generation else None
         agent.config = config
         try:
-            await self._build(agent)  # first: one that does not build leaves what runs as it is
             if generation is not None:
                 await self.house.images.switch(name, generation)
         except BaseException:
@@ -512,9 +512,7 @@ class Fleet:
     def pin(self, name: str) -> Pin | None:
         """What the agent's system is to be made of now; None for one that has none."""
         agent = self.get(name) if name in self else None
-        if agent is None or agent.row.backend is not BackendKind.NIXOS or agent.row.uid is None:
-            return None
-        return Pin(sha=agent.config.sha, uid=agent.row.uid)
+        return None if agent is None else _pin(agent, agent.config)
 
     async def sync_systems(self) -> None:
         """The flake of all systems says what is deployed."""
@@ -535,18 +533,34 @@ class Fleet:
         except FaultError as fault:
             log.error("a deployment is not in the history of systems", agent=name, error=fault.message)
 
-    async def _build(self, agent: Agent) -> None:
-        if self.house.systems is not None and self.pin(agent.name):
-            await self.house.systems.build(agent.name)
+    async def build(self, name: str, config: Deployed, *, renew: bool) -> None:
+        """The system that its container will have with that config, where it is one of NixOS; what runs runs on.
+
+        Without `renew` the one that it has is good enough, when it is of this config. Raises FaultError when it does
+        not build. Cancelled, it ends nix and leaves nothing behind.
+        """
+        agent, keeper, systems = self.get(name), self.house.keepers.each.get(BackendKind.NIXOS), self.house.systems
+        pin = _pin(agent, config)
+        if not isinstance(keeper, NixosKeeper) or systems is None or pin is None:
+            return
+        if not renew and await keeper.stands(container_name(agent.name)) == config.sha:
+            return
+        current = systems.current(name) if config.sha == agent.config.sha else ""
+        if not current or current != agent.row.built_with:
+            await systems.build(agent.name, pin)
+            self._built.add(agent.name)
 
     async def _install(self, agent: Agent) -> None:
-        """Its system, and the settings that this has: nix may have made more of them than agent.toml says."""
+        """Its system, and the settings that this has: nix may have made more of them than agent.toml says. A newer one
+        of the same config comes by `build` alone: what does not build keeps nobody from starting."""
         keeper = self.house.keeper(agent)
-        if not isinstance(keeper, NixosKeeper) or self.house.systems is None:
+        if not isinstance(keeper, NixosKeeper):
             return
-        found = await keeper.install(container_name(agent.name), agent.name)
-        await self._take(agent, found)
-        await self._record(agent, built_with=self.house.systems.prepared(agent.name))
+        of_the_same = "" if agent.name in self._built else agent.config.sha
+        found = await keeper.install(container_name(agent.name), agent.name, unless_of=of_the_same)
+        self._built.discard(agent.name)
+        await self._take(agent, found.settings)
+        await self._record(agent, built_with=found.made_of)
 
     async def _recall_settings(self, agent: Agent) -> None:
         """Those of the system that an earlier daemon installed."""
@@ -584,6 +598,7 @@ class Fleet:
         made_of = self._made_of(agent, generation.recipe.base if generation else "")
         if agent.row.backend is not BackendKind.NIXOS and agent.row.built_with != made_of:
             await self._record(agent, built_with=made_of)  # first: what runs is never of unknown make
+        await self._install(agent)  # it may take as long as a build: those who only start need not wait
         async with self._starts:
             return await self.house.keeper(agent).start(await self._prepare(agent, generation))
 
@@ -602,7 +617,6 @@ class Fleet:
 
     async def _prepare(self, agent: Agent, generation: Generation | None) -> ContainerSpec:
         house = self.house
-        await self._install(agent)
         if agent.row.uid is not None:
             await directories.give(house.paths, agent.name, agent.row.uid)
         document = self.document(agent)
@@ -690,3 +704,10 @@ class Fleet:
         """To raise for a name that no agent has."""
         hint = closest(name, self.names())
         return FaultError(FaultKind.UNKNOWN_AGENT, f'agent "{name}" is not managed by this hive; {hint}')
+
+
+def _pin(agent: Agent, config: Deployed) -> Pin | None:
+    """What its system would be made of with that config; None for one that has none."""
+    if agent.row.backend is not BackendKind.NIXOS or agent.row.uid is None:
+        return None
+    return Pin(sha=config.sha, uid=agent.row.uid)

@@ -1,8 +1,8 @@
 """Usage limits: who is held by one, until when, and who goes on first after it.
 
-An agent is held for as long as its own claude says. Whoever uses the hive's credential shares its account: when one of
-them is held, the others are for a while, on its word, and then find out for themselves, one after the other. So an
-agent that lies delays them; it stops nobody.
+An agent is held for as long as its own claude says. Those who use the same credential of the hive's share its account:
+when one of them is held, the others are for a while, on its word, and then find out for themselves, one after the
+other. So an agent that lies delays them; it stops nobody.
 """
 
 import asyncio
@@ -141,9 +141,8 @@ class Limits:
 
     def _sharing(self, agent: Agent) -> list[Agent]:
         """Who uses the same account, as far as the hive knows of itself; the agent among them."""
-        if not self.credentials.uses(agent):
-            return [agent]
-        return [other for other in self.fleet.agents() if self.credentials.uses(other)]
+        others = self.fleet.agents()
+        return [other for other in others if other is agent or self.credentials.share(agent, other)]
 
     def _others(self, agent: Agent) -> list[Agent]:
         """Those whom its word holds: whoever shares its account and has no word of its own claude's."""
@@ -161,7 +160,7 @@ class Limits:
                 self._wait()  # whoever is held still is looked at again, also when one could not be let go
 
     async def _account_changed(self) -> None:
-        users = [agent for agent in self.fleet.agents() if agent.settings.credentials == "hive"]
+        users = self.credentials.askers()
         for agent in users:
             agent.windows = ()
         await self._let_go(users)

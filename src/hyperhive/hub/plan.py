@@ -78,11 +78,12 @@ def container_spec(
 def nixos_spec(agent: Agent, *, paths: Paths, rehearsal: Path | None) -> ContainerSpec:
     """The container of an agent whose software, and whose harness, come with its system."""
     name = agent.name
+    meta = [_mount(paths.meta, "/meta")] if name == MANAGER else []
     return ContainerSpec(
         name=container_name(name),
         argv=("hive-harness.service",),
         env=_sockets(agent, rehearsing=rehearsal is not None),
-        mounts=tuple(_own_mounts(agent, paths, rehearsal)),
+        mounts=(*_own_mounts(agent, paths, rehearsal), *meta),
         limits=Limits.from_settings(agent.settings.limits),
         network=Network.NONE if rehearsal is not None else Network(agent.settings.network.mode),
         uid=agent.row.uid,

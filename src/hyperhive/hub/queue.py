@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -46,6 +46,17 @@ class Run:
         """It only waits now, maybe for long: others may run in its place."""
         self.takes_a_place = False
         self.aside()
+
+    @contextlib.contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """What may take long, and leaves everything as it was when it is given up: meanwhile others may run in its
+        place, and the operator can cancel it."""
+        before, self.can_be_undone = self.can_be_undone, True
+        self.stand_aside()
+        try:
+            yield
+        finally:
+            self.takes_a_place, self.can_be_undone = True, before
 
     async def say(self, text: str) -> None:
         """What it is at now: shown as its progress, kept in its log."""
@@ -219,6 +230,7 @@ class JobQueue:
 
     async def _end(self, run: Run, ending: Ending) -> None:
         row = await self._stored(run.job.id, lambda: self._decisions.end(run.job.id, ending))
+        run.stand_aside()  # what follows may have to wait for somebody's nix
         await self._finish(row)
 
     async def _stored(self, number: int, store: Callable[[], Awaitable[JobRow]]) -> JobRow:

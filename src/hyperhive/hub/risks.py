@@ -44,6 +44,7 @@ def warnings(before: AgentSettings | None, after: AgentSettings, *, other_files:
         *_of_rank(old, after),
         *_of_recipients(old.allowed_recipients, after.allowed_recipients),
         *_of_servers(old.mcp_servers, after.mcp_servers),
+        *_gained("loads plugins, whose hooks run in its container", old.claude_plugins, after.claude_plugins),
         *_of_tools(old, after),
         *_of_secrets(old, after),
         *_of_limits(old.limits, after.limits),
@@ -155,6 +156,9 @@ def _of_tools(old: AgentSettings, new: AgentSettings) -> Iterator[str]:
 def _of_secrets(old: AgentSettings, new: AgentSettings) -> Iterator[str]:
     if new.credentials == "hive" and old.credentials != "hive":
         yield "gets the hive's own credential: whatever runs in its container can read it and use it"
+    if new.credentials == "hive" and new.account != old.account:
+        whose = f"account {_quoted(new.account)}" if new.account else "the credential of `hive auth set`"
+        yield f"spends from {whose}, before from {_quoted(old.account) if old.account else 'another one'}"
     names = [name for name, value in new.env.items() if old.env.get(name) != value and _is_secret(name, value)]
     for server, entry in new.mcp_servers.items():
         before = old.mcp_servers.get(server, McpServer(command="-"))

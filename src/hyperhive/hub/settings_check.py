@@ -21,8 +21,15 @@ _HIVE_SERVER: Final = "hyperhive"
 _Value = TypeVar("_Value")
 
 
-def check(name: str, settings: AgentSettings, *, backend: BackendKind, agents: Collection[str]) -> None:
-    """Whether the agent can have these settings here, `agents` being those there are.
+def check(
+    name: str,
+    settings: AgentSettings,
+    *,
+    backend: BackendKind,
+    agents: Collection[str],
+    accounts: Collection[str] = (),
+) -> None:
+    """Whether the agent can have these settings here, `agents` and `accounts` being those there are.
 
     Raises FaultError (`bad_config`) that lists every fault, at most 50, one a line.
     """
@@ -32,6 +39,7 @@ def check(name: str, settings: AgentSettings, *, backend: BackendKind, agents: C
         *_of_packages(settings, backend),
         *_of_init(settings, backend),
         *_of_place(name, settings, agents),
+        *_of_account(settings, accounts),
         *_of_names(settings),
     ]
     if found:
@@ -80,6 +88,16 @@ def _of_place(name: str, settings: AgentSettings, agents: Collection[str]) -> It
         yield "parent: an agent cannot be its own parent"
     elif settings.parent and settings.parent not in {*agents, MANAGER}:
         yield f"parent: there is no agent {settings.parent!r}; {closest(settings.parent, agents)}"
+
+
+def _of_account(settings: AgentSettings, accounts: Collection[str]) -> Iterator[str]:
+    if settings.account is None:
+        return
+    if settings.credentials != "hive":
+        yield 'account: it is one of the hive\'s; write credentials = "hive", too'
+    if settings.account not in accounts:
+        there_are = f"there are {', '.join(sorted(accounts))}" if accounts else "the daemon's settings have none"
+        yield f"account: there is no account {settings.account!r}; {there_are}"
 
 
 def _of_names(settings: AgentSettings) -> Iterator[str]:

@@ -27,7 +27,7 @@ from hyperhive.protocol.backend import BackendKind
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.ids import MANAGER, OPERATOR, AgentName, agent_name, known_form
 from hyperhive.protocol.settings import Schedule
-from hyperhive.repos.meta_flake import concerned
+from hyperhive.repos.meta_flake import HYPERHIVE, concerned
 
 SPAWN: Final = "spawn"
 INIT_CONFIG: Final = "init_config"
@@ -87,11 +87,13 @@ class Shape:
     async def request_update_inputs(
         self, names: Sequence[str], description: str, *, requester: str = OPERATOR, mid: str | None = None
     ) -> ApprovalRow:
-        """Queue newer revisions of these inputs of the agents' systems, or of all where none is named."""
+        """Queue newer revisions of these inputs of the agents' systems, or of all where none is named. While that
+        waits for a decision, asking again gives what waits."""
         await self._systems().check_names(names)
+        ordered = sorted({*names}, key=lambda name: (name != HYPERHIVE, name))
         return await self._queue(
-            agent="", kind=UPDATE_META_INPUTS, commit_ref=",".join(names), description=description,
-            requester=requester, mid=mid,
+            agent="", kind=UPDATE_META_INPUTS, commit_ref=",".join(ordered), description=description,
+            requester=requester, mid=mid, alone=True,
         )  # fmt: skip
 
     async def inputs(self) -> list[host.MetaInput]:

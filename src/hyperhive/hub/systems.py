@@ -61,6 +61,7 @@ class Systems:
     _holder: "asyncio.Task[object] | None" = None
     made: dict[str, str] = field(default_factory=dict)
     """What each system is made of as deployed: another text when it would be another."""
+    _deployed: Mapping[str, Pin] = field(default_factory=dict)
     _prepared: dict[str, dict[str, bytes]] = field(default_factory=dict)
     _ground: dict[str, bytes | None] = field(default_factory=dict)  #: the deployed lock beneath what was prepared
 
@@ -78,9 +79,9 @@ class Systems:
             finally:
                 self._holder = None
 
-    async def system(self, attribute: str) -> System:
-        """As it is wanted now, in the working tree; of the other agents what was deployed."""
-        pin = self.wanted(attribute)
+    async def system(self, attribute: str, pin: Pin | None = None) -> System:
+        """As it is wanted now, or with that pin, in the working tree; of the other agents what was deployed."""
+        pin = pin or self.wanted(attribute)
         if pin is None:
             raise FaultError(FaultKind.BACKEND, f"cannot build a system for {attribute!r}: there is no such agent")
         async with self.alone():
@@ -90,13 +91,23 @@ class Systems:
             return System(
                 reference=f"{self.repository.path}#{attribute}",
                 made_of=meta_flake.made_of(files[LOCK], _pins(files), attribute),
+                sha=pin.sha,
                 flags=NIX_FLAGS,
             )
 
-    async def build(self, attribute: str) -> None:
-        """So that a start finds everything there. Raises FaultError (`backend`) with what nix says."""
+    def current(self, attribute: str) -> str:
+        """What its system is made of when that is wanted which was deployed; else empty. Runs nothing."""
+        pin = self.wanted(attribute)
+        return self.made.get(attribute, "") if pin is not None and self._deployed.get(attribute) == pin else ""
+
+    async def build(self, attribute: str, pin: Pin | None = None) -> None:
+        """So that a start finds everything there: of what is wanted now, or of that pin.
+
+        Raises FaultError (`backend`) with what nix says. However it fails, also when it is cancelled, nothing is left
+        of it.
+        """
         async with self.alone():
-            system = await self.system(attribute)
+            system = await self.system(attribute, pin)
             reference, _, name = system.reference.partition("#")
             target = f'{reference}#nixosConfigurations."{name}".config.system.build.toplevel'
             try:
@@ -113,9 +124,10 @@ class Systems:
         await asyncio.to_thread(lambda: self.repository.stage(self.repository.committed()))
 
     async def settle(self, attribute: str, what: str) -> bool:
-        """What the agent is made of now was deployed; whether that is news."""
+        """What the agent is made of now was deployed; whether that is news. Where it is none nobody's nix is waited
+        for."""
         pin = self.wanted(attribute)
-        if pin is None:
+        if pin is None or self.current(attribute):
             return False
         async with self.alone():
             pins = await self._with(attribute, pin)
@@ -144,11 +156,6 @@ class Systems:
             elif agents or committed:
                 await self._keep(await self._files(pins), "agree with what is deployed")
 
-    def prepared(self, attribute: str) -> str:
-        """What the latest system of the agent that was asked for is made of."""
-        files = self._prepared.get(attribute)
-        return meta_flake.made_of(files[LOCK], _pins(files), attribute) if files else self.made.get(attribute, "")
-
     async def _keep(self, files: Mapping[str, bytes], message: str) -> bool:
         news = await asyncio.to_thread(self.repository.commit, files, message)
         self._note(files)
@@ -157,6 +164,7 @@ class Systems:
     def _note(self, files: Mapping[str, bytes]) -> None:
         pins = _pins(files)
         self.made = {name: meta_flake.made_of(files[LOCK], pins, name) for name in pins.agents}
+        self._deployed = pins.agents
 
     async def inputs(self) -> list[Input]:
         committed = await asyncio.to_thread(self.repository.committed)

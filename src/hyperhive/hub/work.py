@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from hyperhive.broker.approvals import ApprovalRow, Approvals
 from hyperhive.broker.decisions import Ending
@@ -28,6 +28,7 @@ from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.ids import MANAGER, AgentName, known_form
 
 DESTROYED: Final = "the agent was destroyed"
+T = TypeVar("T")
 Doing = Callable[["Work", Run], Awaitable[Ending]]
 
 
@@ -106,7 +107,8 @@ class Work:
             await self.fleet.start(name)
         except FaultError as fault:
             fault = FaultError(fault.kind, f"agent {name!r} was made, but {fault.message}; then: hive start {name}")
-            ending = Ending(state=JobState.FAILED, error=fault.message, error_kind=fault.kind)
+            state = JobState.CANCELLED if run.given_up.is_set() else JobState.FAILED
+            ending = Ending(state=state, error=fault.message, error_kind=fault.kind)
         else:
             ending = Ending(state=JobState.DONE)
         return await self._spawned(run, agent, ending)
@@ -172,19 +174,14 @@ class Work:
     ) -> Generation | None:
         """What its container will be made from, before anything is stopped. Raises FaultError when it cannot be made,
         or the operator gives it up."""
-        if (backend or self.fleet.backend_of(name)) is not BackendKind.NSPAWN:
-            return None
-        making = asyncio.create_task(self.images.ensure(name, config.settings.packages.apt, run.say))
-        given_up = asyncio.create_task(run.given_up.wait())
-        try:
-            await asyncio.wait((making, given_up), return_when=asyncio.FIRST_COMPLETED)
-            if not making.done():
-                raise FaultError(FaultKind.WRONG_STATE, CANCELLED)
-            return making.result()
-        finally:
-            for task in (making, given_up):
-                task.cancel()
-            await asyncio.gather(making, given_up, return_exceptions=True)
+        match backend or self.fleet.backend_of(name):
+            case BackendKind.NSPAWN:
+                return await _unless_given_up(run, self.images.ensure(name, config.settings.packages.apt, run.say))
+            case BackendKind.NIXOS if name in self.fleet:
+                await run.say("building its system")
+                with run.interruptible():
+                    await _unless_given_up(run, self.fleet.build(name, config, renew=run.job.kind in _RENEWING))
+        return None
 
     async def _deploy_first(self, run: Run, name: AgentName, config: Deployed, generation: Generation | None) -> bool:
         """A config that was approved before there was an agent makes it; when that fails there is none."""
@@ -192,6 +189,8 @@ class Work:
         if name not in self.fleet:  # else a first try, cut off by the hive's end, has made it
             await self.fleet.make(name, {}, deployed=config)
         try:
+            if generation is None:
+                await self._built(run, name, config)
             return await self.fleet.switch(name, config, run.given_up, generation)
         except FaultError:
             await self.fleet.end(name)
@@ -248,6 +247,7 @@ class Work:
 
     async def _start(self, run: Run) -> Ending:
         agent = self.fleet.get(run.job.agent)
+        await self._built(run, agent.name, agent.config)
         await run.say("starting its container")
         was_down = await self.fleet.start(agent.name)
         return _done(*([_kick(agent, prompts.STARTED)] if was_down or run.begun_before else []))
@@ -263,6 +263,7 @@ class Work:
 
     async def _restart(self, run: Run) -> Ending:
         agent = self.fleet.get(run.job.agent)
+        await self._built(run, agent.name, agent.config)
         await run.say("stopping and starting its container")
         await self.fleet.restart(agent.name)
         return _done(_kick(agent, prompts.RESTARTED))
@@ -404,6 +405,21 @@ def _kick(agent: Agent, reason: str) -> Notice:
     return Notice(recipient=agent.name, incarnation=agent.row.incarnation, body=prompts.kick(reason))
 
 
+async def _unless_given_up(run: Run, doing: Coroutine[Any, Any, T]) -> T:
+    """What comes of it. Raises FaultError when the operator gives the job up, and then it was cancelled."""
+    making = asyncio.create_task(doing)
+    given_up = asyncio.create_task(run.given_up.wait())
+    try:
+        await asyncio.wait((making, given_up), return_when=asyncio.FIRST_COMPLETED)
+        if run.given_up.is_set():
+            raise FaultError(FaultKind.WRONG_STATE, CANCELLED)
+        return making.result()
+    finally:
+        for task in (making, given_up):
+            task.cancel()
+        await asyncio.gather(making, given_up, return_exceptions=True)
+
+
 def _done(*notices: Notice) -> Ending:
     return Ending(state=JobState.DONE, notices=notices)
 
@@ -434,6 +450,8 @@ _SETTLING: Final = frozenset(
     {JobKind.SPAWN, JobKind.DEPLOY, JobKind.REBUILD, JobKind.START, JobKind.RESTART, JobKind.DESTROY, JobKind.PURGE}
 )
 """After these, what an agent's system is made of has worked, or there is no such agent."""
+_RENEWING: Final = frozenset({JobKind.DEPLOY, JobKind.REBUILD})
+"""These make an agent's system from what there is now; the others are content with the one of its config."""
 _DOINGS: Final[dict[JobKind, Doing]] = {
     JobKind.SPAWN: Work._spawn,
     JobKind.INIT_CONFIG: Work._init_config,

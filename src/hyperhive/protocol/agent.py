@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from hyperhive.protocol.events import EventRecord
 from hyperhive.protocol.ids import AnyName
 from hyperhive.protocol.rpc import Method, Nothing
-from hyperhive.protocol.settings import SYSTEMS, EntryName, Schedule
+from hyperhive.protocol.settings import SYSTEMS, EntryName, ModelName, Schedule
 
 MAX_BODY: Final = 64 * 1024
 """Bytes of a message's body in UTF-8."""
@@ -533,7 +533,7 @@ class Arrived(Struct, frozen=True, kw_only=True):
 
 
 class SetModel(Struct, frozen=True, kw_only=True):
-    model: Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@\[\]-]*\Z")]
+    model: ModelName
 
 
 class ModelSet(Struct, frozen=True, kw_only=True):

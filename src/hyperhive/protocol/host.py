@@ -833,6 +833,7 @@ class HiveCredential(Struct, frozen=True, kw_only=True):
     fingerprint: str  #: the same for the same credential in this hive
     set_at: str
     agents: list[str] = []  #: whose config asks for it
+    account: str = ""  #: of the daemon's settings; empty: the one of `set_credential`
 
 
 class NotifyTarget(Struct, frozen=True, kw_only=True):
@@ -992,6 +993,7 @@ class Response(Struct, frozen=True, kw_only=True):
     stats: TurnStats | UnsetType = UNSET
     budgets: list[BudgetRow] | UnsetType = UNSET
     credential: HiveCredential | UnsetType = UNSET
+    accounts: list[HiveCredential] | UnsetType = UNSET
     reserve: int | UnsetType = UNSET  #: percent of every window that is the operator's
     images: list[Image] | UnsetType = UNSET
 

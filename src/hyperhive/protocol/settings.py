@@ -32,6 +32,18 @@ EntryName = Annotated[
     Meta(pattern=r"^[A-Za-z0-9]([_-]?[A-Za-z0-9]){0,31}\Z", title="letters, digits, and single - or _ between them"),
 ]
 """Of an MCP server or a schedule. No double underscore: it parts server and tool in the names of tools."""
+ModelName = Annotated[
+    str,
+    Meta(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@\[\]-]*\Z", title="the name of a model"),
+]
+ContainerPath = Annotated[
+    str, Meta(max_length=4096, pattern=r"^/[^\x00-\x1f]*\Z", title="the absolute path of a directory in the container")
+]
+
+
+AccountName = Annotated[
+    str, Meta(pattern=r"^[a-z][a-z0-9-]{0,30}\Z", title="lower-case letters, digits and dashes, a letter first")
+]
 
 
 class Tools(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -212,6 +224,14 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             "agent's state",
         ),
     ] = DEFAULT_MODEL
+    available_models: Annotated[
+        list[ModelName],
+        Meta(
+            max_length=100,
+            description="the models that may be chosen for it with `hive model` and on the dashboard, beside `model`; "
+            "empty: any",
+        ),
+    ] = []
     effort: (
         Annotated[
             Literal["low", "medium", "high", "xhigh", "max"],
@@ -253,6 +273,16 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             "`hive auth set`, while there is one. Whatever runs in the container can read it"
         ),
     ] = "own"
+    account: (
+        Annotated[
+            AccountName,
+            Meta(
+                description='with `credentials = "hive"`: which of the accounts in the daemon\'s settings; without '
+                "it, the credential of `hive auth set`"
+            ),
+        ]
+        | None
+    ) = None
     resume: Annotated[
         Literal["auto", "ask", "never"],
         Meta(
@@ -269,6 +299,15 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ] = "runner"
     tools: Tools = Tools()
     mcp_servers: Annotated[dict[EntryName, McpServer], Meta(max_length=64)] = {}
+    claude_plugins: Annotated[
+        list[ContainerPath],
+        Meta(
+            max_length=64,
+            description="directories in the container with plugins of claude's, each with what claude finds there: "
+            "hooks; skills and commands when `Skill` is among `tools.built_in`, agents when `Task` is. Their MCP "
+            "servers are not started: write them as `[mcp_servers.NAME]`",
+        ),
+    ] = []
     env: Annotated[
         dict[EnvName, str],
         Meta(
@@ -296,6 +335,10 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             description="seconds of dozing until the container is stopped, too; 0: never. The next message starts it"
         ),
     ] = 0
+
+    def offers(self, model: str) -> bool:
+        """Whether the agent may be given that model."""
+        return not self.available_models or model in (self.model, *self.available_models)
 
 
 class AgentDocument(Struct, frozen=True, kw_only=True):

@@ -44,6 +44,7 @@ class FakeHive(FakeShape):
     notify_targets: list[host.NotifyTarget] = field(default_factory=list)
     notify_error: str = ""  #: what goes wrong when a target is tested
     credential: host.HiveCredential | None = None  #: the hive's own, as it is shown
+    accounts: list[host.HiveCredential] = field(default_factory=list)
     login_steps: list[Login] = field(default_factory=list)  #: what logins of claude's come to next; then they are done
     received: list[host.AnyRequest] = field(default_factory=list)
     refusal: FaultError | None = None  #: of every request, while it is set
@@ -199,7 +200,7 @@ class FakeHive(FakeShape):
                 self.notify_targets = [target for target in self.notify_targets if target.name != request.name]
                 return Response()
             case host.SetCredential() | host.Credential():
-                return Response(credential=self.credential or UNSET)
+                return Response(credential=self.credential or UNSET, accounts=self.accounts or UNSET)
             case host.Shell():
                 self._known(request.name)
                 return Response(shell=host.ShellCommand(argv=self.shell_argv))

@@ -21,8 +21,10 @@ KNOWN_MODELS: Final = ("haiku", "sonnet", "opus")
 
 
 def models(agent: Agent) -> list[str]:
-    """What it may be offered: the one it has, the one of its config, and the known ones. Others can be written."""
-    return list(dict.fromkeys(name for name in (agent.model, agent.settings.model, *KNOWN_MODELS) if name))
+    """What it is offered: the one it has, the one of its config, and those that the config lists. Where it lists none
+    there are the known ones, and others can be written."""
+    others = agent.settings.available_models or KNOWN_MODELS
+    return list(dict.fromkeys(name for name in (agent.model, agent.settings.model, *others) if name))
 
 
 @dataclass(frozen=True, kw_only=True)

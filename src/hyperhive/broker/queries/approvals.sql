@@ -7,6 +7,10 @@ RETURNING *;
 -- name: first of the same request
 SELECT * FROM approvals INDEXED BY approvals_mid WHERE requester = :requester AND mid = :mid;
 
+-- name: pending_alike, whoever asked for it
+SELECT * FROM approvals INDEXED BY approvals_pending
+ WHERE status = 'pending' AND agent = :agent AND kind = :kind AND commit_ref = :commit_ref ORDER BY id LIMIT 1;
+
 -- name: count_pending of one who asks
 SELECT count(*) AS pending FROM approvals INDEXED BY approvals_pending
  WHERE status = 'pending' AND requester = :requester;

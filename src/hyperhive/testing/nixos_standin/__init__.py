@@ -59,8 +59,9 @@ def install(
 
 
 def set_knobs(root: Path, **knobs: Any) -> None:
-    """What goes wrong from now on: `build_fails` (the error), `start_times_out`, `stop_hangs`, `reload_fails`; and
-    `start_timeout_s`, `stop_timeout_s` in place of the unit's."""
+    """What goes wrong from now on: `build_fails` (the error, or errors by agent), `build_hangs` (the number of its
+    builder is in the file `builder`), `start_times_out`, `stop_hangs`, `reload_fails`; and `start_timeout_s`,
+    `stop_timeout_s` in place of the unit's."""
     fresh = root / "knobs.new"
     fresh.write_text(json.dumps(knobs))
     fresh.replace(root / "knobs.json")

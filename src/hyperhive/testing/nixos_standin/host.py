@@ -49,6 +49,11 @@ class Host:
         with (self.root / "calls").open("a") as file:
             file.write(" ".join(arguments) + "\n")
 
+    def note_builder(self, pid: int) -> None:
+        fresh = self.root / "builder.new"
+        fresh.write_text(str(pid))
+        fresh.rename(self.root / "builder")
+
     # drop-ins
 
     def load_drop_ins(self) -> None:

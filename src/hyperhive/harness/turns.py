@@ -111,10 +111,13 @@ class Turns:
 
         Claude cannot be told to end a turn that it began by itself: it is ended as a whole.
         """
-        if self._own is not None:
-            await self._rest.kill()
-            return True
-        return await self._order(Ordered.BUDGET)
+        if self._own is None:
+            return await self._order(Ordered.BUDGET)
+        for turn in (self._own, self._turn):  # one of ours that waits behind it ends with claude
+            if turn is not None and not turn.over.is_set():
+                turn.ordered = Ordered.BUDGET
+        await self._rest.kill()
+        return True
 
     async def unstick(self, step: str, why: str) -> bool:
         """The hive takes the agent to be stuck: tell claude, end the turn, or end claude. Whether there was a turn."""

@@ -121,12 +121,12 @@ class Upkeep:
     async def _may_go_on(self, why: str, system_prompt: str, done: str) -> bool:
         """Behind the agent's notes, or without them where it had its time or there is no room for them."""
         within_s = self.settings.notes_within
-        if not within_s:
-            return True
-        ended = await self.turns.checkpoint(notes_prompt(why), system_prompt, within_s=within_s)
-        if ended.outcome not in (Outcome.OK, Outcome.OVERFLOW) and ended.ordered is not Ordered.OVERDUE:
-            self._warn(f"the conversation is not {done}, because the agent's notes could not be written: {ended.note}")
-            return False
+        if within_s:
+            ended = await self.turns.checkpoint(notes_prompt(why), system_prompt, within_s=within_s)
+            if ended.outcome not in (Outcome.OK, Outcome.OVERFLOW) and ended.ordered is not Ordered.OVERDUE:
+                missing = f"the agent's notes could not be written: {ended.note}"
+                self._warn(f"the conversation is not {done}, because {missing}")
+                return False
         return self.session.id is not None and await self._may_begin()
 
     def _warn(self, text: str) -> None:

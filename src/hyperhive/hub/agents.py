@@ -106,9 +106,13 @@ class Agent:
         """A usage limit holds it until then, Unix seconds; 0: none does."""
         return self.row.limited_until
 
+    def is_overloaded(self, now: float) -> bool:
+        """Whether it waits until it tries the model again; that time past, it is at it, whatever it has said."""
+        return self.overloaded_until > now
+
     def is_free(self, now: float) -> bool:
         """Whether nothing stands against its taking mail at once; a pause that it has announced ends by itself."""
-        barred = self.needs_login or self.limited_until or self.overloaded_until > now
+        barred = self.needs_login or self.limited_until or self.is_overloaded(now)
         return not (self.held or self.logs_in or barred)
 
     @property

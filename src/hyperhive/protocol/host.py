@@ -612,7 +612,7 @@ class AgentStatusRow(Struct, frozen=True, kw_only=True):
     description: str | UnsetType = UNSET
     failure: str | UnsetType = UNSET  #: why it is failed, in words
     context_tokens: int | UnsetType = UNSET  #: of the conversation, as claude counted last
-    limited_until: str | UnsetType = UNSET  #: a usage limit holds it until then; RFC 3339
+    limited_until: str | UnsetType = UNSET  #: a usage limit holds it until then; RFC 3339, never past
     limit: str | UnsetType = UNSET  #: what holds it, in words
     limit_asks: bool | UnsetType = UNSET  #: that is over, and it waits for the operator's word
     overloaded_until: str | UnsetType = UNSET  #: the model did not answer it; it tries again then

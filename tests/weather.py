@@ -237,6 +237,22 @@ OTHERS: Final = (
         test="a_turn_that_crosses_the_budget_ends_and_its_message_waits_for_money",
     ),
     Elsewhere(
+        "an agent fills the disk",
+        shows={"no_room", "disk"},
+        attempt=1,
+        recovers="`hive resume NAME`",
+        file="integration/test_disk_guard.py",
+        test="an_agent_that_fills_the_disk_through_its_state_is_stopped_and_the_hive_and_the_others_go_on",
+    ),
+    Elsewhere(
+        "an agent has more of the disk than `limits.disk_max`",
+        shows={"no_room"},
+        attempt=1,
+        recovers="`hive resume NAME`",
+        file="integration/test_disk_guard.py",
+        test="who_has_more_than_it_may_is_stopped_gently_and_goes_on_with_less_or_by_the_operators_word",
+    ),
+    Elsewhere(
         "a turn in which nothing comes from claude any more",
         shows={"stuck", "silent"},
         attempt=2,

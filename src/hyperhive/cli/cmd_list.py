@@ -46,7 +46,7 @@ def _state_of_flags(row: host.AgentStatusRow) -> str:
 
 def _doing(row: host.AgentStatusRow) -> str:
     stuck = f"{row.stuck}, {_remedy(row)}: {row.stuck_note}" if row.stuck else ""
-    return row.failure or stuck or _waits_for(row) or row.status_text or row.description or ""
+    return row.failure or row.no_room or stuck or _waits_for(row) or row.status_text or row.description or ""
 
 
 def _remedy(row: host.AgentStatusRow) -> str:

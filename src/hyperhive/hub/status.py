@@ -24,6 +24,8 @@ def state(agent: Agent, now: float | None = None) -> str:
     """
     if agent.phase is Phase.FAILED:
         return "failed"
+    if agent.no_room:
+        return "no_room"
     if agent.needs_login:
         return "needs_login"
     if agent.episode is not None:
@@ -135,6 +137,8 @@ def status_row(
         auth=auth_row(agent, now) or UNSET,
         cost_today_usd=cost_today_usd or UNSET,
         over_budget=agent.over_budget or UNSET,
+        no_room=agent.no_room or UNSET,
+        disk_bytes=UNSET if agent.disk_bytes is None else agent.disk_bytes,
         stuck=agent.episode.stuck if agent.episode else UNSET,
         stuck_note=words(agent.episode) if agent.episode else UNSET,
         backend=agent.row.backend,

@@ -621,6 +621,8 @@ class AgentStatusRow(Struct, frozen=True, kw_only=True):
     auth: AuthStatus | UnsetType = UNSET  #: how its claude gets in, as its harness says
     cost_today_usd: float | UnsetType = UNSET  #: of the turns that ended since midnight, UTC
     over_budget: str | UnsetType = UNSET  #: why nothing more may be spent for it now
+    disk_bytes: int | UnsetType = UNSET  #: what is its own of the hive's disk, as it was counted last
+    no_room: str | UnsetType = UNSET  #: why the hive keeps its container down for the disk's sake
     stuck: str | UnsetType = UNSET  #: silent, looping, parked, deaf, unreachable
     stuck_note: str | UnsetType = UNSET  #: how, and what the hive has done about it, in words
     backend: str | UnsetType = UNSET  #: how its containers are made

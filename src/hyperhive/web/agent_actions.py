@@ -134,6 +134,8 @@ def _waits(agent: Agent) -> str | None:
 def _why_it_waits(agent: Agent) -> str:
     if agent.phase is Phase.FAILED:
         return "has failed, and was given up until you start it"
+    if agent.no_room:
+        return "is kept down for want of room on the disk"
     if agent.needs_login:
         return "needs a login"
     if agent.row.paused:

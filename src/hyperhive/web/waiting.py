@@ -61,6 +61,7 @@ def _of_agent(row: AgentStatusRow) -> list[News]:
     page = f"/agents/{row.name}"
     told = [
         ("login", row.needs_login, f"{row.name} needs a login", "Its messages wait until it has one.", "#agent_login"),
+        ("no-room", row.no_room, f"{row.name} is kept down for want of room on the disk", row.no_room, ""),
         ("failed", row.failed, f"{row.name} failed", row.failure, ""),
         ("stuck", row.stuck, f"{row.name} is stuck: {row.stuck}", row.stuck_note, ""),
         ("budget", row.over_budget, f"The budget of {row.name} is spent", row.over_budget, "#agent_budget"),

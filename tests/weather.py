@@ -229,6 +229,14 @@ OTHERS: Final = (
         test="a_login_whose_renewal_is_refused_is_told_from_one_whose_access_has_lapsed",
     ),
     Elsewhere(
+        "any of these, or an overload, comes over a compaction or a checkpoint",
+        shows=set(),
+        attempt=1,
+        recovers="`hive resume NAME`",
+        file="integration/test_harness_limits.py",
+        test="what_comes_over_a_compaction_or_a_checkpoint_parks_the_agent_and_costs_no_attempt",
+    ),
+    Elsewhere(
         "the budget is spent",
         shows={"budget"},
         attempt=1,

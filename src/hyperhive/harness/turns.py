@@ -208,9 +208,10 @@ class Turns:
                 self._shorten(turn)
                 await self._ask(turn, "/compact", system_prompt, unread)
             if turn.goes_on:
+                again = once_more(turn.mail, unread, compacted=not turn.current.failed_to_compact)
                 turn.asked.append(Asked())
                 self._condition.turn(TurnState.THINKING)
-                await self._ask(turn, once_more(turn.mail, unread), system_prompt, unread)
+                await self._ask(turn, again, system_prompt, unread)
         except ClaudeError as error:
             await self._rest.kill()  # it may still come to a prompt whose messages go back
             await self._rest.doze()

@@ -34,6 +34,9 @@ CALM_S: Final = 3600.0
 """Within it an agent that was stopped for filling the disk goes on by itself once; and so long has one that is over
 its bound for making room, when the operator lets it go on."""
 
+WORTH_BYTES: Final = 1 << 20
+WORTH_FILES: Final = 1000
+"""What must be lost of a short disk's room until it is counted who took it."""
 HURRY_S: Final = 0.5
 LEISURE_S: Final = 10.0
 """What the counting of one tree may take: where the disk is short, and else."""
@@ -156,9 +159,11 @@ class DiskGuard:
 
     async def _short(self, room: Room, floor: Floor) -> None:
         self._was_short = True
-        uses = await self._count(self._running(), within_s=HURRY_S)
         files = not floor.lacks_bytes(room)
         lost = self._lost(room, files=files)
+        if lost < (WORTH_FILES if files else WORTH_BYTES) and self._free_before is not None:
+            return  # a disk may be short for days: counting costs more than looking
+        uses = await self._count(self._running(), within_s=HURRY_S)
         who = culprit(self._before, uses, lost=lost, files=files)
         if who is not None:
             await self._stop(who, self._why(room, files=files), over=False)

@@ -16,7 +16,7 @@ from hyperhive.protocol import agent
 from hyperhive.protocol.agent import Auth, AuthState, Credential, CredentialMark, Pause
 from hyperhive.protocol.events import Outcome, TurnEnd
 from hyperhive.protocol.settings import AgentSettings
-from hyperhive.rehearsal.script import Fail, Say, Windows, on
+from hyperhive.rehearsal.script import Fail, Say, Usage, Windows, on
 from hyperhive.testing.model import ScriptedModel
 from login_authority import authority
 
@@ -64,6 +64,10 @@ async def ended(r: Rig, number: int) -> TurnEnd:
     return r.hive.events(TurnEnd)[number - 1]
 
 
+async def reported(r: Rig, field: str) -> None:
+    await r.hive.until(lambda: r.hive.reported[field])
+
+
 async def go_on(r: Rig) -> None:
     await r.hive.call(agent.PAUSE, Pause(paused=False))
 
@@ -109,6 +113,47 @@ def test_a_limit_with_a_reset_parks_until_then_or_the_operators_word_and_an_over
             assert (await ended(r, 6)).outcome == Outcome.OK
             await r.hive.until(lambda: r.hive.state_of(three) == "acked")
             assert r.hive.reported["limited_until"] == 0
+
+    asyncio.run(main())
+
+
+def test_what_comes_over_a_compaction_or_a_checkpoint_parks_the_agent_and_costs_no_attempt() -> None:
+    async def main() -> None:
+        async with account({}) as (r, model):
+            refused, away = Fail(401, may_retry=False), Fail(529, may_retry=False)
+            too_long = Fail(400, message="prompt is too long: 1000001 tokens > 1000000 maximum", times=1)
+            limit = Fail(429, limit_resets_in_s=4000)
+            model.script("a", on("", limit, compacting=True), on("one", Say("A story. " * 400)))
+            await r.start()
+            r.hive.mail("one")
+            assert (await ended(r, 1)).ok
+            await r.hive.call(agent.COMPACT, agent.Compact())
+            assert (await ended(r, 2)).outcome == Outcome.RATE_LIMITED
+            await r.hive.until(lambda: r.hive.reported["limited_until"])
+            asked = len(model.requests())
+            two = r.hive.mail("two")  # as if the hive held nothing back
+            await r.hive.until(lambda: r.hive.inbox[two].reasons)
+            assert (r.hive.state_of(two), len(model.requests())) == ("queued", asked)
+
+            for number, fault, field, outcome in (
+                (3, refused, "needs_login", Outcome.NEEDS_LOGIN),
+                (5, away, "overloaded_until", Outcome.OVERLOADED),
+            ):
+                model.script("a", on("", fault, compacting=True), on("two|three", too_long, fault))
+                await go_on(r)
+                message = two if fault is refused else r.hive.mail("three")
+                assert (await ended(r, number)).outcome == outcome
+                await reported(r, field)
+                assert (r.hive.state_of(message), r.hive.inbox[message].envelope.attempt) == ("queued", 1)
+                model.script("a", on("", Say("Yes.")))
+                await go_on(r)
+                assert (await ended(r, number + 1)).ok
+
+            long = Usage(input=800_000, output=10)
+            model.script("a", on("from the hive itself", refused), on("four", long, Say("Yes.")))
+            r.hive.mail("four")
+            await r.hive.until(lambda: r.hive.reported["needs_login"])
+            assert [(await ended(r, number)).outcome for number in (7, 8)] == [Outcome.OK, Outcome.NEEDS_LOGIN]
 
     asyncio.run(main())
 

@@ -119,7 +119,8 @@ def test_a_turn_that_overflows_twice_has_failed_and_so_has_one_whose_compaction_
             assert r.hive.events(TurnStart)[2].attempt == 2
             assert "still too long" in r.hive.inbox[message].reasons[0]
             assert summaries(r) == 1
-            script(r, compacting=(too_long(100),))
+            drawing = on("draw", too_long(2), Say("A sketch."))  # at a place whose faults have not been played yet
+            r.model.script("a", on("", too_long(100), compacting=True), on("paint", LONG), drawing, on("", LONG))
             message = r.hive.mail("draw it")
             end = (await ends(r, 4))[3]
             assert (end.ok, end.outcome) == (False, Outcome.OVERFLOW)

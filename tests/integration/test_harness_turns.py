@@ -57,6 +57,29 @@ def test_work_in_the_background_ends_in_a_turn_of_claudes_own() -> None:
     asyncio.run(main())
 
 
+def test_a_budget_that_is_spent_in_a_turn_of_claudes_own_costs_the_message_behind_it_no_attempt() -> None:
+    async def main() -> None:
+        async with rig() as r:
+            os.mkfifo(r.root / "flag")
+            start = Call("Bash", {"command": f"cat {r.root}/flag", "run_in_background": True})
+            r.model.script("a", on("go", start, Say("Started.")))
+            r.hive.mail("go")
+            await r.hive.until(lambda: r.hive.events(TurnEnd))
+            r.model.script("a", on("go", start, Gate("own"), Say("It has ended.")), on("", Say("Yes.")))
+            await asyncio.to_thread((r.root / "flag").write_text, "now")
+            await asyncio.to_thread(r.model.gate("own").wait_reached)
+            behind = r.hive.mail("and you?")
+            await r.hive.until(lambda: len(r.hive.events(TurnStart)) == 3)
+            assert (await r.hive.call(agent.OVER_BUDGET, agent.OverBudget(reason="it has spent $1.00"))).done
+            await r.hive.until(lambda: len(r.hive.events(TurnEnd)) == 4)  # taken up again: this hive gives it more
+            assert r.hive.state_of(behind) == "acked"
+            ends = r.hive.events(TurnEnd)
+            assert [end.outcome for end in ends] == [Outcome.OK, Outcome.BUDGET, Outcome.BUDGET, Outcome.OK]
+            assert r.hive.events(TurnStart)[-1].attempt == 1
+
+    asyncio.run(main())
+
+
 def test_recv_parks_until_a_message_comes_and_both_are_acknowledged() -> None:
     async def main() -> None:
         async with rig() as r:

@@ -116,6 +116,25 @@ def test_notes_take_no_longer_than_they_may() -> None:
     asyncio.run(main())
 
 
+def test_a_pause_that_comes_before_an_upkeep_without_notes_stops_it() -> None:
+    async def main() -> None:
+        async with rig(AgentSettings(session=SessionSettings(compact_at_tokens=20_000, notes_within=0))) as r:
+            r.model.script("a", SUMMED, on("story", Gate("telling"), *STORY.steps), OTHER)
+            r.hive.mail("tell a story")
+            await asyncio.to_thread(r.model.gate("telling").wait_reached)
+            r.hive.silent.add(agent.LIST_AGENTS)  # what it asks for last before it begins
+            await asyncio.to_thread(r.model.gate("telling").open)
+            await r.hive.until(lambda: r.hive.asked_who and r.hive.unanswered)
+            await r.hive.call(agent.PAUSE, agent.Pause(paused=True))
+            r.hive.speak()
+            await r.hive.until(lambda: not r.hive.unanswered)
+            for _ in range(3):  # round trips, in which a compaction would have begun
+                assert not (await r.hive.call(agent.CANCEL, Nothing())).done
+            assert [sender for sender, _ in course(r)] == ["operator"]
+
+    asyncio.run(main())
+
+
 def test_a_large_conversation_that_is_left_alone_ends_and_the_next_one_is_told() -> None:
     async def main() -> None:
         session = SessionSettings(compact_at=0, reset_after=1, reset_at_tokens=1000)

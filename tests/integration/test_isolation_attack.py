@@ -10,7 +10,8 @@ import json
 import os
 import re
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+import subprocess
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -19,9 +20,11 @@ import pytest
 import base_image
 import needs
 from base_image import base_images  # noqa: F401 - a fixture
+from hyperhive.config.room import Room
 from hyperhive.containers.nspawn import UIDS
 from hyperhive.containers.runtime import Running, Runtime
 from hyperhive.containers.spec import ContainerSpec, Init, Mount
+from hyperhive.hub.disk_guard import DiskGuard, Tenant
 from hyperhive.process import CommandFailed, run
 from hyperhive.testing.backend_conformance import Ground, bubblewrap_ground, hive, nspawn_ground
 from hyperhive.testing.backend_conformance.ground import LIMITS
@@ -31,6 +34,8 @@ pytestmark = [pytest.mark.container, pytest.mark.timeout(base_image.TIMEOUT_S)]
 UID = 21_003 if os.geteuid() == 0 else None
 NSPAWN_UID = 0x20000000 + (23 << 16) + 1000
 ANSWER_S, BETWEEN_S = 30.0, 0.3
+DISK_MIB, FLOOR_BELOW = 64, 32 << 20
+FILLER = "filler"
 DOCS = Path(__file__).parents[2] / "docs/security.md"
 COLUMNS = ("bubblewrap", "nspawn", "nspawn, systemd")
 Make = Callable[[Path], Coroutine[Any, Any, Ground]]
@@ -81,6 +86,7 @@ async def _attacked(make: Make, place: Path) -> dict[str, bool]:
             await runtime.start(_neighbour(ground))
             try:
                 silenced = await _silenced(runtime, await runtime.start(ground.spec(*argv, mounts=mounts)))
+                full = await _stays_full(ground, runtime)
             finally:
                 await runtime.kill("neighbour")
             said = await runtime.logs("probe")
@@ -90,6 +96,7 @@ async def _attacked(make: Make, place: Path) -> dict[str, bool]:
     return worked | {
         "leave a setuid file of somebody else's on the host": suid.st_uid != owner,
         "keep another agent from answering meanwhile": silenced,
+        "fill the hive's disk and go on": full,
     }
 
 
@@ -111,6 +118,79 @@ async def _silenced(runtime: Runtime, attack: Running) -> bool:
     finally:
         await over
     return False
+
+
+async def _stays_full(ground: Ground, runtime: Runtime) -> bool:
+    """Whether an agent that fills the disk of its state goes on, or keeps its neighbour from answering meanwhile."""
+    with _small_disk(ground.directory / "disk") as disk:
+        (disk / "state").mkdir()
+        (disk / "commons").mkdir()
+        if ground.uid is not None:
+            os.chown(disk / "state", ground.uid, ground.uid)
+        landlord = _Landlord(runtime, disk / "state")
+        floor = Room.at(disk).free - FLOOR_BELOW
+        guard = DiskGuard(place=disk, commons=disk / "commons", landlord=landlord, wanted_floor=floor)
+        await guard.open()
+        try:
+            await asyncio.wait_for(landlord.is_counted.wait(), ANSWER_S)
+            fill = f"dd if=/dev/zero of=/state/fill bs=1M count={DISK_MIB} 2>&1; exec sleep 1000"
+            mount = Mount(source=disk / "state", target=PurePosixPath("/state"), writable=True)
+            filler = dataclasses.replace(ground.spec("/bin/sh", "-c", fill, mounts=(mount,)), name=FILLER)
+            attack = await runtime.start(filler)
+            silenced = asyncio.create_task(_silenced(runtime, attack))
+            ended, _ = await asyncio.wait((silenced,), timeout=ANSWER_S)
+            await runtime.kill(FILLER)
+            return not ended or await silenced or not landlord.told
+        finally:
+            await guard.close()
+
+
+@contextlib.contextmanager
+def _small_disk(place: Path) -> Iterator[Path]:
+    """A file system of its own, where we may make one."""
+    place.mkdir()
+    if os.geteuid() != 0:
+        yield place
+        return
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", str(place)], check=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+class _Landlord:
+    """Of one agent, whose container the guard may end."""
+
+    def __init__(self, runtime: Runtime, state: Path) -> None:
+        self._runtime, self._state = runtime, state
+        self.is_counted = asyncio.Event()
+        self.told: list[str] = []
+
+    def tenants(self) -> Sequence[Tenant]:
+        return [
+            Tenant(
+                name=FILLER, runs=self._runtime.running(FILLER) is not None, is_kept_down=bool(self.told),
+                places=(self._state,), written=lambda: self._runtime.written(FILLER),
+            )
+        ]  # fmt: skip
+
+    async def keep_down(self, name: str, why: str, *, at_once: bool) -> None:
+        assert at_once
+        self.told.append(why)
+        await self._runtime.kill(name)
+
+    async def let_up(self, name: str) -> bool:
+        raise AssertionError(f"{name} has left no room")
+
+    def counted(self, name: str, size: int) -> None:
+        self.is_counted.set()
+
+    def tell_of_stop(self, name: str, why: str) -> None:
+        pass
+
+    def tell_short(self, text: str) -> None:
+        pass
 
 
 def _victims(directory: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from msgspec import UNSET
 
 from hand_clock import HandClock
 from hyperhive.broker.database import Connection, Database
@@ -17,6 +18,7 @@ from hyperhive.hub.limits import APART_S, HEEDED_AGAIN_S, JITTER_S, LONGEST_S, O
 from hyperhive.hub.status import state, status_row
 from hyperhive.protocol import agent as wire
 from hyperhive.protocol.faults import FaultError
+from hyperhive.protocol.host import AgentStatusRow
 from hyperhive.protocol.ids import AgentName
 from hyperhive.web.agent_page import sections_of
 from runners_of_hive import runners_of
@@ -97,7 +99,10 @@ class House:
         return self.hive.fleet.roster._database
 
     def words(self, name: str) -> str:
-        return str(status_row(self.hive.fleet.get(name), 0).limit)
+        return str(self.row(name).limit)
+
+    def row(self, name: str) -> AgentStatusRow:
+        return status_row(self.hive.fleet.get(name), 0, now=self.clock.now())
 
 
 @contextlib.asynccontextmanager
@@ -219,6 +224,7 @@ def test_who_is_to_ask_waits_for_the_operators_word_once_the_limit_is_over(tmp_p
             await h.asks("a")
             assert h.state("a") == "rate_limited"
             assert "`hive resume a`" in h.words("a")
+            assert h.row("a").limited_until is UNSET
             h.clock.advance(HOUR)
             assert h.hive.fleet.get("a").held
             await h.hive.limits.resume("a")
@@ -251,6 +257,8 @@ def test_a_disk_that_was_full_when_a_limit_was_over_keeps_nobody_for_longer(tmp_
             h.clock.advance(HOUR + LATER + 1)
             await h.settled()
             assert h.held_for("a") != 0
+            assert h.row("a").limited_until is UNSET  # nobody is told of a time that is past
+            assert "goes on in a moment" in h.words("a")
             await h.room()
             h.clock.advance(60)
             await h.becomes("a", False)

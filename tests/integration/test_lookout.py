@@ -17,7 +17,7 @@ import pytest
 import needs
 from hand_clock import HandClock
 from hyperhive.broker.database import Connection
-from hyperhive.broker.jobs import JobDraft, JobRow
+from hyperhive.broker.jobs import JobDraft, JobKind, JobRow
 from hyperhive.config.paths import Paths
 from hyperhive.daemon.assembly import hive_at
 from hyperhive.hub.agents import Agent, Phase
@@ -296,6 +296,22 @@ def test_one_whose_word_finds_no_room_on_the_hives_disk_is_not_silent() -> None:
                     await harness.peer.call(wire.ACK, wire.Ack(epoch=harness.epoch, ids=held))
                 assert refused.value.kind is FaultKind.STORAGE
                 assert home.scout.episode is None
+
+    asyncio.run(scene())
+
+
+def test_a_restart_that_waits_behind_the_operators_stop_leaves_the_agent_down() -> None:
+    async def scene() -> None:
+        async with played() as (home, _):
+            queue = home.hive.queue
+            home.clock.advance(UNREACHABLE_S)  # and nothing is heard of it
+            await home.until(lambda: home.jobs)
+            stop = JobDraft(agent=SCOUT, kind=JobKind.STOP, source="operator")
+            own = JobDraft(agent=SCOUT, kind=JobKind.RESTART, source="operator")
+            jobs = await asyncio.gather(*(queue.submit(draft) for draft in (stop, home.jobs[0], own)))
+            await queue.cancel(jobs[2].id)  # the operator's own is not the hive's: it would bring the agent up
+            assert [(await queue.ended(job.id)).state for job in jobs] == ["done", "done", "cancelled"]
+            assert (home.scout.wanted, home.scout.phase) == ("down", Phase.STOPPED)
 
     asyncio.run(scene())
 

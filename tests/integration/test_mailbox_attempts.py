@@ -172,6 +172,19 @@ def test_what_was_leased_and_never_read_is_marked_but_no_attempt_and_no_death(tm
     play(tmp_path, scene)
 
 
+def test_what_the_hive_takes_back_costs_no_attempt_however_often(tmp_path: Path) -> None:
+    async def scene(home: House) -> None:
+        number = await home.send()
+        for boot in range(9):
+            await home.boot(f"boot {boot}")
+            (message,) = await home.begin()
+            assert (message.id, message.attempt, message.begun) == (number, 1, boot > 0)
+            home.mailbox.take_back("bob", "there is no room")
+            await home.settled()
+
+    play(tmp_path, scene)
+
+
 @pytest.mark.parametrize("error", ["full", "mistake"])
 def test_a_death_is_counted_once_the_disk_takes_it_and_the_hive_goes_on_meanwhile(tmp_path: Path, error: str) -> None:
     async def scene(home: House) -> None:

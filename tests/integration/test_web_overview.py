@@ -91,7 +91,8 @@ def test_what_waits_is_news_and_what_goes_on_by_itself_is_not_counted() -> None:
         letter = (await hive.mailbox.send(draft)).ids[0]
         rows = [
             AgentStatusRow(name=name, running=True, failed=name == "f", needs_update=False, needs_login=name == "l",
-                           limited_until="2026-01-01T10:00:00Z" if name == "u" else UNSET)
+                           limited_until="2026-01-01T10:00:00Z" if name == "u" else UNSET,
+                           limit="its usage limit holds it" if name == "u" else UNSET)
             for name in "flnu"
         ]  # fmt: skip
         view = await waiting(hive, rows)

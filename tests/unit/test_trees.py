@@ -51,6 +51,35 @@ def test_a_link_in_the_tree_counts_as_itself(tmp_path: Path) -> None:
     assert trees.measure(tmp_path / "t")[0] < 1000
 
 
+def test_use_of_the_disk_follows_no_link_and_counts_a_file_with_two_names_once(tmp_path: Path) -> None:
+    (tmp_path / "big").write_bytes(b"x" * 1_000_000)
+    (tmp_path / "t" / "inner").mkdir(parents=True)
+    (tmp_path / "t" / "link").symlink_to(tmp_path / "big")
+    (tmp_path / "t" / "inner" / "up").symlink_to(tmp_path)
+    (tmp_path / "t" / "own").write_bytes(b"x" * 400_000)
+    (tmp_path / "t" / "inner" / "again").hardlink_to(tmp_path / "t" / "own")
+    found = trees.usage(tmp_path / "t")
+    assert 400_000 <= found.size < 500_000
+    assert (found.files, found.whole, [*found.by_owner]) == (5, True, [os.geteuid()])
+
+
+def test_use_of_the_disk_counts_blocks_and_not_what_a_file_claims_to_have(tmp_path: Path) -> None:
+    with (tmp_path / "sparse").open("wb") as file:
+        file.truncate(1 << 40)
+    assert trees.usage(tmp_path).size < 1 << 20
+
+
+def test_use_that_is_too_deep_too_much_or_cannot_be_seen_is_known_not_to_be_all(tmp_path: Path) -> None:
+    deep(tmp_path / "deep", 150)
+    assert not trees.usage(tmp_path / "deep").whole
+    trees.remove(tmp_path / "deep")
+    for number in range(10):
+        (tmp_path / str(number)).touch()
+    assert trees.usage(tmp_path).whole
+    assert not trees.usage(tmp_path, most=9).whole
+    assert trees.usage(tmp_path / "never").size == 0
+
+
 def test_names_of_our_own_making_are_no_trap(tmp_path: Path) -> None:
     (tmp_path / "t" / "a" / "b").mkdir(parents=True)
     (tmp_path / "t" / ".removing-0" / "full").mkdir(parents=True)

@@ -44,7 +44,7 @@ def test_an_idle_agent_can_be_paused_and_has_no_turn_to_cancel() -> None:
         ({"turn_state": "thinking"}, {"can_cancel": True}, "interrupt"),
         ({"running": False, "state": "stopped"}, {"can_start": True}, "start"),
         ({"paused": True}, {}, "resume"),
-        ({"limited_until": "2030-01-01T00:00:00Z"}, {}, "resume"),
+        ({"limit": "its usage limit holds it"}, {}, "resume"),
     ],
 )
 def test_what_can_be_done_follows_from_how_it_is(row: dict[str, Any], values: dict[str, Any], offered: str) -> None:
@@ -64,8 +64,9 @@ def test_the_manager_cannot_be_destroyed() -> None:
     ("row", "said"),
     [
         ({"needs_login": True}, "log in"),
-        ({"limited_until": "2030-01-01T00:00:00Z"}, "usage limit, goes on in"),
-        ({"limited_until": "2030-01-01T00:00:00Z", "limit_asks": True}, "waits for your word"),
+        ({"limit": "it holds", "limited_until": "2030-01-01T00:00:00Z"}, "usage limit, goes on in"),
+        ({"limit": "it held", "limit_asks": True}, "waits for your word"),
+        ({"limit": "it held"}, "limit over: goes on in a moment"),
         ({"overloaded_until": "2030-01-01T00:00:00Z"}, "overloaded, tries again in"),
         (
             {"windows": [WindowRow(name="five_hour", percent=93, resets_at="2030-01-01T00:00:00Z")]},

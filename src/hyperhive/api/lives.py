@@ -100,6 +100,7 @@ async def set_paused(hive: Hive, ask: host.SetPaused) -> Response:
     await hive.fleet.set_paused(ask.name, ask.paused)
     if not ask.paused:
         await hive.limits.resume(ask.name)
+        await hive.fleet.let_up(ask.name)
     over = hive.fleet.get(ask.name).over_budget
     if over and not ask.paused:
         return Response(warning=f"it still takes no turn: {over}; {how_on(ask.name)}")

@@ -219,16 +219,23 @@ class Mailbox:
 
         Never raises: what the disk refuses is tried again, until a new epoch has taken the messages over.
         """
+        self._take_back(agent, "its container died before the turn ended", died=True)
+
+    def take_back(self, agent: str, note: str) -> None:
+        """What the agent held goes back to the queue unharmed: the hive has ended its container. As `container_died`
+        it never raises."""
+        self._take_back(agent, note, died=False)
+
+    def _take_back(self, agent: str, note: str, *, died: bool) -> None:
         box = self._boxes.get(agent)
         if box is None:
             return
         self._waiting.dismiss(box)
         box.holding = False
-        note = "its container died before the turn ended"
         self._ledger.insist(
             Return(
                 name=agent, incarnation=box.incarnation, up_to=box.number, now=self._clock.now(), note=note,
-                counted=True, died=True,
+                counted=died, died=died,
             )
         )  # fmt: skip
 

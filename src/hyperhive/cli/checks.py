@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 import stat
 import sys
 from collections.abc import Mapping
@@ -14,9 +13,11 @@ import msgspec
 from hyperhive import __version__, process
 from hyperhive.cli import dashboard_checks
 from hyperhive.cli.finding import Finding
+from hyperhive.cli.safe import one_line
 from hyperhive.client import Client, ClientError, NoDaemonError
 from hyperhive.config import claude
 from hyperhive.config.paths import Paths, is_present
+from hyperhive.config.room import Floor, Room, size_words
 from hyperhive.protocol import host
 from hyperhive.protocol.faults import FaultError
 from hyperhive.rehearsal.credentials import real_credentials
@@ -38,6 +39,7 @@ async def all_of_them(own: Paths, used: Paths, environ: Mapping[str, str]) -> li
         daemon,
         *([rehearsal_alone(environ)] if hello is not None and hello.rehearsal else []),
         *await asyncio.to_thread(second_daemons, hello.pid if hello else 0, used),
+        *(await kept_down(used) if hello is not None else []),
         *(await _dashboard(used, hello) if hello is not None else []),
     ]
 
@@ -108,15 +110,33 @@ def directory(name: str, path: Path) -> Finding:
 
 def disk_space(path: Path) -> Finding:
     nearest = next(place for place in (path, *path.parents) if is_present(place))
-    free = shutil.disk_usage(nearest).free
+    room = Room.at(nearest)
+    least = max(LEAST_SPACE, Floor.of(room).free)
     return Finding(
         name="disk space",
-        ok=free >= LEAST_SPACE,
-        detail=f"{free / (1 << 30):.1f} GiB free at {nearest}",
-        remedy=f"free at least {LEAST_SPACE >> 30} GiB: the mailbox refuses mail that it cannot keep, and no image "
-        "can be made; `hive image gc` deletes those that are not used",
+        ok=room.free >= least and not Floor.of(room).is_short(room),
+        detail=f"{size_words(room.free)} free at {nearest}",
+        remedy=f"free at least {size_words(least)}: the hive stops the agent that takes what is left, the mailbox "
+        "refuses mail that it cannot keep, and no image can be made; `hive image gc` deletes those that are not used",
         needed=False,
     )
+
+
+async def kept_down(paths: Paths) -> list[Finding]:
+    """Agents that have no container for the disk's sake."""
+    try:
+        answer = await Client(paths.host_socket).call(host.AgentStatus(), timeout_s=5)
+    except (ClientError, FaultError):
+        return []  # that is another check's
+    return [
+        Finding(
+            name="disk of an agent", ok=False, detail=f"{row.name} is kept down: {one_line(str(row.no_room), 200)}",
+            remedy=f"make room in {paths.agent(row.name) / 'state'}, or raise limits.disk_max: hive edit {row.name}",
+            needed=False,
+        )
+        for row in answer.agent_statuses or []
+        if row.no_room
+    ]  # fmt: skip
 
 
 async def _daemon(paths: Paths) -> tuple[Finding, host.HiveInfo | None]:

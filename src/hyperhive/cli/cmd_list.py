@@ -46,7 +46,7 @@ def _state_of_flags(row: host.AgentStatusRow) -> str:
 
 def _doing(row: host.AgentStatusRow) -> str:
     stuck = f"{row.stuck}, {_remedy(row)}: {row.stuck_note}" if row.stuck else ""
-    return row.failure or stuck or _waits_for(row) or row.status_text or row.description or ""
+    return row.failure or row.no_room or stuck or _waits_for(row) or row.status_text or row.description or ""
 
 
 def _remedy(row: host.AgentStatusRow) -> str:
@@ -56,7 +56,7 @@ def _remedy(row: host.AgentStatusRow) -> str:
 def _waits_for(row: host.AgentStatusRow) -> str:
     if row.needs_login and row.auth:
         return f"{row.auth.text}; `hive auth login {row.name}`"
-    if row.limited_until and not row.limit_asks:
+    if row.limited_until:
         return f"{row.limit or 'a usage limit holds it'} until {row.limited_until}, {left(row.limited_until)}"
     if row.limit:
         return row.limit

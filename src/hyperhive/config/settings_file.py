@@ -73,6 +73,18 @@ class DaemonSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Meta(description="file with the hive's own credential, as `hive auth set` takes it; it is read at each start"),
     ] = ""
     accounts: Annotated[dict[AccountName, AccountSettings], Meta(max_length=100)] = {}
+    disk_floor_mib: (
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                le=1 << 30,
+                description="MiB free where the state directory is: when it is less, the agent that fills the disk is "
+                "stopped; 0: none is; without it 1 GiB or 2 %, whichever is more, and at most a tenth of the disk",
+            ),
+        ]
+        | None
+    ) = None
     nixos: NixosSettings = NixosSettings()
 
 

@@ -4,12 +4,18 @@ import contextlib
 import errno
 import itertools
 import os
-from collections.abc import Iterator
+import stat
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_COUNTED: Final = 100_000
+_DEEPEST: Final = 100
+"""Directories in each other, of which each takes a descriptor while it is walked."""
+_STRIDE: Final = 500
 
 
 def remove(path: Path) -> None:
@@ -42,6 +48,105 @@ def measure(path: Path) -> tuple[int, float]:
                 if entry.is_dir(follow_symlinks=False):
                     directories.append(entry.path)
     return size, latest
+
+
+@dataclass(kw_only=True)
+class Holding:
+    """What is stored below a directory, as the file system counts it: in bytes, and in entries."""
+
+    size: int = 0
+    files: int = 0
+
+
+@dataclass(kw_only=True)
+class Usage:
+    """By the uid that owns it. Not `whole`: there is more than was counted."""
+
+    by_owner: dict[int, Holding] = field(default_factory=dict)
+    whole: bool = True
+
+    @property
+    def size(self) -> int:
+        return sum(holding.size for holding in self.by_owner.values())
+
+    @property
+    def files(self) -> int:
+        return sum(holding.files for holding in self.by_owner.values())
+
+    def count(self, found: os.stat_result) -> None:
+        """A file with more than one name counts in parts, so that it counts once."""
+        holding = self.by_owner.setdefault(found.st_uid, Holding())
+        links = 1 if stat.S_ISDIR(found.st_mode) else max(1, found.st_nlink)
+        holding.size += found.st_blocks * 512 // links
+        holding.files += 1
+
+
+def usage(path: Path, *, most: int = _MAX_COUNTED, within_s: float = 10.0, pause_s: float = 0.0) -> Usage:
+    """What the tree takes of its file system, while others write there: no link is followed, no other file system
+    entered, and it ends after `most` entries or `within_s` seconds. With a `pause_s` it gives way now and then.
+    """
+    found = Usage()
+    ends = time.monotonic() + within_s
+    try:
+        walked = _walked(_opened(path))
+    except OSError:
+        return found
+    with contextlib.closing(walked):
+        for number, entry in enumerate(walked, 1):
+            if entry is None or number > most or (number % _STRIDE == 0 and time.monotonic() > ends):
+                found.whole = False
+                break
+            found.count(entry)
+            if pause_s and number % _STRIDE == 0:
+                time.sleep(pause_s)
+    return found
+
+
+def _walked(top: int) -> Generator[os.stat_result | None]:
+    """Every entry below; None where it is too deep, or cannot be looked at. Closes `top`."""
+    device = os.fstat(top).st_dev
+    open_ones = [(top, _names(top))]
+    try:
+        while open_ones:
+            directory, names = open_ones[-1]
+            name = next(names, None)
+            if name is None:
+                os.close(open_ones.pop()[0])
+                continue
+            try:
+                found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            except OSError:
+                continue  # it has gone meanwhile
+            if found.st_dev != device:
+                continue
+            yield found
+            if stat.S_ISDIR(found.st_mode):
+                inner = _inner(name, directory, device) if len(open_ones) < _DEEPEST else None
+                if inner is None:
+                    yield None
+                else:
+                    open_ones.append((inner, _names(inner)))
+    finally:
+        for directory, _ in open_ones:
+            os.close(directory)
+
+
+def _inner(name: str, directory: int, device: int) -> int | None:
+    try:
+        inner = os.open(name, _DIRECTORY, dir_fd=directory)
+    except OSError:
+        return None
+    if os.fstat(inner).st_dev == device:
+        return inner
+    os.close(inner)
+    return None
+
+
+def _names(directory: int) -> Iterator[str]:
+    """As they are read: a directory may have more entries than fit into memory."""
+    with contextlib.suppress(OSError), os.scandir(directory) as entries:
+        for entry in entries:
+            yield entry.name
 
 
 def _entries(directory: str) -> list[os.DirEntry[str]]:

@@ -215,6 +215,23 @@ def members(directories: Sequence[Path]) -> set[int]:
     return found - {0}
 
 
+def written(directories: Sequence[Path]) -> int:
+    """Bytes that the processes in there have written to disks so far: as the groups count them, or the processes that
+    live for themselves and the children that they have waited for, whichever is more. It may fall when some end."""
+    counted = sum(_written_of_group(_read(directory / "io.stat")) for directory in directories)
+    return max(counted, sum(_written_of_process(_read(Path(f"/proc/{pid}/io"))) for pid in members(directories)))
+
+
+def _written_of_group(text: str) -> int:
+    words = [word.partition("=") for line in text.splitlines() for word in line.split()]
+    return sum(int(value) for name, _, value in words if name == "wbytes" and value.isdigit())
+
+
+def _written_of_process(text: str) -> int:
+    counts = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
+    return int(counts.get("write_bytes", 0)) - int(counts.get("cancelled_write_bytes", 0))
+
+
 def kill(directories: Sequence[Path]) -> None:
     """KILL to every process in there, without a chance to fork away."""
     for directory in directories:

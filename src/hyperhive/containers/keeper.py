@@ -108,6 +108,10 @@ class Keeper(ABC):
         """The same, and then each line as it is written, until the caller stops asking."""
 
     @abstractmethod
+    async def written(self, name: str) -> int:
+        """Bytes that its processes have written to disks so far, as far as the kernel counts that; it may fall."""
+
+    @abstractmethod
     async def erase(self, name: str) -> None:
         """Forgets a container that does not run, its logs included."""
 

@@ -240,6 +240,10 @@ class NixosKeeper(Keeper):
                 with contextlib.suppress(CommandFailed):
                     await self._host.run("systemctl", "stop", reader, timeout=ASK_TIMEOUT_S, check=False)
 
+    async def written(self, name: str) -> int:
+        life = self.running(name)
+        return 0 if life is None else await asyncio.to_thread(cgroups.written, life.groups)
+
     async def erase(self, name: str) -> None:
         async with self._lock(name):
             if await asyncio.to_thread(self._read, name) is None:

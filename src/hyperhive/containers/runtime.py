@@ -192,6 +192,10 @@ class Runtime(Keeper):
             raise no_such_log(name, unit, there)
         return self._journals if len(there) > 1 and unit is LogUnit.CONTAINER else None
 
+    async def written(self, name: str) -> int:
+        running = self.running(name)
+        return 0 if running is None else await asyncio.to_thread(cgroups.written, running.directories)
+
     async def erase(self, name: str) -> None:
         async with self._lock(name):
             await self._clear(name)

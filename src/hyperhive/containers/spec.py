@@ -52,6 +52,7 @@ class Limits:
     cpu_percent: int  #: of one core
     pids: int
     tmp_bytes: int  #: of each memory file system: /tmp, the home directory, /dev/shm
+    disk_bytes: int | None = None  #: on the hive's disk; no backend holds it, the hive looks after it
 
     @classmethod
     def from_settings(cls, settings: LimitSettings) -> "Limits":
@@ -61,6 +62,9 @@ class Limits:
             cpu_percent=_parse_cpu(settings.cpu),
             pids=settings.pids,
             tmp_bytes=parse_size(settings.tmp, field="limits.tmp", least=1 << 20),
+            disk_bytes=(
+                parse_size(settings.disk_max, field="limits.disk_max", least=1 << 20) if settings.disk_max else None
+            ),
         )
 
 

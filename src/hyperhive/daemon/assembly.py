@@ -56,6 +56,8 @@ from hyperhive.hub.config_reader import ConfigReader
 from hyperhive.hub.configs import Configs
 from hyperhive.hub.credentials import Credentials
 from hyperhive.hub.desk import Desk
+from hyperhive.hub.disk_guard import DiskGuard
+from hyperhive.hub.disk_house import DiskHouse
 from hyperhive.hub.doors import Doors
 from hyperhive.hub.fleet import Fleet, House
 from hyperhive.hub.hive import Hive
@@ -139,6 +141,7 @@ async def hive_at(
         stack.push_async_callback(hive.limits.close)
         await hive.lookout.open()
         stack.push_async_callback(hive.lookout.close)
+        await stack.enter_async_context(_guarded_disk(store, hive, settings))
         await stack.enter_async_context(_timers(hive.asking, hive.scheduling))
         await stack.enter_async_context(hive.queue.running())
         await stack.enter_async_context(_upkeep(store, hive))
@@ -381,6 +384,21 @@ async def _timers(asking: Asking, scheduling: Scheduling) -> AsyncIterator[None]
         scheduling.schedules.close()
         asking.questions.close()
         asking.reminders.close()
+
+
+@contextlib.asynccontextmanager
+async def _guarded_disk(store: _Store, hive: Hive, settings: DaemonSettings) -> AsyncIterator[None]:
+    paths, mib = hive.fleet.house.paths, settings.disk_floor_mib
+    house = DiskHouse(fleet=hive.fleet, notices=store.notices)
+    guard = DiskGuard(
+        place=paths.state_dir, commons=paths.shared, landlord=house, wanted_floor=None if mib is None else mib << 20
+    )
+    await guard.open()
+    try:
+        yield
+    finally:
+        await guard.close()
+        await house.close()
 
 
 @contextlib.asynccontextmanager

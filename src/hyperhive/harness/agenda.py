@@ -32,6 +32,8 @@ BACKOFF_S: Final = (0.0, 1.0, 5.0, 15.0, 60.0)
 OVERLOAD_S: Final = (15.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 """Before the model is tried again, by how many times in a row it did not answer; up to a quarter more by chance."""
 _SAY_NOTHING_OF_LOGINS: Final = frozenset({Outcome.NEEDS_LOGIN, Outcome.INTERRUPTED, Outcome.OVERLOADED})
+_WEATHER: Final = frozenset({Outcome.NEEDS_LOGIN, Outcome.RATE_LIMITED, Outcome.OVERLOADED})
+"""Which no message is to blame for."""
 EMPTY_S: Final = 1.0
 """Between two empty answers, at least: a hive that has us paused may not park the call."""
 
@@ -74,8 +76,9 @@ class Agenda:
         self._lost = 0
         self._has_new_login = False  # made since the latest turn began
         self._role = document.settings.role
-        self.after_turn: Callable[[], Awaitable[None]] = _nothing
-        """What is to be done behind a turn that ended well, before the next one's mail is leased."""
+        self._sitting: asyncio.Future[None] | None = None  # what came over work beside the turns, until it is over
+        self.after_turn: Callable[[], Awaitable[Ended | None]] = _nothing
+        """What is to be done behind a turn that ended well, before the next one's mail is leased; how that ended."""
         link.on_welcome.append(self._welcomed)
 
     async def run(self) -> None:
@@ -127,6 +130,12 @@ class Agenda:
         self._condition.needs_login(False)
         self._unparked.set()
 
+    def sit_out(self, ended: Ended | None) -> None:
+        """Work on the conversation beside the turns has ended so: what came over it keeps the next turn waiting."""
+        if ended is not None and ended.outcome in _WEATHER and (self._sitting is None or self._sitting.done()):
+            self._unparked.clear()
+            self._sitting = asyncio.ensure_future(self._weather(ended))
+
     def credential_changed(self, there: bool) -> None:
         """The hive has another credential, or none: the next turn has a claude that knows."""
         if there:
@@ -158,6 +167,10 @@ class Agenda:
         if self._attached:
             await self._give_back(received)
             return
+        if self._sitting is not None and not self._sitting.done():
+            await self._give_back(received)
+            await asyncio.wait([self._sitting])
+            return
         system_prompt = await self.system_prompt()
         async with self._turns.claim:
             if self._stopping or not self._open.is_set():
@@ -170,16 +183,24 @@ class Agenda:
         self._lost = self._lost + 1 if ended.outcome is Outcome.INTERRUPTED else 0
         if self._stopping:
             return
-        if ended.outcome is Outcome.OK:
-            await self.after_turn()
-        elif ended.outcome is Outcome.NEEDS_LOGIN:
-            await self._wait_for_login()
-        elif ended.outcome is Outcome.RATE_LIMITED:
-            await self._wait_for_limit(ended.resets_at or 0.0)
-        elif ended.outcome is Outcome.OVERLOADED:
-            await self._wait_for_model(ended.overloads)
+        if ended.outcome is Outcome.OK and (behind := await self.after_turn()) is not None:
+            self._unparked.clear()
+            ended = behind
+        if ended.outcome in _WEATHER:
+            await self._weather(ended)
         elif self._lost:
             await self._park(BACKOFF_S[min(self._lost, len(BACKOFF_S)) - 1])
+
+    async def _weather(self, ended: Ended) -> None:
+        """Until there is hope that the next turn ends otherwise."""
+        match ended.outcome:
+            case Outcome.NEEDS_LOGIN:
+                self._note_login(ended)
+                await self._wait_for_login()
+            case Outcome.RATE_LIMITED:
+                await self._wait_for_limit(ended.resets_at or 0.0)
+            case Outcome.OVERLOADED:
+                await self._wait_for_model(ended.overloads)
 
     async def _give_back(self, received: Received) -> None:
         ids = [m.id for m in received.messages]
@@ -263,5 +284,5 @@ class Agenda:
         return found.st_mtime_ns, found.st_size
 
 
-async def _nothing() -> None:
-    pass
+async def _nothing() -> Ended | None:
+    return None

@@ -109,6 +109,7 @@ class Runner:
             settings=settings.session,
         )  # fmt: skip
         self._agenda.after_turn = self._upkeep.after_turn
+        self._compaction.on_end = self._agenda.sit_out
         self._attachment = Attachment(
             place=place, turns=self._turns, rest=self._rest, agenda=self._agenda, journal=self._journal
         )

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from hyperhive.harness.condition import Condition
 from hyperhive.harness.session import Session
+from hyperhive.harness.turn import Ended
 from hyperhive.harness.turns import Turns
 from hyperhive.protocol.faults import FaultError, FaultKind
 
@@ -23,6 +24,8 @@ class Compaction:
         self._begun = False
         self._wished = asyncio.Event()
         self._stopping = False
+        self.on_end: Callable[[Ended], None] = lambda _: None
+        """Called with how one has ended."""
 
     def wish(self, instructions: str) -> None:
         """It begins now or when the turn under way has ended; raises FaultError when it cannot."""
@@ -59,4 +62,5 @@ class Compaction:
             if self._wish is None or self._stopping or self._session.id is None:  # a new one may have been asked for
                 return
             self._begun = True
-            await self._turns.compact(self._wish, system_prompt)
+            ended = await self._turns.compact(self._wish, system_prompt)
+        self.on_end(ended)

@@ -120,11 +120,13 @@ def _loose_end(end: LooseEnd) -> str:
     return f"{', '.join(fact for fact in facts if fact)}: {one_line(end.text)[:MAX_END]!r}"
 
 
-def once_more(messages: Sequence[Envelope], unread: int) -> str:
+def once_more(messages: Sequence[Envelope], unread: int, *, compacted: bool) -> str:
     """The user message of a turn that was too long, behind the compaction: all that had become part of it."""
+    began = "This turn had begun before your conversation was compacted" if compacted else "This turn had begun before"
+    place = "in the summary" if compacted else "above"
     return (
-        "This turn had begun before your conversation was compacted, and is tried once more: what you had done and "
-        f"sent for it is in the summary, do not do it twice.\n\n{wake_prompt(messages, unread)}"
+        f"{began}, and is tried once more: what you had done and sent for it is {place}, do not do it twice."
+        f"\n\n{wake_prompt(messages, unread)}"
     )
 
 

@@ -44,7 +44,14 @@ class Asked(Struct):
         ended = transcript.outcome(self.tally, ordered)
         if ended is not Outcome.OK or not self.compacts or self.tally.compacted is not None:
             return ended
+        if ordered is None and self.tally.resets_at is not None:  # of its reasons it gives a refused limit alone
+            return Outcome.RATE_LIMITED if self.tally.resets_at else Outcome.OVERLOADED
         return _UNDONE[ordered]
+
+    @property
+    def failed_to_compact(self) -> bool:
+        """For a reason that only another request will show: it is not in what claude says of a compaction."""
+        return self.compacts and self.outcome(None) is Outcome.FAILED
 
 
 class Turn(Struct):
@@ -83,8 +90,9 @@ class Turn(Struct):
         """Whether claude is to be asked once more: to compact what is too long, and then the same again."""
         if self.ordered is not None or self.upkeep:
             return False
-        awaited = {1: Outcome.OVERFLOW, 2: Outcome.OK}.get(len(self.asked))
-        return awaited is not None and self.current.outcome(None) is awaited
+        if len(self.asked) == 1:
+            return self.current.outcome(None) is Outcome.OVERFLOW
+        return len(self.asked) == 2 and (self.current.failed_to_compact or self.current.outcome(None) is Outcome.OK)
 
     def answered(self, result: Result) -> None:
         """Claude is done with what it was asked last."""
@@ -119,7 +127,7 @@ class Turn(Struct):
             return "the harness was stopped" + self._of_messages("went back to the queue")
         if self.ordered is Ordered.OVERDUE:
             return "it took too long and was ended"
-        return self._of_length(ended) + transcript.explanation(self.tally)
+        return (self._of_length(ended) + transcript.explanation(self.tally))[: transcript.MAX_NOTE]
 
     def end(self, ended: Outcome, note: str) -> TurnEnd:
         """With what all of it came to together."""
@@ -144,8 +152,12 @@ class Turn(Struct):
     def _of_length(self, ended: Outcome) -> str:
         if ended is not Outcome.OVERFLOW or len(self.asked) == 1:
             return ""
-        if len(self.asked) == 2:
-            return "the conversation is too long, and it could not be compacted; `/new-session` begins another: "
+        failed = next((asked for asked in self.asked if asked.failed_to_compact), None)
+        if failed is not None or len(self.asked) == 2:
+            why = transcript.explanation((failed or self.current).tally)
+            return (
+                f"the conversation is too long, and it could not be compacted ({why}); `/new-session` begins another: "
+            )
         return "the conversation was compacted and is still too long: "
 
 

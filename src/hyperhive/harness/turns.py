@@ -111,10 +111,13 @@ class Turns:
 
         Claude cannot be told to end a turn that it began by itself: it is ended as a whole.
         """
-        if self._own is not None:
-            await self._rest.kill()
-            return True
-        return await self._order(Ordered.BUDGET)
+        if self._own is None:
+            return await self._order(Ordered.BUDGET)
+        for turn in (self._own, self._turn):  # one of ours that waits behind it ends with claude
+            if turn is not None and not turn.over.is_set():
+                turn.ordered = Ordered.BUDGET
+        await self._rest.kill()
+        return True
 
     async def unstick(self, step: str, why: str) -> bool:
         """The hive takes the agent to be stuck: tell claude, end the turn, or end claude. Whether there was a turn."""
@@ -205,9 +208,10 @@ class Turns:
                 self._shorten(turn)
                 await self._ask(turn, "/compact", system_prompt, unread)
             if turn.goes_on:
+                again = once_more(turn.mail, unread, compacted=not turn.current.failed_to_compact)
                 turn.asked.append(Asked())
                 self._condition.turn(TurnState.THINKING)
-                await self._ask(turn, once_more(turn.mail, unread), system_prompt, unread)
+                await self._ask(turn, again, system_prompt, unread)
         except ClaudeError as error:
             await self._rest.kill()  # it may still come to a prompt whose messages go back
             await self._rest.doze()

@@ -18,6 +18,7 @@ from hyperhive.harness.recall import Recall
 from hyperhive.harness.rest import Rest
 from hyperhive.harness.session import Session
 from hyperhive.harness.transcript import MAX_NOTE, Ordered
+from hyperhive.harness.turn import Ended
 from hyperhive.harness.turns import Turns
 from hyperhive.protocol import agent
 from hyperhive.protocol.events import Note, Outcome
@@ -28,6 +29,7 @@ from hyperhive.protocol.settings import SessionSettings
 GROWTH: Final = 1.1
 """By how much a conversation must have grown until what did not make it shorter is tried again."""
 TELL_S: Final = 60.0
+_NOTED: Final = frozenset({Outcome.OK, Outcome.OVERFLOW})
 BEFORE_COMPACTION: Final = "Your conversation has become long: after this turn it is replaced by a summary of it."
 BEFORE_RESET: Final = "Your conversation is long and has been idle: after this turn it ends and a new one begins."
 
@@ -48,14 +50,18 @@ class Upkeep(Struct, kw_only=True, dict=True):
         self._news = asyncio.Event()
         self.rest.on_use = self._news.set
 
-    async def after_turn(self) -> None:
-        """Compact a conversation that has become too long. To be called when no turn is under way."""
-        if not self._is_long():
-            return
-        async with self.turns.claim:
-            if self._is_long() and await self._may_begin():
-                await self._compact()
-                self._tried_at = self._tokens
+    async def after_turn(self) -> Ended | None:
+        """Compact a conversation that has become too long. To be called when no turn is under way.
+
+        How the last turn of that has ended; None when there was none.
+        """
+        ended = None
+        if self._is_long():
+            async with self.turns.claim:
+                if self._is_long() and await self._may_begin():
+                    ended = await self._compact()
+                    self._tried_at = self._tokens
+        return ended
 
     async def run(self) -> None:
         """End a large conversation that nobody has needed for long."""
@@ -65,10 +71,12 @@ class Upkeep(Struct, kw_only=True, dict=True):
                 async with asyncio.timeout(self.settings.reset_after if self._is_left_alone() else None):
                     await self._news.wait()
             except TimeoutError:
+                ended = None
                 async with self.turns.claim:
                     if not self._news.is_set() and self._is_left_alone() and await self._may_begin():
-                        await self._reset()
+                        ended = await self._reset()
                         self._tried_at = self._tokens
+                self.agenda.sit_out(ended)
 
     @property
     def _tokens(self) -> int:
@@ -103,29 +111,39 @@ class Upkeep(Struct, kw_only=True, dict=True):
             return False
         return True
 
-    async def _compact(self) -> None:
+    async def _compact(self) -> Ended | None:
         system_prompt = await self.agenda.system_prompt()
-        if await self._may_go_on(BEFORE_COMPACTION, system_prompt, "compacted"):
-            ended = await self.turns.compact("", system_prompt, sender=SYSTEM)
-            if ended.outcome is not Outcome.OK:
-                self._warn(f"the conversation could not be compacted: {ended.note}")
+        noted = await self._note_down(BEFORE_COMPACTION, system_prompt)
+        if not await self._may_go_on(noted, "compacted"):
+            return noted
+        ended = await self.turns.compact("", system_prompt, sender=SYSTEM)
+        if ended.outcome is not Outcome.OK:
+            self._warn(f"the conversation could not be compacted: {ended.note}")
+        return ended
 
-    async def _reset(self) -> None:
+    async def _reset(self) -> Ended | None:
         tokens = self._tokens
-        if await self._may_go_on(BEFORE_RESET, await self.agenda.system_prompt(), "ended"):
+        noted = await self._note_down(BEFORE_RESET, await self.agenda.system_prompt())
+        if await self._may_go_on(noted, "ended"):
             self.rest.new_session()
             self.recall.ended()
             idle = f"a conversation of {tokens} tokens was left alone for {self.settings.reset_after} s"
             self.journal.record(Note(text=f"{idle}: it has ended, and the next turn begins a new one"))
 
-    async def _may_go_on(self, why: str, system_prompt: str, done: str) -> bool:
-        """Behind the agent's notes, or without them where it had its time or there is no room for them."""
+        return noted
+
+    async def _note_down(self, why: str, system_prompt: str) -> Ended | None:
+        """The agent's notes, where it has a time for them."""
         within_s = self.settings.notes_within
         if not within_s:
-            return True
-        ended = await self.turns.checkpoint(notes_prompt(why), system_prompt, within_s=within_s)
-        if ended.outcome not in (Outcome.OK, Outcome.OVERFLOW) and ended.ordered is not Ordered.OVERDUE:
-            self._warn(f"the conversation is not {done}, because the agent's notes could not be written: {ended.note}")
+            return None
+        return await self.turns.checkpoint(notes_prompt(why), system_prompt, within_s=within_s)
+
+    async def _may_go_on(self, noted: Ended | None, done: str) -> bool:
+        """Behind the agent's notes, or without them where it had its time or there is no room for them."""
+        if noted is not None and noted.outcome not in _NOTED and noted.ordered is not Ordered.OVERDUE:
+            missing = f"the agent's notes could not be written: {noted.note}"
+            self._warn(f"the conversation is not {done}, because {missing}")
             return False
         return self.session.id is not None and await self._may_begin()
 

@@ -57,6 +57,8 @@ class Agent:
     excused_until: float = 0.0  #: until then the operator lets it have the rest of a window
     auth: Auth | None = None  #: what its harness says of its login
     over_budget: str = ""  #: why nothing more may be spent for it now; empty: it may
+    disk_bytes: int | None = None  #: what is its own of the hive's disk, as it was counted last
+    no_room: str = ""  #: why the hive keeps its container down for the disk's sake; empty: it does not
     episode: Episode | None = None  #: of its being stuck
     attached: bool = False  #: the operator has its conversation to themselves
     login: Login | None = None  #: the latest login in its container
@@ -90,7 +92,7 @@ class Agent:
     @property
     def should_run(self) -> bool:
         """Whether its container is to be up now; a paused agent's is."""
-        return self.row.wanted is Wanted.UP and not self.row.asleep
+        return self.row.wanted is Wanted.UP and not self.row.asleep and not self.no_room
 
     @property
     def needs_login(self) -> bool:
@@ -99,16 +101,21 @@ class Agent:
     @property
     def held(self) -> bool:
         """Whether it is given no mail."""
-        return self.row.paused or self.attached or bool(self.over_budget) or bool(self.row.limited_until)
+        stopped = self.row.paused or self.attached or bool(self.no_room)
+        return stopped or bool(self.over_budget) or bool(self.row.limited_until)
 
     @property
     def limited_until(self) -> float:
         """A usage limit holds it until then, Unix seconds; 0: none does."""
         return self.row.limited_until
 
+    def is_overloaded(self, now: float) -> bool:
+        """Whether it waits until it tries the model again; that time past, it is at it, whatever it has said."""
+        return self.overloaded_until > now
+
     def is_free(self, now: float) -> bool:
         """Whether nothing stands against its taking mail at once; a pause that it has announced ends by itself."""
-        barred = self.needs_login or self.limited_until or self.overloaded_until > now
+        barred = self.needs_login or self.limited_until or self.is_overloaded(now)
         return not (self.held or self.logs_in or barred)
 
     @property

@@ -34,6 +34,11 @@ class Background:
         task.add_done_callback(_log_failure)
         return task
 
+    async def settled(self) -> None:
+        """Until nothing is under way."""
+        while self._tasks:
+            await asyncio.wait([*self._tasks])
+
     async def close(self) -> None:
         self._closed = True
         tasks = list(self._tasks)

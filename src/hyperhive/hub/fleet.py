@@ -353,6 +353,7 @@ class Fleet:
         """Up when it returns; whether it was down before."""
         member = self._member(name)
         was_up = member.agent.running
+        self._give_room(member.agent)
         await self._record(member.agent, wanted=Wanted.UP, asleep=False)
         await member.supervisor.start()
         return not was_up
@@ -367,6 +368,7 @@ class Fleet:
 
     async def restart(self, name: str) -> None:
         member = self._member(name)
+        self._give_room(member.agent)
         await self._record(member.agent, wanted=Wanted.UP, asleep=False)
         await member.supervisor.restart()
 
@@ -376,6 +378,30 @@ class Fleet:
             await self._member(agent.name).supervisor.restart()
         else:  # it is being stopped, and given time for that
             await self.house.keeper(agent).kill(container_name(agent.name))
+
+    async def keep_down(self, name: str, why: str, *, at_once: bool) -> None:
+        """For the disk's sake it has no container until `let_up` or a start; its messages go back unharmed."""
+        member = self._member(name)
+        agent = member.agent
+        agent.no_room = why
+        self.hold(agent)
+        member.sleep.stay_awake()
+        await (member.supervisor.halt() if at_once else member.supervisor.align())
+        self.mailbox.take_back(agent.name, "the hive has stopped its container: there is no room on the disk")
+
+    async def let_up(self, name: str) -> bool:
+        """Its container comes again where it is wanted; whether the disk had kept it down."""
+        member = self._member(name)
+        if not member.agent.no_room:
+            return False
+        self._give_room(member.agent)
+        await member.supervisor.align()
+        return True
+
+    def _give_room(self, agent: Agent) -> None:
+        if agent.no_room:
+            agent.no_room = ""
+            self.hold(agent)
 
     async def switch(
         self, name: str, config: Deployed, given_up: asyncio.Event, generation: Generation | None = None

@@ -21,6 +21,7 @@ from hyperhive.hub.agents import Agent, Phase
 from hyperhive.hub.background import Background
 from hyperhive.hub.fleet import Fleet
 from hyperhive.hub.helper_events import helper_event
+from hyperhive.hub.queue import IF_WANTED
 from hyperhive.hub.watchdog import NEVER, Bounds, Episode, Memory, Sight, Step, Stuck, judge, reason, words
 from hyperhive.protocol.agent import UNSTICK, Received, Settled, Unstick
 from hyperhive.protocol.events import EventRecord, TurnState
@@ -288,8 +289,11 @@ class Lookout:
             return
         why = f"{episode.stuck}: {reason(episode.stuck)}"
         await self.submit(
-            JobDraft(agent=agent.name, kind=JobKind.RESTART, source="watchdog", requester=SYSTEM, reason=why)
-        )
+            JobDraft(
+                agent=agent.name, kind=JobKind.RESTART, params={IF_WANTED: True}, source="watchdog", requester=SYSTEM,
+                reason=why,
+            )
+        )  # fmt: skip
 
     def _tell(self, agent: Agent, episode: Episode) -> None:
         log.error("an agent stays stuck", agent=agent.name, stuck=episode.stuck)

@@ -21,6 +21,8 @@ MAX_ATTEMPTS: Final = 5
 """Of one job: it is begun again when the hive ended in the middle of it, but not for ever."""
 STORE_AGAIN_S: Final = 5.0
 CANCELLED: Final = "cancelled by the operator"
+IF_WANTED: Final = "if_wanted"
+"""A parameter of a restart that nobody asked for: one who is meant to be down when its turn comes is left so."""
 
 log = structlog.get_logger(__name__)
 

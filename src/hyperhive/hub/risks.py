@@ -187,10 +187,10 @@ def _of_limits(old: LimitSettings, new: LimitSettings) -> Iterator[str]:
     for name, read in _LIMITS.items():
         before, after = getattr(old, name), getattr(new, name)
         if before != after and read(new) > read(old):
-            yield f"limits.{name}: {before} becomes {after}"
+            yield f"limits.{name}: {before or 'no bound'} becomes {after or 'no bound'}"
 
 
-def _limit(field: str, measure: Callable[[Limits], int]) -> Callable[[LimitSettings], float]:
+def _limit(field: str, measure: Callable[[Limits], float]) -> Callable[[LimitSettings], float]:
     """How much the limit is; what cannot be read is more than anything."""
 
     def read(settings: LimitSettings) -> float:
@@ -207,6 +207,7 @@ _LIMITS: Final = {
     "cpu": _limit("cpu", lambda limits: limits.cpu_percent),
     "pids": _limit("pids", lambda limits: limits.pids),
     "tmp": _limit("tmp", lambda limits: limits.tmp_bytes),
+    "disk_max": _limit("disk_max", lambda limits: float("inf") if limits.disk_bytes is None else limits.disk_bytes),
 }
 
 

@@ -17,10 +17,15 @@ def rfc3339(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def state(agent: Agent) -> str:
-    """One word for it all: what comes first here holds, and its container's state when nothing else does."""
+def state(agent: Agent, now: float | None = None) -> str:
+    """One word for it all: what comes first here holds, and its container's state when nothing else does.
+
+    `now`: Unix seconds; None: as the host's clock says.
+    """
     if agent.phase is Phase.FAILED:
         return "failed"
+    if agent.no_room:
+        return "no_room"
     if agent.needs_login:
         return "needs_login"
     if agent.episode is not None:
@@ -31,7 +36,7 @@ def state(agent: Agent) -> str:
         return "budget"
     if agent.limited_until:
         return "rate_limited"
-    if agent.overloaded_until:
+    if agent.is_overloaded(time.time() if now is None else now):
         return "overloaded"
     if agent.phase is Phase.STOPPED and agent.row.asleep:
         return str(Rest.ASLEEP)
@@ -40,7 +45,7 @@ def state(agent: Agent) -> str:
     return agent.phase
 
 
-def limit_words(agent: Agent) -> str:
+def limit_words(agent: Agent, now: float) -> str:
     """What the operator reads about the usage limit that holds it; empty when none does."""
     if not agent.limited_until:
         return ""
@@ -48,6 +53,8 @@ def limit_words(agent: Agent) -> str:
     by = f", says {agent.row.limited_by}, who uses the hive's credential, too" if agent.row.limited_by else ""
     if agent.asks:
         return f"{what} held it; that is over, and it waits for your word: `hive resume {agent.name}`"
+    if agent.limited_until <= now:
+        return f"{what} held it{by}; that is over, and it goes on in a moment"
     return f"{what} holds it{by}"
 
 
@@ -93,8 +100,11 @@ def status_row(
     needs_update: bool = False,
     parent: str = "",
     cost_today_usd: float = 0.0,
+    now: float | None = None,
 ) -> AgentStatusRow:
+    """A time that is past by `now` is not in it: what it was waited for has come, or will in a moment."""
     shown = agent.running and agent.status_text
+    now = time.time() if now is None else now
     return AgentStatusRow(
         name=agent.name,
         running=agent.running,
@@ -111,22 +121,24 @@ def status_row(
         role=agent.settings.role,
         container=container_name(agent.name),
         wanted=agent.wanted,
-        state=state(agent),
+        state=state(agent, now),
         rest=Rest.ASLEEP if agent.row.asleep and not agent.running else agent.rest,
         turn_state=agent.turn_state,
         unread=unread,
         description=agent.row.description or UNSET,
         failure=agent.failure or UNSET,
         context_tokens=agent.context_tokens or UNSET,
-        limited_until=rfc3339(agent.limited_until) if agent.limited_until else UNSET,
-        limit=limit_words(agent) or UNSET,
+        limited_until=rfc3339(agent.limited_until) if agent.limited_until > now else UNSET,
+        limit=limit_words(agent, now) or UNSET,
         limit_asks=agent.asks or UNSET,
-        overloaded_until=rfc3339(agent.overloaded_until) if agent.overloaded_until else UNSET,
-        windows=[window_row(window) for window in agent.windows] or UNSET,
+        overloaded_until=rfc3339(agent.overloaded_until) if agent.is_overloaded(now) else UNSET,
+        windows=[window_row(window) for window in agent.windows if window.resets_at > now] or UNSET,
         login=agent.login or UNSET,
-        auth=auth_row(agent, time.time()) or UNSET,
+        auth=auth_row(agent, now) or UNSET,
         cost_today_usd=cost_today_usd or UNSET,
         over_budget=agent.over_budget or UNSET,
+        no_room=agent.no_room or UNSET,
+        disk_bytes=UNSET if agent.disk_bytes is None else agent.disk_bytes,
         stuck=agent.episode.stuck if agent.episode else UNSET,
         stuck_note=words(agent.episode) if agent.episode else UNSET,
         backend=agent.row.backend,

@@ -93,6 +93,11 @@ class Supervisor:
         async with self._order():
             await self._stop(hurried)
 
+    async def halt(self) -> None:
+        """Down when it returns, without a moment for whoever is in it."""
+        async with self._order():
+            await self._stop(at_once=True)
+
     async def restart(self) -> None:
         async with self._order():
             self._deaths.clear()
@@ -145,14 +150,14 @@ class Supervisor:
             self._enter(Phase.FAILED, text)
             raise FaultError(FaultKind.STORAGE, text) from error
 
-    async def _stop(self, hurried: asyncio.Event | None = None) -> None:
+    async def _stop(self, hurried: asyncio.Event | None = None, *, at_once: bool = False) -> None:
         running = self._running
         if running is not None:
             self._ending = running
             self._enter(Phase.STOPPING)
             if hurried is not None:
                 await self._let_the_turn_end(running, hurried)
-            await self._end()
+            await self._end(at_once=at_once)
             self._forget()
         self._enter(Phase.STOPPED)
 
@@ -171,11 +176,11 @@ class Supervisor:
         await self._stop()
         raise FaultError(FaultKind.BACKEND, f"{self._agent.name!r} did not come up: {why}")
 
-    async def _end(self) -> None:
+    async def _end(self, *, at_once: bool) -> None:
         container = container_name(self._agent.name)
-        if self._agent.greeting.is_set():
+        if self._agent.greeting.is_set() and not at_once:
             await self._keeper().stop(container, grace_s=STOP_GRACE_S)
-        else:  # it has begun nothing, and a first process that is not up yet hears no TERM
+        else:  # it may have begun nothing, and a first process that is not up yet hears no TERM
             await self._keeper().kill(container)
 
     async def _let_the_turn_end(self, running: Life, hurried: asyncio.Event) -> None:

@@ -20,7 +20,7 @@ from hyperhive.hub.agents import Agent, Deployed
 from hyperhive.hub.configs import FIRST_TAG, Configs
 from hyperhive.hub.fleet import Fleet
 from hyperhive.hub.helper_events import approval_resolved, helper_event
-from hyperhive.hub.queue import CANCELLED, Run
+from hyperhive.hub.queue import CANCELLED, IF_WANTED, Run
 from hyperhive.images.generations import Generation
 from hyperhive.images.images import Images
 from hyperhive.protocol.backend import BackendKind
@@ -263,6 +263,9 @@ class Work:
 
     async def _restart(self, run: Run) -> Ending:
         agent = self.fleet.get(run.job.agent)
+        if run.job.params.get(IF_WANTED) and not agent.should_run:
+            await run.say("it is meant to be down by now, and is left so")
+            return _done()
         await self._built(run, agent.name, agent.config)
         await run.say("stopping and starting its container")
         await self.fleet.restart(agent.name)

@@ -612,7 +612,7 @@ class AgentStatusRow(Struct, frozen=True, kw_only=True):
     description: str | UnsetType = UNSET
     failure: str | UnsetType = UNSET  #: why it is failed, in words
     context_tokens: int | UnsetType = UNSET  #: of the conversation, as claude counted last
-    limited_until: str | UnsetType = UNSET  #: a usage limit holds it until then; RFC 3339
+    limited_until: str | UnsetType = UNSET  #: a usage limit holds it until then; RFC 3339, never past
     limit: str | UnsetType = UNSET  #: what holds it, in words
     limit_asks: bool | UnsetType = UNSET  #: that is over, and it waits for the operator's word
     overloaded_until: str | UnsetType = UNSET  #: the model did not answer it; it tries again then
@@ -621,6 +621,8 @@ class AgentStatusRow(Struct, frozen=True, kw_only=True):
     auth: AuthStatus | UnsetType = UNSET  #: how its claude gets in, as its harness says
     cost_today_usd: float | UnsetType = UNSET  #: of the turns that ended since midnight, UTC
     over_budget: str | UnsetType = UNSET  #: why nothing more may be spent for it now
+    disk_bytes: int | UnsetType = UNSET  #: what is its own of the hive's disk, as it was counted last
+    no_room: str | UnsetType = UNSET  #: why the hive keeps its container down for the disk's sake
     stuck: str | UnsetType = UNSET  #: silent, looping, parked, deaf, unreachable
     stuck_note: str | UnsetType = UNSET  #: how, and what the hive has done about it, in words
     backend: str | UnsetType = UNSET  #: how its containers are made

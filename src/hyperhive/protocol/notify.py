@@ -23,6 +23,7 @@ class NotifyKind(StrEnum):
     RATE_LIMITED = "rate_limited", "A usage limit holds an agent"
     BUDGET = "budget", "A budget runs out"
     STUCK = "stuck", "An agent is stuck"
+    DISK = "disk", "The hive's disk is short"
     DEAD_LETTER = "dead_letter", "A message was given up"
     AGENT_FAILED = "agent_failed", "An agent failed"
     DEPLOY_FAILED = "deploy_failed", "A deployment failed"

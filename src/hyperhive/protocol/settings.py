@@ -107,6 +107,13 @@ class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     tmp: Annotated[
         str, Meta(description="of each file system in memory: `/tmp`, the home directory, `/dev/shm`. At least 1M")
     ] = "64M"
+    disk_max: Annotated[
+        str,
+        Meta(
+            description="what it may keep on the hive's disk: in `/state` and `~/.claude`, and in `/shared` where the "
+            "hive runs as root; one that has more is stopped. At least 1M; empty: no bound of its own"
+        ),
+    ] = ""
 
 
 Usd = Annotated[float, Meta(ge=0, le=1_000_000)]

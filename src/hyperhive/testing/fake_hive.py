@@ -192,6 +192,7 @@ class FakeHive:
             self._tell()
             await self.until(lambda: method not in self.silent)
             self.unanswered.remove(params)
+            self._tell()
             result = handler(params)
             return await result if inspect.isawaitable(result) else result
 

@@ -147,6 +147,7 @@ async def paused(hive: Hive, path: dict[str, Any], _: FormData) -> None:
 async def resumed(hive: Hive, path: dict[str, Any], _: FormData) -> None:
     await hive.fleet.set_paused(path["name"], False)
     await hive.limits.resume(path["name"])
+    await hive.fleet.let_up(path["name"])
 
 
 async def interrupt(hive: Hive, path: dict[str, Any], _: FormData) -> None:

@@ -1,5 +1,6 @@
 """What the operator writes on an agent's page: messages to it, and commands about it, which it never sees."""
 
+import time
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -135,6 +136,8 @@ def _waits(agent: Agent) -> str | None:
 def _why_it_waits(agent: Agent) -> str:
     if agent.phase is Phase.FAILED:
         return "has failed, and was given up until you start it"
+    if agent.no_room:
+        return "is kept down for want of room on the disk"
     if agent.needs_login:
         return "needs a login"
     if agent.row.paused:
@@ -143,7 +146,7 @@ def _why_it_waits(agent: Agent) -> str:
         return "has no budget left"
     if agent.limited_until:
         return "is held by a usage limit"
-    if agent.overloaded_until:
+    if agent.is_overloaded(time.time()):
         return "gets no answer from the model, and tries again"
     return "" if agent.should_run or agent.row.asleep else "is stopped"
 

@@ -20,6 +20,7 @@ _DONE: Final = {
     "logged_in": "{agent} is logged in",
     "container_crash": "{agent}'s container died",
     "stuck": "{agent} is stuck",
+    "no_room": "{agent} is kept down for want of room on the disk",
     "budget_spent": "The budget of {agent} is spent",
     "budget_warning": "The budget of {agent} runs out",
     "approval_resolved": "Request {id} ({kind} for {agent}) was {status}",

@@ -25,7 +25,7 @@ from hyperhive.protocol.events import Rest, TurnState
 from hyperhive.protocol.ids import OPERATOR
 from hyperhive.web.route import hive_of
 
-_HELD: Final = ("failed", "needs_login", "stuck", "paused", "budget", "rate_limited", "overloaded")
+_HELD: Final = ("failed", "no_room", "needs_login", "stuck", "paused", "budget", "rate_limited", "overloaded")
 _STATES: Final = (*_HELD, *Phase, *Rest, *TurnState)
 _TOKENS: Final[Mapping[str, Callable[[TurnSum], float]]] = {
     "input": lambda sum: sum.input_tokens,

@@ -61,10 +61,11 @@ def _of_agent(row: AgentStatusRow) -> list[News]:
     page = f"/agents/{row.name}"
     told = [
         ("login", row.needs_login, f"{row.name} needs a login", "Its messages wait until it has one.", "#agent_login"),
+        ("no-room", row.no_room, f"{row.name} is kept down for want of room on the disk", row.no_room, ""),
         ("failed", row.failed, f"{row.name} failed", row.failure, ""),
         ("stuck", row.stuck, f"{row.name} is stuck: {row.stuck}", row.stuck_note, ""),
         ("budget", row.over_budget, f"The budget of {row.name} is spent", row.over_budget, "#agent_budget"),
-        ("limited", row.limited_until, f"{row.name} is held by a usage limit", _until(row), ""),
+        ("limited", row.limit, f"{row.name} is held by a usage limit", _until(row), ""),
     ]
     return [
         News(kind=kind, tag=f"news-{kind}-{row.name}", title=title, text=str(text or "")[:_WORDS], href=page + anchor)
@@ -76,4 +77,4 @@ def _of_agent(row: AgentStatusRow) -> list[News]:
 def _until(row: AgentStatusRow) -> str:
     if row.limit_asks:
         return "It is over, and your word is waited for."
-    return f"until {absolute(row.limited_until)}" if row.limited_until else ""
+    return f"until {absolute(row.limited_until)}" if row.limited_until else "It is over."

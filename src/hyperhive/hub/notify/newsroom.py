@@ -41,17 +41,21 @@ class State:
 
     over_budget: bool = False
     stuck: bool = False  #: and the hive can do no more about it
+    no_room: bool = False  #: it is kept down for the disk's sake
 
     @classmethod
     def of(cls, agent: Agent) -> "State":
         stuck = agent.episode is not None and agent.episode.told
         failed = agent.phase is Phase.FAILED
         limited = agent.limited_until > 0 and not agent.row.limited_by
-        return cls(agent.needs_login, limited, failed, agent.asks, bool(agent.over_budget), stuck)
+        return cls(agent.needs_login, limited, failed, agent.asks, bool(agent.over_budget), stuck,
+                   bool(agent.no_room))  # fmt: skip
 
 
-def edges(name: str, before: State, now: State, failure: str = "", *, over: str = "", stuck: str = "") -> list[News]:
-    """What is new about the agent: `over`, which of its budgets is spent, `stuck`, how it is so."""
+def edges(
+    name: str, before: State, now: State, failure: str = "", *, over: str = "", stuck: str = "", no_room: str = ""
+) -> list[News]:
+    """What is new about the agent: `over`, which of its budgets is spent, `stuck` and `no_room`, how it is so."""
     told = [
         (NotifyKind.NEEDS_LOGIN, now.needs_login and not before.needs_login, "its messages wait until it has one", ""),
         (NotifyKind.LOGGED_IN, before.needs_login and not now.needs_login, "it goes on with its messages", ""),
@@ -60,6 +64,7 @@ def edges(name: str, before: State, now: State, failure: str = "", *, over: str 
         (NotifyKind.AGENT_FAILED, now.failed and not before.failed, "the hive gave up on its container", failure),
         (NotifyKind.BUDGET, now.over_budget and not before.over_budget, "its messages wait", over),
         (NotifyKind.STUCK, now.stuck and not before.stuck, stuck, ""),
+        (NotifyKind.DISK, now.no_room and not before.no_room, no_room, ""),
     ]
     return [News(kind=kind, text=f"{name}: {text}", said=said) for kind, new, text, said in told if new]
 
@@ -103,7 +108,9 @@ class Newsroom:
         clock = asyncio.get_running_loop().time()
         return [
             news
-            for news in edges(name, before, now, agent.failure, over=agent.over_budget, stuck=stuck)
+            for news in edges(
+                name, before, now, agent.failure, over=agent.over_budget, stuck=stuck, no_room=agent.no_room
+            )
             if not self._often.take((name, news.kind), clock)
         ]
 
@@ -156,6 +163,9 @@ class Newsroom:
     async def budget_warning(self, _: str, fields: Mapping[str, Any]) -> News | None:
         return News(kind=NotifyKind.BUDGET, text=fields["note"])
 
+    async def disk_short(self, _: str, fields: Mapping[str, Any]) -> News | None:
+        return News(kind=NotifyKind.DISK, text=fields["note"])
+
     async def message_dead(self, _: str, fields: Mapping[str, Any]) -> News | None:
         what = f"#{fields['id']} from {fields['sender']} to {fields['recipient']}"
         return News(kind=NotifyKind.DEAD_LETTER, text=what)
@@ -168,6 +178,7 @@ _LOOKS: Final[Mapping[str, tuple[NotifyKind, Look]]] = {
     "question_asked": (NotifyKind.QUESTION, Newsroom.question_asked),
     "message_sent": (NotifyKind.OPERATOR_MAIL, Newsroom.message_sent),
     "budget_warning": (NotifyKind.BUDGET, Newsroom.budget_warning),
+    "disk_short": (NotifyKind.DISK, Newsroom.disk_short),
     "message_dead": (NotifyKind.DEAD_LETTER, Newsroom.message_dead),
 }
 """By the kind of the event: what it may be news of."""

@@ -18,6 +18,7 @@ def record(code_of_signals: int) -> Record:
     ("code_of_signals", "code", "oom", "signalled", "outcome"),
     [
         (NAMED, 0, False, 15, Exit(status=0)),
+        (NAMED, 0, True, 0, Exit(status=0, oom=True)),
         (NAMED, 7, False, 0, Exit(status=7)),
         (NAMED, 137, True, 0, Exit(signal=9, oom=True)),
         (NAMED, 255, False, 15, Exit(status=255)),

@@ -53,7 +53,7 @@ def caged(name: str) -> Iterator[Cage]:
     """Control groups with the limits that an agent's container has, made beforehand: on a busy machine whoever is in
     none gets more of the processor than what is in one."""
     limiter = find_limiter(f"hive-bench-{os.getpid()}")
-    cage = limiter.prepare(name, Limits.from_settings(LimitSettings()))
+    cage = limiter.prepare_child(name, Limits.from_settings(LimitSettings()))
     try:
         yield cage
     finally:

@@ -1,12 +1,14 @@
 """The base image and the harness's layer, made once for all tests that want containers of nspawn's.
 
 HYPERHIVE_TEST_IMAGES keeps them over sessions: a directory of root's, on the file system that tests use.
+`python tests/base_image.py DIR` makes them there.
 """
 
 import asyncio
 import contextlib
 import fcntl
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from hyperhive.images.images import Images
 from hyperhive.testing.hive_process import running_hive
 from manager_house import cli
 
+OF_GUEST = Path("/var/lib/test-images")
+"""Where scripts/vm-test puts them, for want of a network to make them with."""
 TIMEOUT_S = 900
 """For the first test of a session that uses it: `pytestmark = pytest.mark.timeout(base_image.TIMEOUT_S)`."""
 
@@ -64,6 +68,8 @@ async def _say(_: str) -> None: ...
 def _place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if kept := os.environ.get("HYPERHIVE_TEST_IMAGES"):
         return Path(kept)
+    if OF_GUEST.is_dir():
+        return OF_GUEST
     own = tmp_path_factory.getbasetemp()
     return (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "images"
 
@@ -75,3 +81,9 @@ def _alone(top: Path) -> Iterator[None]:
     with (top / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+if __name__ == "__main__":
+    place = Path(sys.argv[1])
+    with _alone(place):
+        asyncio.run(_complete(place))

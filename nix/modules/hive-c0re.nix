@@ -90,8 +90,9 @@ in
         KillMode = "process";
         Delegate = true;
 
-        # It makes containers, mounts for them and switches to their users, and with bubblewrap they inherit what is said
-        # here: no file system, namespace or system call can be taken from it. What no part of it needs is.
+        # It makes images, mounts for them and switches to their users, and what is said here holds for that, too: no file
+        # system, namespace or system call can be taken from it. What no part of it needs is. Containers are units of
+        # their own.
         NoNewPrivileges = true;
         CapabilityBoundingSet = "~CAP_SYS_BOOT CAP_SYS_MODULE CAP_SYS_RAWIO CAP_SYS_TIME CAP_SYSLOG CAP_WAKE_ALARM CAP_BPF CAP_PERFMON";
         KeyringMode = "private";

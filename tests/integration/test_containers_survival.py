@@ -1,6 +1,7 @@
 """A hive that is killed in any moment leaves containers that the next one finds."""
 
 import asyncio
+import dataclasses
 import os
 import signal
 import subprocess
@@ -10,10 +11,14 @@ from pathlib import Path
 import pytest
 
 import needs
-from hyperhive.containers import pidfd
+from hyperhive.containers import pidfd, stopper
+from hyperhive.containers.cgroups import Cage, RlimitsOnly
 from hyperhive.containers.keeper import Exit
 from hyperhive.containers.runtime import Runtime
-from hyperhive.testing.backend_conformance import Ground, bubblewrap_ground
+from hyperhive.containers.spec import Limits
+from hyperhive.process import run
+from hyperhive.testing.backend_conformance import Ground, bubblewrap_ground, says
+from hyperhive.testing.backend_conformance.ground import OBEDIENT
 
 UID = 21_002 if os.geteuid() == 0 else None
 
@@ -88,6 +93,45 @@ def test_a_hive_killed_while_it_starts_a_container_leaves_nothing_that_the_next_
             await runtime.close()
 
     assert asyncio.run(main()) == Exit(status=6)
+
+
+class _InFiles(RlimitsOnly):
+    """What a launcher gets that systemd starts: nothing but its arguments."""
+
+    def prepare(self, name: str, limits: Limits, place: Path) -> Cage:
+        made = super().prepare(name, limits, place)
+        return dataclasses.replace(made, prefix=("env",), plan=place / "plan", said=place / "said")
+
+
+@pytest.mark.container
+def test_a_launcher_that_is_no_child_of_ours_has_its_plan_in_a_file_that_nobody_keeps(directory: Path) -> None:
+    async def main() -> None:
+        ground = await bubblewrap_ground(directory, uid=UID)
+        runtime = await ground.make()
+        runtime.limiter = _InFiles()
+        await runtime.start(ground.spec("/bin/sleep", "1000"))
+        kept = await asyncio.to_thread(lambda: {path.name for path in (runtime.directory / "probe").iterdir()})
+        assert "record.json" in kept
+        assert "plan" not in kept
+        await runtime.kill("probe")
+        await runtime.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.container
+def test_what_systemd_runs_to_stop_a_unit_comes_back_when_the_container_has_ended_by_itself(directory: Path) -> None:
+    async def main() -> None:
+        ground = await bubblewrap_ground(directory, uid=UID)
+        runtime = await ground.make()
+        running = await runtime.start(ground.spec("/bin/sh", "-c", OBEDIENT))
+        await says(runtime, "ready")
+        await run([sys.executable, "-I", "-S", stopper.__file__, str(runtime.directory / "probe"), "30"], timeout=40)
+        assert await asyncio.to_thread(pidfd.open_process, running.record.shim) is None
+        assert await running.wait() == Exit(status=3)
+        await runtime.close()
+
+    asyncio.run(main())
 
 
 @pytest.mark.container

@@ -3,9 +3,12 @@
 import threading
 from pathlib import Path
 
+import pytest
+
 from hyperhive.containers.cgroups import (
+    ROOT,
     RlimitsOnly,
-    SystemdScopes,
+    SystemdUnits,
     members,
     oom_kills,
     own_groups,
@@ -14,6 +17,7 @@ from hyperhive.containers.cgroups import (
     v2_files,
 )
 from hyperhive.containers.spec import Limits
+from hyperhive.containers.systemd import Manager
 
 LIMITS = Limits(memory_bytes=200 << 20, cpu_percent=50, pids=120, tmp_bytes=1 << 20)
 
@@ -36,28 +40,42 @@ def test_version_one_gets_the_same_and_no_devices_but_harmless_ones() -> None:
     assert not any(text.startswith("b") for _, text in files["devices"])
 
 
-def test_a_systemd_host_runs_each_container_in_a_scope_with_its_limits() -> None:
-    prefix = SystemdScopes("hyperhive", user=False, version=257).prepare("h-a", LIMITS).prefix
-    assert prefix[:4] == ("systemd-run", "--quiet", "--scope", "--collect")
-    assert "--unit=hyperhive-h-a" in prefix  # two hives under one manager may have agents of one name
-    assert "--slice=hyperhive.slice" in prefix
+def test_a_systemd_host_starts_each_container_as_a_service_with_its_limits(tmp_path: Path) -> None:
+    cage = SystemdUnits("hyperhive", Manager(uid=0)).prepare("h-a", LIMITS, tmp_path)
+    assert cage.prefix[:3] == ("systemd-run", "--quiet", "--collect")
+    assert "--unit=hyperhive-h-a" in cage.prefix  # two hives under one manager may have agents of one name
+    assert "--slice=hyperhive.slice" in cage.prefix
     expected = {"MemoryMax=209715200", "TasksMax=120", "CPUQuota=50%", "DevicePolicy=closed", "OOMPolicy=continue"}
-    assert expected <= set(prefix)
-    assert prefix[-1] == "--"
+    assert expected <= set(cage.prefix)
+    assert cage.plan == tmp_path / "plan"
+    assert cage.prefix[-1] == "--"
 
 
-def test_a_user_s_hive_asks_the_user_s_manager() -> None:
-    assert "--user" in SystemdScopes("hyperhive", user=True, version=257).prepare("h-a", LIMITS).prefix
+def test_a_user_s_hive_asks_the_user_s_manager_and_says_where_that_listens() -> None:
+    prefix = SystemdUnits("hyperhive", Manager(uid=1000)).prepare("h-a", LIMITS, Path("/x")).prefix
+    assert prefix[:4] == ("env", "XDG_RUNTIME_DIR=/run/user/1000", "systemd-run", "--user")
 
 
-def test_an_older_systemd_is_not_asked_for_what_it_does_not_know() -> None:
-    prefix = SystemdScopes("hyperhive", user=False, version=252).prepare("h-a", LIMITS).prefix
-    assert "OOMPolicy=continue" not in prefix
+@pytest.mark.parametrize(
+    ("uid", "group"),
+    [
+        (0, "hyperhive.slice/hyperhive-1a.slice/hyperhive-1a-h-a.service"),
+        (7, "user.slice/user-7.slice/user@7.service/hyperhive.slice/hyperhive-1a.slice/hyperhive-1a-h-a.service"),
+    ],
+)
+def test_where_systemd_puts_a_container_is_known_without_asking_it(uid: int, group: str) -> None:
+    assert SystemdUnits("hyperhive-1a", Manager(uid=uid)).expected("h-a") == (ROOT / group,)
+
+
+def test_what_ends_with_the_hive_is_a_scope_around_a_child_of_ours() -> None:
+    cage = SystemdUnits("hyperhive", Manager(uid=0)).prepare_child("images", LIMITS)
+    assert {"--scope", "MemoryMax=209715200"} <= set(cage.prefix)
+    assert cage.plan is None
 
 
 def test_without_control_groups_bounds_are_set_inside_and_the_doctor_says_what_is_missing() -> None:
     limiter = RlimitsOnly()
-    assert limiter.prepare("h-a", LIMITS).inside[:3] == ("prlimit", "--nproc=120", "--data=209715200")
+    assert limiter.prepare("h-a", LIMITS, Path()).inside[:3] == ("prlimit", "--nproc=120", "--data=209715200")
     assert not limiter.finding().ok
     assert not limiter.finding().needed
 

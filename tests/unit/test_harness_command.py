@@ -1,8 +1,8 @@
-import dataclasses
 from pathlib import Path
 from typing import Any
 
 import claude_agent_sdk as sdk
+import msgspec
 from claude_agent_sdk._internal.transport.subprocess_cli import SubprocessCLITransport
 
 from hyperhive.harness.command import allowed_tools, claude_argv, claude_env, denied_tools, login_argv
@@ -62,7 +62,7 @@ def test_claudes_environment_is_made_from_nothing() -> None:
 
 
 def test_a_rehearsal_keeps_real_credentials_out() -> None:
-    place = dataclasses.replace(PLACE, rehearsal_socket=Path("/run/rehearsal/model.sock"))
+    place = msgspec.structs.replace(PLACE, rehearsal_socket=Path("/run/rehearsal/model.sock"))
     settings = AgentSettings(env={"ANTHROPIC_BASE_URL": "https://elsewhere", "CLAUDE_CODE_OAUTH_TOKEN": "real"})
     env = claude_env(place, settings, agent="scout", proxy_port=1, rehearsal_port=2)
     assert env["ANTHROPIC_BASE_URL"] == "http://127.0.0.1:2"
@@ -72,7 +72,7 @@ def test_a_rehearsal_keeps_real_credentials_out() -> None:
 
 def test_with_a_proxy_claude_and_its_tools_go_through_it() -> None:
     env = claude_env(
-        dataclasses.replace(PLACE, proxy_socket=Path("/run/hive/proxy.sock")),
+        msgspec.structs.replace(PLACE, proxy_socket=Path("/run/hive/proxy.sock")),
         SETTINGS,
         agent="scout",
         proxy_port=1,
@@ -106,7 +106,7 @@ def test_commits_are_the_agents_unless_its_config_says_otherwise() -> None:
 
 
 def test_a_login_has_claudes_environment_without_the_rehearsals_key() -> None:
-    rehearsing = dataclasses.replace(PLACE, rehearsal_socket=Path("/m"), proxy_socket=Path("/p"), credentials={})
+    rehearsing = msgspec.structs.replace(PLACE, rehearsal_socket=Path("/m"), proxy_socket=Path("/p"), credentials={})
     env = claude_env(rehearsing, SETTINGS, agent="scout", proxy_port=1, rehearsal_port=None)
     assert env["HTTPS_PROXY"] == "http://127.0.0.1:1"
     assert env["CLAUDE_CONFIG_DIR"] == "/home/agent/.claude"

@@ -1,45 +1,18 @@
 """A hive that is a unit of a real systemd, whose containers are units of their own. Run by scripts/vm-test."""
 
-import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
+from systemd_units import failed, first_process, hive, processes, properties, run, unit_of
+
 UNIT = "hive-c0re.service"
-LIMITS = {"MemoryMax": str(4 << 30), "TasksMax": "1024", "CPUQuotaPerSecUSec": "2s", "DevicePolicy": "closed"}
-
-
-def run(*argv: str) -> str:
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, f"{argv}: {done.stdout}{done.stderr}"
-    return done.stdout
-
-
-def hive(*words: str) -> Any:
-    """What the command answers."""
-    return json.loads(run(sys.executable, "-m", "hyperhive.cli", *words, "--json"))
-
-
-def properties(unit: str, *names: str) -> dict[str, str]:
-    text = run("systemctl", "show", unit, *(f"--property={name}" for name in names))
-    return dict(line.split("=", 1) for line in text.splitlines())
-
-
-def scope_of(agent: str) -> str:
-    """The unit that the agent's container is."""
-    units = json.loads(run("systemctl", "list-units", "--type=scope", "--output=json"))
-    (found,) = [unit["unit"] for unit in units if unit["unit"].endswith(f"-h-{agent}.scope")]
-    return str(found)
-
-
-def processes(unit: str) -> set[str]:
-    group = properties(unit, "ControlGroup")["ControlGroup"]
-    return set(Path(f"/sys/fs/cgroup{group}/cgroup.procs").read_text().split())
+LIMITS = {
+    **{"MemoryMax": str(4 << 30), "TasksMax": "1024", "CPUQuotaPerSecUSec": "2s", "DevicePolicy": "closed"},
+    **{"OOMPolicy": "continue", "Delegate": "yes", "ActiveState": "active"},
+}
 
 
 def start_the_hive() -> None:
@@ -47,7 +20,7 @@ def start_the_hive() -> None:
     argv = [
         *("systemd-run", f"--unit={UNIT}", "--service-type=notify", "--collect", "-p", "KillMode=mixed"),
         *("-p", "RuntimeDirectory=hyperhive", "-p", "RuntimeDirectoryPreserve=yes", "-p", "StateDirectory=hyperhive"),
-        *("-p", "TimeoutStartSec=300", "-E", f"PYTHONPATH={os.environ['PYTHONPATH']}"),
+        *("-p", "TimeoutStartSec=300"),
         *(sys.executable, "-m", "hyperhive.cli", "serve", "--no-manager", "--no-dashboard"),
     ]
     run(*argv)
@@ -70,28 +43,35 @@ def _hive() -> Iterator[None]:
 @pytest.mark.usefixtures("_hive")
 class TestAHiveAsAUnit:
     def test_a_container_is_a_unit_of_its_own_with_the_agents_limits(self) -> None:
-        scope = scope_of("scout")
-        assert properties(scope, *LIMITS) == LIMITS
-        assert processes(scope)
-        assert not processes(scope) & processes(UNIT)
+        unit = unit_of("scout")
+        assert properties(unit, *LIMITS) == LIMITS
+        assert processes(unit)
+        assert not processes(unit) & processes(UNIT)
+
+    def test_systemd_shows_it_under_the_name_of_its_agent(self) -> None:
+        shown = run("systemctl", "status", "--no-pager", "*-h-scout.service")
+        assert "Active: active (running)" in shown
+        assert "hyperhive.harness.runner" in shown
+        assert "-h-scout.service" in run("systemd-cgls", "--no-pager")
 
     @pytest.mark.parametrize("how", ["kill", "stop"])
     def test_a_container_lives_on_when_the_hives_unit_is_gone_and_is_found_again(self, how: str) -> None:
-        scope = scope_of("scout")
-        before = processes(scope)
+        unit, before = unit_of("scout"), first_process("scout")
         if how == "kill":
             kill_the_hive()
         else:
             run("systemctl", "stop", UNIT)
-        assert before <= processes(scope)
+        assert before in processes(unit)
         start_the_hive()
         (agent,) = hive("list")["agent_statuses"]
         assert agent["running"]
-        assert before <= processes(scope_of("scout"))
+        assert first_process("scout") == before
+        assert before in processes(unit_of("scout"))
 
     def test_a_stopped_agent_leaves_no_unit(self) -> None:
-        scope = scope_of("scout")
+        unit = unit_of("scout")
         hive("stop", "scout")
-        assert properties(scope, "ActiveState")["ActiveState"] == "inactive"
+        assert properties(unit, "ActiveState", "LoadState") == {"ActiveState": "inactive", "LoadState": "not-found"}
+        assert not failed()
         hive("start", "scout")
-        assert processes(scope_of("scout"))
+        assert processes(unit_of("scout"))

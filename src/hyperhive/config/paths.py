@@ -55,6 +55,11 @@ class Paths:
         return system if is_present(system.host_socket) else own
 
     @property
+    def are_the_systems(self) -> bool:
+        """Whether this is the one hive that a system install runs."""
+        return self.runtime_dir == _system(Path("/")).runtime_dir
+
+    @property
     def host_socket(self) -> Path:
         return _bindable(self.runtime_dir / "host.sock", RUNTIME_VARIABLE)
 

@@ -67,6 +67,9 @@ class Command:
     """The command reads one byte from it when the container is complete, then starts the first process."""
     assembly: Assembly | None = None  #: instead of the two descriptors: a gate inside does what they are for
     stop_signal: int = signal.SIGTERM  #: asks the first process to end
+    is_machine: bool = False  #: what machined, where there is one, would call a machine
+    code_of_signals: int = 0
+    """What it ends with when a signal has ended the first process, if that code does not say which signal."""
 
 
 class Backend(ABC):

@@ -1,7 +1,7 @@
 """Limits and the certainty that nothing of a container is left: one interface, four implementations.
 
-systemd scopes, cgroup version 2, version 1 (with the unified tree beside it), and plain rlimits where none of these
-can be had. Every function here reads and writes the file system: call it off the event loop.
+units of systemd's, cgroup version 2, version 1 (with the unified tree beside it), and plain rlimits where none of
+these can be had. Every function here reads and writes the file system: call it off the event loop.
 """
 
 import contextlib
@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from hyperhive.containers import systemd
 from hyperhive.containers.backend import Finding
 from hyperhive.containers.spec import Limits
+from hyperhive.containers.systemd import Manager
 
 ROOT: Final = Path("/sys/fs/cgroup")
 CPU_PERIOD_US: Final = 100_000
@@ -31,14 +33,24 @@ class Cage:
     directories: tuple[Path, ...] = ()  #: its control groups; the one with cgroup.kill is among them
     prefix: tuple[str, ...] = ()  #: goes before the launcher's own command
     inside: tuple[str, ...] = ()  #: goes before the container's own command
+    plan: Path | None = None
+    """Set: `prefix` makes the launcher a unit, which is no child of ours. It reads its plan from this file."""
+    said: Path | None = None  #: what such a launcher said, should it fail
 
 
 class Limiter(ABC):
     """Makes cages. `remove` of the functions below takes their control groups away again."""
 
     @abstractmethod
-    def prepare(self, name: str, limits: Limits) -> Cage:
-        """A fresh cage; what an earlier container of this name left must have been removed."""
+    def prepare(self, name: str, limits: Limits, place: Path) -> Cage:
+        """A fresh cage for what outlives us; what an earlier container of this name left must have been removed.
+
+        `place` is the container's own directory, which is ours alone.
+        """
+
+    def prepare_child(self, name: str, limits: Limits) -> Cage:
+        """A fresh cage for a child of ours, which ends with us."""
+        return self.prepare(name, limits, Path())
 
     @abstractmethod
     def expected(self, name: str) -> tuple[Path, ...]:
@@ -47,6 +59,10 @@ class Limiter(ABC):
     @abstractmethod
     def finding(self) -> Finding: ...
 
+    def clearing(self, name: str) -> tuple[str, ...]:  # noqa: ARG002 - control groups of our own have no other keeper
+        """The command that comes back when whoever keeps the control groups has let go of them; empty: nobody does."""
+        return ()
+
     def release(self) -> None:
         """Takes away what was made for all containers together, if none is left."""
         for directory in self.expected("any"):
@@ -54,35 +70,40 @@ class Limiter(ABC):
                 directory.parent.rmdir()
 
 
-class SystemdScopes(Limiter):
-    """Each container is a scope unit, in the system's manager or in the user's.
+class SystemdUnits(Limiter):
+    """Each container is a service, in the system's manager or in the user's, whose first command is the launcher.
 
-    A scope is started by running the command under systemd-run, so the launcher works as everywhere else.
+    A scope would do from systemd 253 on. Before, all of a scope is ended when the kernel kills in it.
     """
 
-    def __init__(self, slice_name: str, *, user: bool, version: int) -> None:
+    def __init__(self, slice_name: str, manager: Manager) -> None:
         self._slice = slice_name
-        self._user = user
-        self._version = version
+        self._manager = manager
 
-    def prepare(self, name: str, limits: Limits) -> Cage:
-        properties = [
-            *(f"MemoryMax={limits.memory_bytes}", "MemorySwapMax=0", f"TasksMax={limits.pids}"),
-            *(f"CPUQuota={limits.cpu_percent}%", "DevicePolicy=closed", "KillMode=control-group"),
-        ]
-        if self._version >= 253:
-            # Before 253 scopes have no such property, and all of one is ended when the kernel kills in it.
-            properties.append("OOMPolicy=continue")
-        manager = ["--user"] if self._user else []
-        words = [word for text in properties for word in ("-p", text)]
-        prefix = ["systemd-run", *manager, "--quiet", "--scope", "--collect", f"--unit={self._slice}-{name}"]
-        return Cage(prefix=(*prefix, f"--slice={self._slice}.slice", *words, "--"))
+    def prepare(self, name: str, limits: Limits, place: Path) -> Cage:
+        said = place / "said"
+        properties = (*systemd.limits_of(limits), *systemd.launched(place, said))
+        prefix = self._manager.service(self._unit(name), self._slice, f"hyperhive's container {name}", properties)
+        return Cage(prefix=prefix, plan=place / "plan", said=said)
 
-    def expected(self, name: str) -> tuple[Path, ...]:  # noqa: ARG002 - known only while it runs
-        return ()
+    def prepare_child(self, name: str, limits: Limits) -> Cage:
+        properties = (*systemd.limits_of(limits), "Delegate=yes")
+        return Cage(prefix=self._manager.scope(self._unit(name), self._slice, properties))
+
+    def expected(self, name: str) -> tuple[Path, ...]:
+        return (ROOT / self._manager.group(self._unit(name), self._slice),)
+
+    def clearing(self, name: str) -> tuple[str, ...]:
+        return self._manager.stop(self._unit(name))
+
+    def release(self) -> None:
+        """systemd itself takes slices away that nothing is in."""
 
     def finding(self) -> Finding:
-        return Finding(name="limits", ok=True, detail="systemd scopes", needed=False)
+        return Finding(name="limits", ok=True, detail="units of systemd's", needed=False)
+
+    def _unit(self, name: str) -> str:
+        return f"{self._slice}-{name}"
 
 
 class CgroupV2(Limiter):
@@ -91,7 +112,7 @@ class CgroupV2(Limiter):
     def __init__(self, parent: Path) -> None:
         self._parent = parent
 
-    def prepare(self, name: str, limits: Limits) -> Cage:
+    def prepare(self, name: str, limits: Limits, place: Path) -> Cage:  # noqa: ARG002 - it is the launcher's matter
         _enable_controllers(self._parent)
         directory = self._parent / name
         _make(directory, v2_files(limits))
@@ -110,7 +131,7 @@ class CgroupV1(Limiter):
     def __init__(self, parents: Mapping[str, Path]) -> None:
         self._parents = parents
 
-    def prepare(self, name: str, limits: Limits) -> Cage:
+    def prepare(self, name: str, limits: Limits, place: Path) -> Cage:  # noqa: ARG002 - it is the launcher's matter
         files = v1_files(limits)
         for controller, parent in self._parents.items():
             _make(parent / name, files.get(controller, ()))
@@ -126,7 +147,7 @@ class CgroupV1(Limiter):
 class RlimitsOnly(Limiter):
     """Bounds per process, and on the number of processes; none on the processor."""
 
-    def prepare(self, name: str, limits: Limits) -> Cage:  # noqa: ARG002 - a name needs no place here
+    def prepare(self, name: str, limits: Limits, place: Path) -> Cage:  # noqa: ARG002 - for bounds inside
         # Set inside, where only the container's processes are counted and not all that the user runs. DATA and not
         # AS, because JavaScript engines reserve address space of many times what they use.
         return Cage(inside=("prlimit", f"--nproc={limits.pids}", f"--data={limits.memory_bytes}", "--"))
@@ -149,8 +170,9 @@ def find_limiter(slice_name: str, *, systemd_version: int = 0) -> Limiter:
 
     `systemd_version` is the `Host`'s: 0 where systemd is not the host's first process.
     """
-    if systemd_version:
-        return SystemdScopes(slice_name, user=os.geteuid() != 0, version=systemd_version)
+    manager = systemd.own_manager()
+    if systemd_version and manager.is_there:
+        return SystemdUnits(slice_name, manager)
     own = own_groups(Path("/proc/self/cgroup").read_text())
     if (ROOT / "cgroup.controllers").exists():
         parent = _without_hive(ROOT / own.get("", "/").lstrip("/")) / slice_name

@@ -1,10 +1,11 @@
 """Starts one container and records its first process: a program of its own with nothing but the standard library,
 because it forks, changes namespaces and must start fast.
 
-It reads a plan (marshalled) from stdin, puts itself where the container is to live (session, cgroups, limits,
-mounts), starts the log writer and the shim that keeps the exit status, and ends with status 0 once the container's
-first process runs. The record is on disk before that process starts, so that no container ever runs that a restarted
-hive could not find. Ends with status 1 when the container did not come up; its log says why.
+It reads a plan (marshalled) from stdin, or from the file that is its last argument and then removed, puts itself where the
+container is to live (session, cgroups, limits, mounts), starts the log writer and the shim that keeps the exit status,
+and ends with status 0 once the container's first process runs. The record is on disk before that process starts, so
+that no container ever runs that a restarted hive could not find. Ends with status 1 when the container did not come
+up; its log says why.
 
 The shim and the log writer are `sh` and `dd`: some hundred kilobytes each, for as long as the container lives.
 """
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-# A scope of systemd's goes with its last process, which is the shim, and what the kernel counted in it goes, too.
+# A unit of systemd's goes with its last process, which is the shim, and what the kernel counted in it goes, too.
 SHIM = """
 counts=$1; shift
 "$@"; code=$?
@@ -43,6 +44,7 @@ done
 exec cat >/dev/null
 """
 
+_ENV = {"PATH": "/usr/bin:/bin:/run/current-system/sw/bin"}
 _CLONE_NEWNS, _MS_BIND, _MS_REC, _MS_SLAVE, _MS_NOSUID, _MS_NODEV = 0x20000, 0x1000, 0x4000, 0x80000, 2, 4
 _EVERY_FD = 1 << 20
 _SAFE_FD = 64  # above every number that the command wants its descriptors at
@@ -50,10 +52,10 @@ _SAFE_FD = 64  # above every number that the command wants its descriptors at
 
 def main() -> int:
     os.closerange(3, _EVERY_FD)  # whoever started the hive, and its event loop, may have left some open
-    plan = marshal.load(sys.stdin.buffer)
+    plan = _plan()
     os.chdir(plan["directory"])
     os.umask(0o077)
-    for left in ("exit", "oom"):
+    for left in ("plan", "exit", "oom"):
         _unlink(left)
     _settle(plan)
     log_read, log_write = _named_pipe(plan) if plan["assembly"] else os.pipe()
@@ -68,7 +70,11 @@ def main() -> int:
     if init:
         report["init"] = _process(init)
         _write_record(plan, report)
-        if door.let_go():
+        telling = _fork(lambda: _become_teller(plan["machine"], shim, init)) if plan["machine"] else 0
+        up = door.let_go()
+        if telling:
+            os.waitpid(telling, 0)
+        if up:
             return 0
         try:
             os.kill(init, signal.SIGKILL)
@@ -77,6 +83,13 @@ def main() -> int:
     for pid in (shim, writer):
         os.waitpid(pid, 0)
     return 1
+
+
+def _plan() -> "dict[str, Any]":
+    if not sys.argv[2:]:
+        return marshal.load(sys.stdin.buffer)  # type: ignore[no-any-return]
+    with open(sys.argv[2], "rb") as file:
+        return marshal.load(file)  # type: ignore[no-any-return]
 
 
 class _Descriptors:
@@ -208,9 +221,7 @@ def _settle(plan: "dict[str, Any]") -> None:
 def _start_log_writer(log_read: int) -> int:
     null = os.open("/dev/null", os.O_RDWR)
     actions = [(os.POSIX_SPAWN_DUP2, fd, place) for place, fd in enumerate((log_read, null, null))]
-    return os.posix_spawn(
-        "/bin/sh", ["sh", "-c", LOG_WRITER], os.environ, file_actions=actions, setsid=True, setsigmask=()
-    )
+    return os.posix_spawn("/bin/sh", ["sh", "-c", LOG_WRITER], _ENV, file_actions=actions, setsid=True, setsigmask=())
 
 
 def _become_shim(plan: "dict[str, Any]", log_write: int, theirs: dict[int, int]) -> None:
@@ -228,7 +239,19 @@ def _become_shim(plan: "dict[str, Any]", log_write: int, theirs: dict[int, int])
     for place, fd in high.items():
         os.dup2(fd, place)
     os.umask(0o022)
-    os.execve("/bin/sh", ["sh", "-c", SHIM, "shim", counts, *plan["argv"]], {"PATH": "/usr/bin:/bin"})
+    os.execve("/bin/sh", ["sh", "-c", SHIM, "shim", counts, *plan["argv"]], _ENV)
+
+
+def _become_teller(machine: str, shim: int, init: int) -> None:
+    """Registers the container with machined, so that `machinectl` shows it. Nothing depends on it."""
+    leader = next((pid for pid in _descendants(shim) if _pid_inside(pid) == 1), init)
+    null = os.open("/dev/null", os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    words = ("RegisterMachine", "sayssus", machine, "0", "hyperhive", "container", str(leader), "")
+    bus = "org.freedesktop.machine1"
+    argv = ("busctl", "--timeout=3", "call", bus, "/org/freedesktop/machine1", f"{bus}.Manager", *words)
+    os.execvpe("busctl", argv, _ENV)
 
 
 def _stage(bindings: list[list[str]]) -> None:

@@ -26,6 +26,8 @@ PYTHON: Final = "/usr/bin/python3"
 SYSTEMD: Final = "/lib/systemd/systemd"
 HALT: Final = 37
 """SIGRTMIN+3: systemd stops its services and ends."""
+KILLED: Final = 255
+"""What nspawn makes of any signal that has ended its second process."""
 
 _ROOT: Final = f"{STAGE}/root"
 _GATE: Final = Path(__file__).with_name("gate.py").read_bytes()
@@ -90,6 +92,8 @@ class Nspawn(Backend):
                 journal=f"{STAGE}/journal" if booted else "",
             ),
             stop_signal=HALT if booted else 15,
+            is_machine=True,
+            code_of_signals=0 if booted else KILLED,
         )
 
     def enter_argv(self, init: Process, argv: Sequence[str], *, env: Mapping[str, str], cwd: str) -> tuple[str, ...]:

@@ -1,11 +1,13 @@
 """What is on disk about a container, so that a hive that comes back finds it. Written by the launcher."""
 
+import signal
 from pathlib import Path
 
 import msgspec
 
 from hyperhive.config import trees
 from hyperhive.containers import cgroups
+from hyperhive.containers.keeper import Exit
 from hyperhive.containers.logs import Mark
 from hyperhive.containers.pidfd import Process
 
@@ -23,7 +25,18 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     network: str = ""
     uid: int | None = None
     stop_signal: int = 15  #: asks the first process to end
+    code_of_signals: int = 0  #: in the shim's words: a signal that nobody names; 0: it names them
     started_at: float = 0.0
+
+    def told(self, code: int | None, *, oom: bool, signalled: int) -> Exit:
+        """How it ended, by what the shim wrote; `signalled`: the last signal that we sent, 0 without one."""
+        if self.code_of_signals and code == self.code_of_signals:
+            number = signal.SIGKILL if oom else signalled
+            return Exit(signal=number, oom=oom) if number else Exit(status=code, oom=oom)
+        # The shim speaks as shells do: 128 and the signal's number.
+        if code is not None and 128 < code <= 128 + signal.SIGRTMAX:
+            return Exit(signal=code - 128, oom=oom)
+        return Exit(status=code, oom=oom)
 
 
 class Place:
@@ -72,7 +85,7 @@ class Place:
 
     def forget(self) -> None:
         """The container is gone; its logs stay."""
-        for name in ("record.json", "exit", "exit.new", "oom", "record.new", "up", "go", "out"):
+        for name in ("record.json", "exit", "exit.new", "oom", "record.new", "up", "go", "out", "plan", "said"):
             (self.path / name).unlink(missing_ok=True)
 
     def forget_journal(self) -> None:

@@ -49,6 +49,8 @@ class Running:
         self.adopted = adopted
         self.directories = directories
         self._exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+        self._is_held = asyncio.Event()
+        self._signalled = 0
 
     @property
     def is_over(self) -> bool:
@@ -116,7 +118,7 @@ class Runtime(Keeper):
                 with contextlib.suppress(OSError):  # the next start of it says what is in its way
                     await self._clear(record.name)
             else:
-                found.append(self._watch(record, adopted=True))
+                found.append(await self._watch(record, adopted=True))
         return found
 
     async def start(self, spec: ContainerSpec) -> Running:
@@ -130,7 +132,7 @@ class Runtime(Keeper):
             except BaseException:
                 await asyncio.shield(self._clear(spec.name))
                 raise
-            return self._watch(record, adopted=False)
+            return await self._watch(record, adopted=False)
 
     async def stop(self, name: str, *, grace_s: float = 10.0) -> Exit | None:
         """TERM to the first process, after `grace_s` KILL to all; None when no such container runs."""
@@ -138,7 +140,7 @@ class Runtime(Keeper):
             running = self.running(name)
             if running is None:
                 return None
-            await asyncio.to_thread(_signal, running.record, running.record.stop_signal)
+            await self._signal(running, running.record.stop_signal)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(grace_s):
                     return await running.wait()
@@ -212,35 +214,46 @@ class Runtime(Keeper):
         place = self._place(spec.name)
         try:
             await asyncio.to_thread(place.make)
-            cage = await asyncio.to_thread(self.limiter.prepare, spec.name, spec.limits)
+            cage = await asyncio.to_thread(self.limiter.prepare, spec.name, spec.limits, place.path)
         except OSError as error:
             raise self._fault(spec.name, f"its directory or its control group cannot be made: {error}") from error
         command = self.backend.start_command(dataclasses.replace(spec, argv=(*cage.inside, *spec.argv)))
-        argv = [*cage.prefix, self._python, "-I", "-S", *_LAUNCHER]
         if command.assembly is None or not command.assembly.journal:
             await asyncio.to_thread(place.forget_journal)
         said = await asyncio.to_thread(place.make_mark)
         try:
-            await run(argv, timeout=START_TIMEOUT_S, input=_plan(place, spec, command, cage))
+            await self._run_launcher(cage, _plan(place, spec, command, cage))
         except CommandFailed as error:
             words = await asyncio.to_thread(_since, place.log, said.offset)
+            if not words and cage.said is not None:
+                words = await asyncio.to_thread(_since, cage.said, 0)
             raise self._fault(spec.name, words or error.last_words or error.reason) from error
         record = await asyncio.to_thread(place.record)
         if record is None or record.init is None:
             raise self._fault(spec.name, "the launcher left no record of it")
         return record
 
+    async def _run_launcher(self, cage: Cage, plan: bytes) -> None:
+        argv = (*cage.prefix, self._python, "-I", "-S", *_LAUNCHER)
+        if cage.plan is None:
+            await run(argv, timeout=START_TIMEOUT_S, input=plan)
+            return
+        await asyncio.to_thread(_write, cage.plan, plan)
+        await run((*argv, str(cage.plan)), timeout=START_TIMEOUT_S)
+
     def _fault(self, name: str, words: str) -> FaultError:
         hint = self.backend.hint(words)
         text = f"cannot start container {name!r}: {words}" + (f"; {hint}" if hint else "")
         return FaultError(FaultKind.BACKEND, text)
 
-    def _watch(self, record: Record, *, adopted: bool) -> Running:
+    async def _watch(self, record: Record, *, adopted: bool) -> Running:
         running = Running(record, _directories(record), adopted=adopted)
         self._running[running.name] = running
         task = asyncio.create_task(self._watch_to_the_end(running), name=f"container {running.name}")
         self._watchers[running.name] = task
         task.add_done_callback(lambda done: self._unwatch(running, done))
+        # Before anybody can end it: of a process that was not held when it ended, the shim alone knows how it did.
+        await running._is_held.wait()
         return running
 
     def _unwatch(self, running: Running, task: asyncio.Task[None]) -> None:
@@ -255,8 +268,11 @@ class Runtime(Keeper):
 
     async def _watch_to_the_end(self, running: Running) -> None:
         assert running.record.init is not None
-        init = await asyncio.to_thread(pidfd.open_process, running.record.init)
-        shim = await asyncio.to_thread(pidfd.open_process, running.record.shim)
+        try:
+            init = await asyncio.to_thread(pidfd.open_process, running.record.init)
+            shim = await asyncio.to_thread(pidfd.open_process, running.record.shim)
+        finally:
+            running._is_held.set()
         try:
             if init is not None:
                 await pidfd.ended(init)
@@ -278,14 +294,17 @@ class Runtime(Keeper):
             return Exit(signal=os.WTERMSIG(status), oom=oom)
         if status is not None:
             return Exit(status=os.WEXITSTATUS(status), oom=oom)
-        code = place.exit_code()
-        # The shim speaks as shells do: 128 and the signal's number.
-        return Exit(signal=code - 128, oom=oom) if code is not None and code > 128 else Exit(status=code, oom=oom)
+        return running.record.told(place.exit_code(), oom=oom, signalled=running._signalled)
+
+    async def _signal(self, running: Running, number: int) -> None:
+        """To its first process."""
+        running._signalled = number
+        await asyncio.to_thread(_signal, running.record, number)
 
     async def _kill(self, running: Running) -> Exit:
         # The first process alone: its pid namespace dies with it, and the shim lives to report how. What is left in
         # the control groups then, the watcher kills before `wait` returns.
-        await asyncio.to_thread(_signal, running.record, signal.SIGKILL)
+        await self._signal(running, signal.SIGKILL)
         try:
             async with asyncio.timeout(KILL_TIMEOUT_S):
                 return await running.wait()
@@ -305,8 +324,18 @@ class Runtime(Keeper):
             directories = tuple(dict.fromkeys((*directories, *_directories(record))))
             await _end_chain(record)
         await _empty(directories)
+        await self._let_go(name)
         await asyncio.to_thread(cgroups.remove, directories)
         await asyncio.to_thread(place.forget)
+
+    async def _let_go(self, name: str) -> None:
+        """Waits for whoever else keeps its control groups: only then is its name free for the next start."""
+        command = self.limiter.clearing(name)
+        if not command:
+            return
+        if await asyncio.to_thread(_any_there, self.limiter.expected(name)):
+            with contextlib.suppress(CommandFailed):  # the next start says what is in its way
+                await run(command, timeout=KILL_TIMEOUT_S, check=False)
 
     def _records(self) -> list[Record]:
         places = sorted(self.directory.iterdir()) if self.directory.is_dir() else []
@@ -334,6 +363,7 @@ def _plan(place: Place, spec: ContainerSpec, command: Command, cage: Cage) -> by
             "block_fd": command.block_fd,
             "assembly": command.assembly,
             "argv": command.argv,
+            "machine": spec.name if command.is_machine and cage.plan is not None else "",
             "timeout": START_TIMEOUT_S - 2,
             "record": {
                 "name": spec.name,
@@ -341,6 +371,7 @@ def _plan(place: Place, spec: ContainerSpec, command: Command, cage: Cage) -> by
                 "network": spec.network,
                 "uid": spec.uid,
                 "stop_signal": command.stop_signal,
+                "code_of_signals": command.code_of_signals,
                 "started_at": time.time(),
             },
         },
@@ -350,11 +381,23 @@ def _plan(place: Place, spec: ContainerSpec, command: Command, cage: Cage) -> by
 
 
 def _directories(record: Record) -> tuple[Path, ...]:
-    """The record's control groups; for a scope, which systemd made, the place that the kernel reported."""
+    """The record's control groups; of a unit, which systemd made, the place that the kernel reported."""
     if record.directories:
         return tuple(map(Path, record.directories))
-    scope = cgroups.ROOT / record.cgroup.lstrip("/")
-    return (scope,) if scope.name.endswith(f"{record.name}.scope") else ()
+    unit = cgroups.ROOT / record.cgroup.lstrip("/")
+    kinds = ("service", "scope")  # those that an earlier version started are scopes
+    return (unit,) if unit.name.endswith(tuple(f"-{record.name}.{kind}" for kind in kinds)) else ()
+
+
+def _any_there(directories: tuple[Path, ...]) -> bool:
+    return any(directory.is_dir() for directory in directories)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """A file that only we can read, from its first byte on."""
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+        file.write(content)
 
 
 def _signal(record: Record, number: int) -> None:

@@ -34,7 +34,7 @@ from hyperhive.broker.web_sessions import WebSessions
 from hyperhive.config import claude
 from hyperhive.config.paths import Paths
 from hyperhive.config.settings_file import DaemonSettings
-from hyperhive.containers import nixos_host
+from hyperhive.containers import nixos_host, systemd
 from hyperhive.containers.bubblewrap import Bubblewrap
 from hyperhive.containers.cgroups import Limiter, find_limiter
 from hyperhive.containers.egress import Egress
@@ -207,7 +207,7 @@ async def _house(paths: Paths, machine: Host, rehearsal: Path | None, settings: 
 async def _limiter(paths: Paths, machine: Host, part: str = "") -> Limiter:
     """Each keeper has its own, so that none takes another's container of the same name for a left-over."""
     return await asyncio.to_thread(
-        functools.partial(find_limiter, _slice(paths) + part, systemd_version=machine.systemd_version)
+        functools.partial(find_limiter, _slice(machine, paths) + part, systemd_version=machine.systemd_version)
     )
 
 
@@ -230,17 +230,17 @@ def _systems(paths: Paths, settings: DaemonSettings, machine: NixosHost) -> Syst
     )
 
 
-def _slice(paths: Paths) -> str:
-    """Keeps the control groups of two hives on one host apart."""
+def _slice(machine: Host, paths: Paths) -> str:
+    """Keeps the control groups of two hives on one host apart; an operator reads it in the names of units."""
+    if machine.systemd_version and paths.are_the_systems:
+        return "hyperhive"
     return f"hyperhive-{zlib.crc32(bytes(paths.runtime_dir)):08x}"
 
 
 def _own_unit(machine: Host, paths: Paths) -> tuple[str, ...]:
     """What keeps the egress proxy alive when systemd ends the daemon's own unit."""
-    if not machine.systemd_version:
-        return ()
-    manager = () if os.geteuid() == 0 else ("--user",)
-    return ("systemd-run", *manager, "--quiet", "--scope", "--collect", f"--unit={_slice(paths)}-egress", "--")
+    manager = systemd.own_manager()
+    return manager.scope(f"{_slice(machine, paths)}-egress") if machine.systemd_version and manager.is_there else ()
 
 
 def _configs(house: House, settings: DaemonSettings) -> Configs:

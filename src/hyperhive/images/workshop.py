@@ -65,7 +65,7 @@ class Workshop:
             "hidden": ["/run/systemd/nspawn"],
         }
         await asyncio.to_thread(_make_room, root, work, upper)
-        cage = await asyncio.to_thread(self.limiter.prepare, _CAGE, LIMITS)
+        cage = await asyncio.to_thread(self.limiter.prepare_child, _CAGE, LIMITS)
         try:
             await self._run(plan, cage, timeout_s, say)
         finally:

@@ -21,6 +21,19 @@ async def a_start_clears_away_what_an_earlier_life_left(ground: Ground) -> None:
         assert await asyncio.to_thread(pidfd.open_process, left.record.init) is None
 
 
+async def what_was_killed_can_be_started_again_at_once(ground: Ground) -> None:
+    async with hive(ground) as runtime:
+        for _ in range(3):
+            await runtime.start(ground.spec("/bin/sleep", "1000"))
+            assert await runtime.kill("probe") == Exit(signal=9)
+
+
+async def a_status_that_is_no_signal_is_told_as_it_is(ground: Ground) -> None:
+    async with hive(ground) as runtime:
+        outcome = await (await runtime.start(ground.spec("/bin/sh", "-c", "exit 255"))).wait()
+        assert outcome == Exit(status=255), outcome
+
+
 async def a_container_outlives_its_hive_and_is_adopted(ground: Ground) -> None:
     earlier = await ground.make()
     await earlier.start(ground.spec("/bin/sh", "-c", OBEDIENT))

@@ -72,7 +72,7 @@ def test_what_an_agent_is_reminded_of_is_bounded_and_stays_in_its_lines() -> Non
 
 def test_a_turn_that_is_tried_again_shows_all_of_its_mail() -> None:
     first, second = envelope("one"), envelope("two")
-    assert once_more([first, second], 0).endswith(wake_prompt([first, second], 0))
+    assert once_more([first, second], 0, compacted=True).endswith(wake_prompt([first, second], 0))
 
 
 def test_an_announcement_names_senders_once_and_puts_the_operator_first_in_mind() -> None:

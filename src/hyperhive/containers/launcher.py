@@ -1,11 +1,11 @@
 """Starts one container and records its first process: a program of its own with nothing but the standard library,
 because it forks, changes namespaces and must start fast.
 
-It reads a plan (marshalled) from stdin, or from the file that is its last argument and then removed, puts itself where the
-container is to live (session, cgroups, limits, mounts), starts the log writer and the shim that keeps the exit status,
-and ends with status 0 once the container's first process runs. The record is on disk before that process starts, so
-that no container ever runs that a restarted hive could not find. Ends with status 1 when the container did not come
-up; its log says why.
+It reads a plan (marshalled) from stdin, or from the file that is its last argument and then removed, puts itself where
+the container is to live (session, cgroups, limits, mounts), starts the log writer and the shim that keeps the exit
+status, and ends with status 0 once the container's first process runs. The record is on disk before that process
+starts, so that no container ever runs that a restarted hive could not find. Ends with status 1 when the container did
+not come up; its log says why.
 
 The shim and the log writer are `sh` and `dd`: some hundred kilobytes each, for as long as the container lives.
 """

@@ -80,6 +80,29 @@ def test_use_that_is_too_deep_too_much_or_cannot_be_seen_is_known_not_to_be_all(
     assert trees.usage(tmp_path / "never").size == 0
 
 
+def test_looking_at_use_of_the_disk_changes_nothing_and_nobody_s_right_to_write(tmp_path: Path) -> None:
+    for name, mode in (("shared", 0o1777), ("shared/inner", 0o755)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(mode)
+    trees.usage(tmp_path / "shared")
+    assert (tmp_path / "shared").stat().st_mode & 0o7777 == 0o1777
+    assert (tmp_path / "shared/inner").stat().st_mode & 0o7777 == 0o755
+
+
+def test_use_of_a_tree_that_may_not_be_read_is_known_not_to_be_all(tmp_path: Path) -> None:
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t/file").touch()
+    (tmp_path / "t").chmod(0o300)  # its owner still writes there
+    (tmp_path / "said").touch()
+
+    def tell() -> None:
+        Path("said").write_text(str(trees.usage(Path("t")).whole))
+
+    as_its_owner(tmp_path, tell)
+    assert (tmp_path / "said").read_text() == "False"
+    assert (tmp_path / "t").stat().st_mode & 0o777 == 0o300
+
+
 def test_names_of_our_own_making_are_no_trap(tmp_path: Path) -> None:
     (tmp_path / "t" / "a" / "b").mkdir(parents=True)
     (tmp_path / "t" / ".removing-0" / "full").mkdir(parents=True)

@@ -88,9 +88,11 @@ def usage(path: Path, *, most: int = _MAX_COUNTED, within_s: float = 10.0, pause
     found = Usage()
     ends = time.monotonic() + within_s
     try:
-        walked = _walked(_opened(path))
-    except OSError:
+        top = os.open(path, _DIRECTORY)  # as it is: others live there, whom another mode would shut out
+    except OSError as error:
+        found.whole = error.errno == errno.ENOENT
         return found
+    walked = _walked(top)
     with contextlib.closing(walked):
         for number, entry in enumerate(walked, 1):
             if entry is None or number > most or (number % _STRIDE == 0 and time.monotonic() > ends):

@@ -197,6 +197,29 @@ def test_a_disk_that_is_short_when_the_hive_begins_is_told_of_and_who_goes_on_fi
     asyncio.run(main())
 
 
+def test_who_starts_while_the_disk_is_short_has_not_taken_what_it_has_had_all_along(tmp_path: Path) -> None:
+    async def main() -> None:
+        (tmp_path / "a").mkdir()
+        block, clock = Block(tmp_path / "a", "big", "small"), HandClock()
+        block.writes("big", 20)
+        block.down |= dict.fromkeys(("big", "small"), "not started yet")
+        guard = DiskGuard(
+            place=tmp_path, commons=tmp_path / "a/shared", landlord=block, clock=clock, room_at=lambda _: scene.room
+        )
+        scene = Scene(guard, block, clock, Room(free=8 * MIB, total=100 * MIB))
+        await guard.open()
+        await scene.look(after_s=0)
+        block.down.clear()
+        await scene.look(free=6)  # the host's doing
+        assert not block.down
+        block.writes("small", 3)
+        await scene.look(free=3)
+        assert list(block.down) == ["small"]
+        await guard.close()
+
+    asyncio.run(main())
+
+
 def test_who_has_more_than_it_may_is_stopped_gently_and_goes_on_with_less_or_by_the_operators_word(
     tmp_path: Path,
 ) -> None:

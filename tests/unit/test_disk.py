@@ -3,7 +3,7 @@
 import pytest
 
 from hyperhive.config.room import Floor, Room
-from hyperhive.hub.disk import FASTEST, LATEST_S, SOONEST_S, Use, culprit, look_again_s
+from hyperhive.hub.disk import FASTEST, LATEST_S, SOONEST_S, Part, Use, culprit, look_again_s
 
 GIB = 1 << 30
 
@@ -49,6 +49,11 @@ def test_it_is_looked_at_again_before_it_can_have_become_short(free: int, second
 
 NONE = Use()
 BIG = Use(size=100 * GIB, files=10)
+UNSEEN = Use(size=GIB, files=100_000, whole=False, written=GIB)
+
+
+def shared(size: int, *, whole: bool = True, written: int = 0) -> Use:
+    return Use(common=Part(size=size, whole=whole), written=written)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +67,15 @@ BIG = Use(size=100 * GIB, files=10)
         ({"a": NONE, "b": BIG}, {"a": Use(whole=False), "b": BIG}, 10 * GIB, "a"),  # and this one hides it
         ({"a": Use(size=9 * GIB, whole=False)}, {"a": NONE}, 10 * GIB, None),
         ({"a": NONE, "b": NONE}, {"a": Use(size=6 * GIB), "b": Use(size=4 * GIB, written=99 * GIB)}, 10 * GIB, "a"),
+        ({"a": NONE, "b": NONE}, {"a": NONE, "b": Use(size=9 * GIB, whole=False)}, 10 * GIB, "b"),  # at least so much
+        ({"a": UNSEEN, "b": NONE}, {"a": UNSEEN, "b": NONE}, 10 * GIB, None),  # it is large, and has written nothing
+        ({"a": NONE, "b": NONE}, {"a": shared(9 * GIB), "b": NONE}, 10 * GIB, "a"),
+        (  # what others hid from sight in what all share is no growth when it is seen again
+            {"a": shared(0, whole=False), "b": shared(0, whole=False)},
+            {"a": shared(90 * GIB), "b": shared(0, written=9 * GIB)},
+            10 * GIB,
+            "b",
+        ),
     ],
 )
 def test_who_took_the_room_that_is_lost_is_stopped(
@@ -74,3 +88,5 @@ def test_who_made_the_files_is_stopped_where_files_are_lacking() -> None:
     before = {"a": Use(files=5, size=1), "b": Use(files=7, size=1)}
     now = {"a": Use(files=900_000, size=1), "b": Use(files=7, size=GIB, written=GIB)}
     assert culprit(before, now, lost=900_000, files=True) == "a"
+    hidden = Use(files=100_000, whole=False, written=1)
+    assert culprit({"a": hidden, "b": now["b"]}, {"a": hidden, "b": now["b"]}, lost=900_000, files=True) == "a"

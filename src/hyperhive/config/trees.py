@@ -95,10 +95,13 @@ def usage(path: Path, *, most: int = _MAX_COUNTED, within_s: float = 10.0, pause
     walked = _walked(top)
     with contextlib.closing(walked):
         for number, entry in enumerate(walked, 1):
-            if entry is None or number > most or (number % _STRIDE == 0 and time.monotonic() > ends):
+            if number > most or (number % _STRIDE == 0 and time.monotonic() > ends):
                 found.whole = False
                 break
-            found.count(entry)
+            if entry is None:
+                found.whole = False
+            else:
+                found.count(entry)
             if pause_s and number % _STRIDE == 0:
                 time.sleep(pause_s)
     return found

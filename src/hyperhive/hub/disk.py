@@ -18,13 +18,25 @@ LATEST_S: Final = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Use:
-    """What one agent has of the disk."""
+class Part:
+    """Of the disk."""
 
     size: int = 0  #: in bytes
     files: int = 0
     whole: bool = True  #: all of it was counted; else it is at least so much
+
+
+@dataclass(frozen=True, kw_only=True)
+class Use(Part):
+    """What one agent has of the disk, in its own places."""
+
+    common: Part = Part()  #: what is its own where all write, and may keep each other's from being counted
     written: int = 0  #: by its container so far, where the kernel counts that
+
+    @property
+    def all_of_it(self) -> int:
+        """In bytes."""
+        return self.size + self.common.size
 
 
 def look_again_s(room: Room, floor: Floor) -> float:
@@ -39,7 +51,8 @@ def culprit(before: Mapping[str, Use], now: Mapping[str, Use], *, lost: int, fil
     """Of the agents that run, the one which took the room that was lost since `before`; None when none of them did.
 
     `files`: it is files that are lacking and not bytes. One that is not in `before` had nothing. Who took less than
-    half of an equal share is not to blame for what others do; the host has more on its disk than agents.
+    half of an equal share is not to blame for what others do; the host has more on its disk than agents. Where nobody
+    did, it is one that cannot be seen whole, unless that was so before and the kernel counts what it writes.
     """
     if lost <= 0 or not now:
         return None
@@ -50,11 +63,20 @@ def culprit(before: Mapping[str, Use], now: Mapping[str, Use], *, lost: int, fil
         most = max(taken, key=lambda name: taken[name], default=None)
         if most is not None and taken[most] >= enough:
             return most
-    hidden = {name: use.files for name, use in now.items() if not use.whole}
+    hidden = {name: use.files for name, use in now.items() if not use.whole and (files or _hides(before, name, use))}
     return max(hidden, key=lambda name: hidden[name], default=None)
 
 
+def _hides(before: Mapping[str, Use], name: str, now: Use) -> bool:
+    return before.get(name, Use()).whole or not now.written
+
+
 def _grown(before: Use, now: Use, *, files: bool) -> int:
-    if not (before.whole and now.whole):
-        return 0  # parts say nothing of the whole
-    return now.files - before.files if files else now.size - before.size
+    return _more(before, now, files=files) + _more(before.common, now.common, files=files)
+
+
+def _more(before: Part, now: Part, *, files: bool) -> int:
+    if not before.whole:
+        return 0  # a part says nothing of the whole
+    more = now.files - before.files if files else now.size - before.size
+    return more if now.whole else max(0, more)

@@ -20,7 +20,7 @@ from hyperhive.broker.deadlines import Alarm
 from hyperhive.config import trees
 from hyperhive.config.room import Floor, Room, size_words
 from hyperhive.hub.background import Background
-from hyperhive.hub.disk import LATEST_S, Use, culprit, look_again_s
+from hyperhive.hub.disk import LATEST_S, Part, Use, culprit, look_again_s
 from hyperhive.protocol.faults import FaultError
 
 RESERVE: Final = 8 << 20
@@ -163,7 +163,9 @@ class DiskGuard:
         lost = self._lost(room, files=files)
         if lost < (WORTH_FILES if files else WORTH_BYTES) and self._free_before is not None:
             return  # a disk may be short for days: counting costs more than looking
-        uses = await self._count(self._running(), within_s=HURRY_S)
+        # The first time, everybody: who starts later has not taken then what it has now.
+        looked_at = self.landlord.tenants() if self._free_before is None else self._running()
+        uses = await self._count(looked_at, within_s=HURRY_S)
         who = culprit(self._before, uses, lost=lost, files=files)
         if who is not None:
             await self._stop(who, self._why(room, files=files), over=False)
@@ -216,7 +218,7 @@ class DiskGuard:
 
     async def _hold_to_bounds(self, uses: Mapping[str, Use]) -> None:
         for tenant in self.landlord.tenants():
-            kept, size = self._kept.get(tenant.name), uses.get(tenant.name, Use()).size
+            kept, size = self._kept.get(tenant.name), uses.get(tenant.name, Use()).all_of_it
             if kept is not None and kept.over and (tenant.most is None or size <= tenant.most * BELOW):
                 await self._let_up(tenant.name)
             elif kept is None and tenant.most is not None and size > tenant.most and not self._is_excused(tenant.name):
@@ -245,15 +247,18 @@ class DiskGuard:
         own = [await count(place) for place in tenant.places]
         shares = [holding for uid, holding in commons.by_owner.items() if uid in tenant.owners]
         return Use(
-            size=sum(part.size for part in own) + sum(part.size for part in shares),
-            files=sum(part.files for part in own) + sum(part.files for part in shares),
+            size=sum(part.size for part in own),
+            files=sum(part.files for part in own),
             whole=all(part.whole for part in own),
+            common=Part(
+                size=sum(part.size for part in shares), files=sum(part.files for part in shares), whole=commons.whole
+            ),
             written=await tenant.written(),
         )
 
     def _remember(self, room: Room, uses: Mapping[str, Use]) -> None:
         for name, use in uses.items():
-            self.landlord.counted(name, use.size)
+            self.landlord.counted(name, use.all_of_it)
         there = {tenant.name for tenant in self.landlord.tenants()}
         self._before = {name: use for name, use in {**self._before, **uses}.items() if name in there}
         self._free_before = (room.free, room.files_free)

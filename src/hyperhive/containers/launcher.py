@@ -326,14 +326,13 @@ def _write_record(plan: "dict[str, Any]", report: "dict[str, Any]") -> None:
 
 
 def _json(value: object) -> str:
-    """Of what a record is made of; none of its texts has a control character."""
+    """Of what a record is made of."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{_json(key)}: {_json(part)}" for key, part in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_json, value)) + "]"
     if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
+        return '"' + "".join(c if c >= " " and c not in '"\\' else f"\\u{ord(c):04x}" for c in value) + '"'
     return "null" if value is None else repr(value)
 
 

@@ -1,16 +1,22 @@
 """An agent's generations: numbers that keep their meaning, and a switch that nobody sees half done."""
 
+import asyncio
+import contextlib
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from hyperhive.containers.cgroups import RlimitsOnly
 from hyperhive.images.generations import Generations, Recipe
+from hyperhive.images.images import Images
 from hyperhive.images.places import Places
 
 FIRST = Recipe(base="b1", harness="h1")
 SECOND = Recipe(base="b1", harness="h1", layer="l1", apt=("jq",))
+NOBODY = 65534
 
 
 @pytest.fixture
@@ -48,6 +54,43 @@ def test_there_is_no_switch_to_what_was_never_made(generations: Generations) -> 
         generations.switch(7)
 
     assert generations.current() is None
+
+
+@contextlib.contextmanager
+def owner_without_reading(directory: Path) -> Iterator[None]:
+    """As one whom modes bind, who may change what is in the directory and cannot open it, as syncing it needs."""
+    root = os.geteuid() == 0
+    directory.chmod(0o300)
+    if root:
+        os.chown(directory, NOBODY, NOBODY)
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+        directory.chmod(0o700)
+
+
+def test_who_waits_for_a_switch_waits_until_no_loss_of_power_can_take_it_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    place = Places(top=Path("images"))
+    place.make()
+    first = Generations(place, "a").of(FIRST)
+    for public in (".", "images", "images/agents", "images/agents/a/generations", "images/agents/a/generations/1"):
+        Path(public).chmod(0o755)
+
+    async def main() -> None:
+        images = Images(place.top, RlimitsOnly())
+        assert await images.current("a") is None
+        with owner_without_reading(place.agents / "a"), pytest.raises(PermissionError):
+            await images.switch("a", first)
+        assert await images.current("a") == first
+        await images.switch("a", first)
+
+    asyncio.run(main())
 
 
 def test_a_reader_never_sees_a_switch_half_done(generations: Generations) -> None:

@@ -154,3 +154,26 @@ def test_a_container_whose_outer_processes_are_killed_is_still_watched_and_ended
         await runtime.close()
 
     asyncio.run(main())
+
+
+@pytest.mark.container
+def test_what_the_kernel_has_killed_around_a_container_without_a_control_group_says_nothing_of_its_end(
+    directory: Path,
+) -> None:
+    async def main() -> Exit:
+        ground = await bubblewrap_ground(directory, uid=UID)
+        runtime = await ground.make()
+        runtime.limiter = RlimitsOnly()
+        running = await runtime.start(ground.spec("/bin/sleep", "1000"))
+        shim = await asyncio.to_thread(pidfd.open_process, running.record.shim)
+        assert shim is not None
+        pidfd.send(shim, signal.SIGKILL)
+        await pidfd.ended(shim)
+        os.close(shim)
+        (runtime.directory / "probe/oom").write_text("low 0\noom_kill 1\n")  # as the shim copies it from its own group
+        ending = await runtime.kill("probe")
+        await runtime.close()
+        assert ending is not None
+        return ending
+
+    assert not asyncio.run(main()).oom

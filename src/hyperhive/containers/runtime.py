@@ -288,7 +288,8 @@ class Runtime(Keeper):
 
     def _outcome(self, running: Running, init: int | None) -> Exit:
         place = self._place(running.name)
-        oom = running.oom_kills() + place.oom_kills() > 0
+        # One without a control group of its own shares one with whoever started the hive, and what is counted there.
+        oom = bool(running.directories) and running.oom_kills() + place.oom_kills() > 0
         status = None if init is None else pidfd.wait_status(init)
         if status is not None and os.WIFSIGNALED(status):
             return Exit(signal=os.WTERMSIG(status), oom=oom)

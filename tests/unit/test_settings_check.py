@@ -30,7 +30,7 @@ def accept(settings: AgentSettings, *, name: str = "a", backend: BackendKind = B
 def test_every_fault_is_listed_on_a_line_of_its_own() -> None:
     said = refusal(
         AgentSettings(
-            limits=LimitSettings(memory="lots", cpu="all", tmp="1"),
+            limits=LimitSettings(memory="lots", cpu="all", tmp="1", disk_max="some"),
             network=NetworkSettings(allow=["127.0.0.1", "ok.example", "-"]),
             parent="a",
         )
@@ -40,6 +40,7 @@ def test_every_fault_is_listed_on_a_line_of_its_own() -> None:
         "cannot read limits.memory =",
         "cannot read limits.cpu =",
         "cannot use limits.tmp =",
+        "cannot read limits.disk_max =",
         "network.allow",
         "network.allow",
         "parent",

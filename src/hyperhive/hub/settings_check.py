@@ -53,6 +53,7 @@ def _of_limits(limits: LimitSettings) -> Iterator[str]:
         LimitSettings(memory=limits.memory),
         LimitSettings(cpu=limits.cpu),
         LimitSettings(tmp=limits.tmp),
+        LimitSettings(disk_max=limits.disk_max),
     ):
         yield from _refusal(Limits.from_settings, one)
 

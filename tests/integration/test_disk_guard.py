@@ -24,6 +24,7 @@ from hyperhive.hub.notify.newsroom import Newsroom
 from hyperhive.hub.notify.words import News
 from hyperhive.hub.status import status_row
 from hyperhive.process import CommandFailed, run
+from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.protocol.ids import AgentName, container_name
 from hyperhive.protocol.notify import NotifyKind
 from hyperhive.rehearsal.script import Say, on
@@ -44,6 +45,7 @@ class Block:
         self.sizes: dict[str, int] = {}
         self.told: list[str] = []
         self.at_once: list[bool] = []
+        self.does_not_die = False
         for name in (*names, "shared"):
             (root / name).mkdir()
 
@@ -62,6 +64,8 @@ class Block:
     async def keep_down(self, name: str, why: str, *, at_once: bool) -> None:
         self.down[name] = why
         self.at_once.append(at_once)
+        if self.does_not_die:
+            raise FaultError(FaultKind.BACKEND, "it waits for the disk")
 
     async def let_up(self, name: str) -> bool:
         return self.down.pop(name, None) is not None
@@ -146,6 +150,20 @@ def test_who_does_it_again_within_an_hour_waits_for_the_operator(tmp_path: Path)
             s.block.writes("a", 43)
             await s.look(free=9)
             assert "by itself" in s.block.down["a"]
+
+    asyncio.run(main())
+
+
+def test_who_did_not_end_in_time_goes_on_by_itself_all_the_same_when_there_is_room(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with guarded(tmp_path, "a") as s:
+            s.block.does_not_die = True
+            s.block.writes("a", 41)
+            await s.look(free=9)
+            assert s.block.down
+            assert not s.block.told
+            await s.look(free=40)
+            assert not s.block.down
 
     asyncio.run(main())
 

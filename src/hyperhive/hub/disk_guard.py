@@ -273,12 +273,12 @@ class DiskGuard:
         how_on = f"`hive resume {name}` lets it go on" + ("" if again else f"; {by_itself}")
         text = f"{why}; {how_on}"
         log.warning("an agent is stopped for the disk's sake", agent=name, why=why)
+        self._kept[name] = _Kept(why=text, over=over, goes_on_itself=not again)
         try:
             await self.landlord.keep_down(name, text, at_once=not over)
-        except FaultError as fault:
+        except FaultError as fault:  # where the kernel takes its time it ends later, and stays down then
             log.error("an agent could not be stopped", agent=name, error=fault.message)
             return
-        self._kept[name] = _Kept(why=text, over=over, goes_on_itself=not again)
         if not over:
             await asyncio.to_thread(self._use_reserve)
         self.landlord.tell_of_stop(name, text)

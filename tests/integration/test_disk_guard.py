@@ -46,6 +46,7 @@ class Block:
         self.told: list[str] = []
         self.at_once: list[bool] = []
         self.does_not_die = False
+        self.while_ending: Callable[[], None] = lambda: None
         for name in (*names, "shared"):
             (root / name).mkdir()
 
@@ -64,6 +65,7 @@ class Block:
     async def keep_down(self, name: str, why: str, *, at_once: bool) -> None:
         self.down[name] = why
         self.at_once.append(at_once)
+        await asyncio.to_thread(self.while_ending)
         if self.does_not_die:
             raise FaultError(FaultKind.BACKEND, "it waits for the disk")
 
@@ -150,6 +152,24 @@ def test_who_does_it_again_within_an_hour_waits_for_the_operator(tmp_path: Path)
             s.block.writes("a", 43)
             await s.look(free=9)
             assert "by itself" in s.block.down["a"]
+
+    asyncio.run(main())
+
+
+def test_what_an_agent_writes_until_it_has_ended_is_not_laid_at_another_s_door(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with guarded(tmp_path, "a", "b") as s:
+
+            def takes_more() -> None:
+                s.room = dataclasses.replace(s.room, free=6 * MIB)
+                (tmp_path / "b" / ("d/" * 101)).mkdir(parents=True)  # too deep to be counted
+
+            s.block.while_ending = takes_more
+            s.block.writes("a", 41)
+            await s.look(free=9)
+            assert list(s.block.down) == ["a"]
+            await s.look()
+            assert list(s.block.down) == ["a"]
 
     asyncio.run(main())
 

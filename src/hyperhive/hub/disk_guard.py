@@ -169,6 +169,7 @@ class DiskGuard:
         who = culprit(self._before, uses, lost=lost, files=files)
         if who is not None:
             await self._stop(who, self._why(room, files=files), over=False)
+            room = await asyncio.to_thread(self.room_at, self.place)  # what it took until it had ended was its doing
         elif (lost > 0 or self._free_before is None) and not self._is_told:
             self._is_told = True
             await asyncio.to_thread(self._use_reserve)

@@ -1,6 +1,7 @@
 """Trees that an agent made to be hard to measure and hard to delete."""
 
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -130,3 +131,12 @@ def test_a_left_over_that_stays_does_not_keep_a_hive_from_starting(tmp_path: Pat
     as_its_owner(tmp_path, lambda: directories.sweep(Paths(state_dir=Path("state"), runtime_dir=Path("run"))))
     assert (tmp_path / "state/staging/stuck").exists()
     assert not (tmp_path / "state/reading/other").exists()
+
+
+def test_what_is_counted_stays_as_it_is(tmp_path: Path) -> None:
+    inner = tmp_path / "open to others" / "inner"
+    inner.mkdir(parents=True)
+    for directory in (inner, inner.parent):
+        directory.chmod(0o755)
+    assert trees.usage(inner.parent).files == 1
+    assert [stat.S_IMODE(place.stat().st_mode) for place in (inner, inner.parent)] == [0o755, 0o755]

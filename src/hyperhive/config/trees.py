@@ -83,7 +83,8 @@ class Usage:
 
 def usage(path: Path, *, most: int = _MAX_COUNTED, within_s: float = 10.0, pause_s: float = 0.0) -> Usage:
     """What the tree takes of its file system, while others write there: nothing is changed, no link is followed, no
-    other file system entered, and it ends after `most` entries or `within_s` seconds. With a `pause_s` it gives way now and then.
+    other file system entered, and it ends after `most` entries or `within_s` seconds. With a `pause_s` it gives way
+    now and then.
     """
     found = Usage()
     ends = time.monotonic() + within_s

@@ -238,6 +238,31 @@ def test_a_system_is_built_again_only_when_it_would_be_another(root: Path, flake
     assert not Path(".tmp").exists()
 
 
+def test_a_system_that_came_into_the_profile_as_the_hive_died_is_not_taken_for_the_one_of_before(
+    root: Path, flake: house.FlakeOfOne
+) -> None:
+    before = flake.sha
+
+    @house.off_loop
+    def update() -> None:
+        update = [root / "bin/nixos-container", "update", "probe", "--flake", f"{root}/meta#probe"]
+        subprocess.run(update, check=True, capture_output=True, cwd=root)
+
+    async def main() -> None:
+        async with hive(root, flake) as keeper:
+            await keeper.install("probe", "probe")
+            assert await keeper.stands("probe") == before
+        await commit(flake, agent_nix="{ }", agent_toml='model = "opus"\n')
+        await update()  # what the hive had begun and did not live to write down
+        async with hive(root, flake) as keeper:
+            assert await keeper.stands("probe") == ""
+            await commit(flake, agent_nix="{ }", agent_toml='model = "sonnet"\n')
+            found = await keeper.install("probe", "probe", unless_of=before)
+            assert found.settings == b'{"model": "sonnet"}'
+
+    asyncio.run(main())
+
+
 def test_a_start_that_takes_too_long_fails_and_leaves_nothing_running(root: Path, flake: house.FlakeOfOne) -> None:
     nixos_standin.set_knobs(root, start_times_out=True, start_timeout_s=1)
 

@@ -82,6 +82,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     made_of: str = ""
     sha: str = ""  #: of the config that its system is of
+    system: str = ""  #: where that system lies, in the store
     boot: str = ""
     main: Process | None = None  #: of its latest life; None: that was seen to its end
 
@@ -304,13 +305,21 @@ class NixosKeeper(Keeper):
         is_there = await asyncio.to_thread(self._host.conf(name).exists)
         await self._keep(await self._record(name))  # first: what there is no record of is somebody else's
         await self._nix(name, "update" if is_there else "create", system)
-        await self._keep(await self._record(name, made_of=system.made_of, sha=system.sha))
+        place = await asyncio.to_thread(self._place_of_system, name)
+        await self._keep(await self._record(name, made_of=system.made_of, sha=system.sha, system=place))
 
     async def _has(self, name: str, made_of: str) -> bool:
-        """Whether the container is there, with a system that is made of that."""
-        record = await self._record(name)
-        there = (self._host.conf(name), self._host.system(name))
-        return record.made_of == made_of and await asyncio.to_thread(lambda: all(path.exists() for path in there))
+        """Whether the container is there, with a system that is made of that.
+
+        Another one than the record knows came into the profile by a build that the hive did not live to see the end of.
+        """
+        record, place = await self._record(name), await asyncio.to_thread(self._place_of_system, name)
+        return bool(place) and (record.made_of, record.system) == (made_of, place)
+
+    def _place_of_system(self, name: str) -> str:
+        """Empty where the container or its system is not there."""
+        system = self._host.system(name)
+        return str(system.resolve()) if self._host.conf(name).exists() and system.exists() else ""
 
     async def _nix(self, name: str, verb: str, system: System) -> None:
         empty = await asyncio.to_thread(tempfile.mkdtemp, prefix="hive-nix-")  # the tool leaves a link where it is run

@@ -86,6 +86,28 @@ def test_a_child_is_ended_when_its_owner_is_cancelled() -> None:
     assert asyncio.run(main()) == -15
 
 
+def test_one_that_is_given_up_twice_is_ended_all_the_same() -> None:
+    async def main() -> int | None:
+        children: list[asyncio.subprocess.Process] = []
+
+        async def own() -> None:
+            async with spawn(["/bin/sleep", "1000"], whole_tree=True) as child:
+                children.append(child)
+                up.set()
+                await child.wait()
+
+        up = asyncio.Event()
+        task = asyncio.create_task(own())
+        await up.wait()
+        task.cancel()
+        await asyncio.sleep(0)  # it is at looking for what the child has started
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return children[0].returncode
+
+    assert asyncio.run(main()) == -15
+
+
 def test_only_descriptors_that_were_named_are_passed_on() -> None:
     reading, writing = os.pipe()
     os.set_inheritable(reading, True)

@@ -311,7 +311,7 @@ class NixosKeeper(Keeper):
     async def _has(self, name: str, made_of: str) -> bool:
         """Whether the container is there, with a system that is made of that.
 
-        Another one than the record knows came into the profile by a build that the hive did not live to see the end of.
+        Another one than the record knows came into the profile by a build whose end the hive did not live to see.
         """
         record, place = await self._record(name), await asyncio.to_thread(self._place_of_system, name)
         return bool(place) and (record.made_of, record.system) == (made_of, place)

@@ -258,8 +258,8 @@ def _check_inputs(lock: bytes, agents: Sequence[str]) -> None:
         if places := meta_flake.on_this_host(lock, name):
             raise FaultError(
                 FaultKind.BAD_CONFIG,
-                f"cannot build the system of {name!r}: an input of its flake lies on this host, at {places[0][:200]!r}; "
-                "inputs come from other machines, or from beside its own flake.nix",
+                f"cannot build the system of {name!r}: an input of its flake lies on this host, at "
+                f"{places[0][:200]!r}; inputs come from other machines, or from beside its own flake.nix",
             )
 
 

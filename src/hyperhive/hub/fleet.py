@@ -559,6 +559,10 @@ class Fleet:
         of_the_same = "" if agent.name in self._built else agent.config.sha
         found = await keeper.install(container_name(agent.name), agent.name, unless_of=of_the_same)
         self._built.discard(agent.name)
+        is_new = agent.config.sha != agent.row.deployed_sha or not agent.row.built_with
+        if is_new and found.settings is not None:  # what was deployed before starts, whatever there is no more
+            made = await self.configs.check_built(agent.name, found.settings, [str(name) for name in self.names()])
+            self.check_parent(agent.name, made.parent)
         await self._take(agent, found.settings)
         await self._record(agent, built_with=found.made_of)
 

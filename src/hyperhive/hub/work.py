@@ -198,6 +198,7 @@ class Work:
 
     async def _deployed(self, run: Run, row: ApprovalRow, config: Deployed, *, is_new: bool, kicked: bool) -> Ending:
         agent, tag = self.fleet.get(row.agent), f"deployed/{row.id}"
+        settings = agent.settings  # of a system of NixOS those that nix made
         event = "spawned" if is_new else "rebuilt"
         notices = [
             helper_event(event, agent=agent.name, ok=True, sha=config.sha, tag=tag),
@@ -216,12 +217,12 @@ class Work:
             ),
             agent={
                 "deployed_sha": config.sha,
-                "role": config.settings.role,
-                "description": config.settings.description,
-                "parent": config.settings.parent,
+                "role": settings.role,
+                "description": settings.description,
+                "parent": settings.parent,
             },
             notices=notices,
-            schedules=config.settings.schedule,
+            schedules=settings.schedule,
         )
 
     async def _rebuild(self, run: Run) -> Ending:

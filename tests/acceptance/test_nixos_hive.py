@@ -276,10 +276,13 @@ def test_what_nix_made_of_the_settings_is_checked_and_in_effect_as_a_whole(pair:
 
     before = document(hive, "alice")["deployed_sha"]
     for wrong, said in (({"account": "red", "credentials": "hive"}, "account 'red'"), ({"parent": "gone"}, "'gone'")):
+        before_it = len(nixos_standin.calls(pair.root))
         with pytest.raises(FaultError, match=rf"agent.json of its system for 'alice':\n.*{said}"):
             hive.ask(host.Approve(id=change(**wrong)))
         assert document(hive, "alice")["deployed_sha"] == before
         hive.until("alice", lambda row: bool(row.running and row.active_model))
+        updates = [call for call in nixos_standin.calls(pair.root)[before_it:] if call.startswith("update")]
+        assert len(updates) == 1, "what it had is built anew"
 
     tidy = {"message": "tidy up", "every": 86_400}
     hive.ask(host.Approve(id=change(parent="bob", description="keeps house", schedule={"tidy": tidy})))

@@ -388,6 +388,7 @@ class Fleet:
         """
         member = self._member(name)
         agent, before = member.agent, member.agent.config
+        built_with = agent.row.built_with
         made_from = await self.house.images.current(name) if generation else None
         agent.config = config
         try:
@@ -406,9 +407,20 @@ class Fleet:
             if made_from is not None:
                 await self.house.images.switch(name, made_from)
             if isinstance(error, Exception):
+                await self._take_back_system(agent, built_with)
                 await self._come_back(member)
             raise
         return True
+
+    async def _take_back_system(self, agent: Agent, built_with: str) -> None:
+        """The one it had: made anew it might be another, or not build any more."""
+        self._built.discard(agent.name)
+        keeper = self.house.keeper(agent)
+        if isinstance(keeper, NixosKeeper):
+            try:
+                await keeper.go_back(container_name(agent.name), built_with)
+            except OSError as error:
+                log.error("the former system is not there again", agent=agent.name, error=str(error))
 
     async def move(self, name: str, to: BackendKind, before: BackendKind, given_up: asyncio.Event) -> bool:
         """Its containers are made by that backend from now on; whether one was made.

@@ -183,6 +183,12 @@ class Work:
                     await _unless_given_up(run, self.fleet.build(name, config, renew=run.job.kind in _RENEWING))
         return None
 
+    async def _can_start(self, run: Run, agent: Agent) -> None:
+        """A system of NixOS that is not there yet is built first, while that can be cancelled. Whatever else an agent
+        is made from, a start is content with what there is."""
+        if agent.row.backend is BackendKind.NIXOS:
+            await self._built(run, agent.name, agent.config)
+
     async def _deploy_first(self, run: Run, name: AgentName, config: Deployed, generation: Generation | None) -> bool:
         """A config that was approved before there was an agent makes it; when that fails there is none."""
         await run.say("making the agent")
@@ -248,7 +254,7 @@ class Work:
 
     async def _start(self, run: Run) -> Ending:
         agent = self.fleet.get(run.job.agent)
-        await self._built(run, agent.name, agent.config)
+        await self._can_start(run, agent)
         await run.say("starting its container")
         was_down = await self.fleet.start(agent.name)
         return _done(*([_kick(agent, prompts.STARTED)] if was_down or run.begun_before else []))
@@ -264,7 +270,7 @@ class Work:
 
     async def _restart(self, run: Run) -> Ending:
         agent = self.fleet.get(run.job.agent)
-        await self._built(run, agent.name, agent.config)
+        await self._can_start(run, agent)
         await run.say("stopping and starting its container")
         await self.fleet.restart(agent.name)
         return _done(_kick(agent, prompts.RESTARTED))

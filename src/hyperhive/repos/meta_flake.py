@@ -104,7 +104,7 @@ def on_this_host(lock: bytes, name: str) -> list[str]:
     """What the agent's flake, or one that it takes in, has fetched from this machine: places that root can read. What
     is in the store, and what lies beside a flake in its own repository, is not meant."""
     nodes, root = _nodes(lock)
-    own = nodes.get(root.get(f"agent-{name}"), {})
+    own = nodes.get(str(root.get(f"agent-{name}")), {})
     found = [nodes[key].get("locked") or {} for key in _reachable(nodes, [*(own.get("inputs") or {}).values()])]
     return sorted({place for locked in found if (place := _place(locked)) and not _in_store(place)})
 

@@ -45,6 +45,7 @@ let
       boot = removeAttrs config.boot [ "enableContainers" ];
       service = config.systemd.services.hive-harness;
       user = config.users.users.agent;
+      git = config.programs.git.config;
     };
 
   hostWith =

@@ -84,7 +84,7 @@ class FlakeOfOne:
 
     async def system(self, attribute: str) -> System:
         self.asked.append(attribute)
-        return System(reference=f"{self.root / 'meta'}#{attribute}", made_of=self.sha)
+        return System(reference=f"{self.root / 'meta'}#{attribute}", made_of=self.sha, sha=self.sha)
 
 
 async def keeper(root: Path, flake: FlakeOfOne) -> NixosKeeper:

@@ -113,11 +113,15 @@ async def spawn(
     try:
         yield child
     finally:
-        tree = await asyncio.to_thread(_tree, child.pid) if whole_tree and child.returncode is None else []
+        tree: list[int] = []
         try:
-            await _end(child, grace_s)
-        finally:
-            _kill_all(tree)
+            if whole_tree and child.returncode is None:
+                tree = await asyncio.to_thread(_tree, child.pid)
+        finally:  # whatever became of that, also when it was cancelled: the child ends
+            try:
+                await _end(child, grace_s)
+            finally:
+                _kill_all(tree)
 
 
 def explain(status: int) -> str:

@@ -232,7 +232,7 @@ def test_a_start_under_way_comes_to_its_end(hive: HiveProcess) -> None:
     at_rest(hive)
     hive.ask(host.Kill(name="a"))
     with ask_without_waiting(hive, host.Start(scope=LifecycleScope(all=True))):
-        hive.until("a", lambda row: row.wanted == "up")
+        hive.until("a", lambda row: row.wanted != "down")
         hive.kill()
     hive.start()
     hive.until("a", lambda row: row.running)

@@ -267,6 +267,31 @@ def test_a_daemon_with_another_hyperhive_rebuilds_stale_agents_by_jobs_and_leave
     assert pair.jobs("alice")[0].id == done.id
 
 
+def test_what_nix_made_of_the_settings_is_checked_and_in_effect_as_a_whole(pair: NixosHive) -> None:
+    hive = pair.hive
+
+    def change(**settings: object) -> int:
+        text = f"{{ hyperhive.settings = builtins.fromJSON ''{json.dumps(settings)}''; }}\n"
+        return edited(hive, "alice", {"agent.nix": text}).id
+
+    before = document(hive, "alice")["deployed_sha"]
+    for wrong, said in (({"account": "red", "credentials": "hive"}, "account 'red'"), ({"parent": "gone"}, "'gone'")):
+        before_it = len(nixos_standin.calls(pair.root))
+        with pytest.raises(FaultError, match=rf"agent.json of its system for 'alice':\n.*{said}"):
+            hive.ask(host.Approve(id=change(**wrong)))
+        assert document(hive, "alice")["deployed_sha"] == before
+        hive.until("alice", lambda row: bool(row.running and row.active_model))
+        updates = [call for call in nixos_standin.calls(pair.root)[before_it:] if call.startswith("update")]
+        assert len(updates) == 1, "what it had is built anew"
+
+    tidy = {"message": "tidy up", "every": 86_400}
+    hive.ask(host.Approve(id=change(parent="bob", description="keeps house", schedule={"tidy": tidy})))
+    assert [row.name for row in hive.ask(host.Schedules(name="alice")).schedules or []] == ["tidy"]
+    assert hive.status("alice").parent == "bob"
+    hive.ask(host.Rollback(name="alice"))
+    assert hive.ask(host.Schedules(name="alice")).schedules == []
+
+
 def test_a_build_that_takes_long_holds_nobody_up_and_is_cancelled_with_all_that_it_started(pair: NixosHive) -> None:
     hive, builder = pair.hive, pair.root / "builder"
     before = {name: pair.main(name) for name in ("alice", "bob")}

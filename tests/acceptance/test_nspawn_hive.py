@@ -1,6 +1,7 @@
 """The whole path over containers of systemd-nspawn: real claude, only the model is scripted."""
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,6 +91,30 @@ def test_an_agent_is_spawned_works_is_rebuilt_and_destroyed(
     hive.ask(host.Rebuild(name="a"))
     assert "uid 1000" in where(hive, "a")
     assert len(notes.read_text().splitlines()) == 2
+    end(hive, "a")
+
+
+def test_an_agent_starts_from_what_it_was_made_from_also_when_nothing_newer_can_be_made(
+    hive: HiveProcess, model: ScriptedModel
+) -> None:
+    spawn(hive, model, "a")
+    base = hive.paths.images / "base"
+    shared = base.rename(base.with_name("base.whole"))
+    base.mkdir()
+    for image in shared.iterdir():
+        if image.name != "current":
+            (base / image.name).symlink_to(image.resolve())
+    try:
+        hive.ask(host.Restart(name="a"))
+        hive.until("a", lambda row: bool(row.running and row.active_model))
+        alone = host.LifecycleScope(agent_names=["a"])
+        hive.ask(host.Stop(scope=alone))
+        hive.ask(host.Start(scope=alone))
+        with pytest.raises(FaultError, match="no base image"):
+            hive.ask(host.Rebuild(name="a"))
+    finally:
+        shutil.rmtree(base)
+        shared.rename(base)
     end(hive, "a")
 
 

@@ -89,6 +89,8 @@ def test_plugins_of_the_config_are_loaded_from_where_they_lie_and_one_that_is_no
     (plugin / "skills/greet").mkdir(parents=True)
     (plugin / "skills/greet/SKILL.md").write_text("---\nname: greet\ndescription: how to greet guests\n---\nBow.\n")
     (plugin / "hooks").mkdir()
+    server = {"mcpServers": {"door": {"command": "touch", "args": [str(tmp_path / "started")]}}}
+    (plugin / ".mcp.json").write_text(json.dumps(server))
     hook = {"type": "command", "command": "echo the house rule is silence"}
     (plugin / "hooks/hooks.json").write_text(json.dumps({"hooks": {"UserPromptSubmit": [{"hooks": [hook]}]}}))
     settings = AgentSettings(
@@ -103,6 +105,7 @@ def test_plugins_of_the_config_are_loaded_from_where_they_lie_and_one_that_is_no
             asked = r.model.requests("a")[-1].request.body.decode()
             assert "how to greet guests" in asked
             assert "the house rule is silence" in asked
+            assert not (tmp_path / "started").exists()  # its MCP server is not
             assert [note.text for note in r.hive.events(Note) if "plugin" in note.text] == [
                 "there is no plugin of claude's at /nowhere/gone: claude goes without it"
             ]

@@ -156,6 +156,11 @@ def test_the_manager_is_one(nix: Nix) -> None:
     assert manager["failed"] == []
 
 
+def test_git_shows_the_manager_alone_the_history_of_systems(nix: Nix) -> None:
+    assert nix.value("check.manager { }")["git"]["safe"] == {"directory": "/meta"}
+    assert "safe" not in nix.value("check.agent { }")["git"]
+
+
 # the host
 
 

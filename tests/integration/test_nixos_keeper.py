@@ -238,6 +238,50 @@ def test_a_system_is_built_again_only_when_it_would_be_another(root: Path, flake
     assert not Path(".tmp").exists()
 
 
+def test_a_system_that_came_into_the_profile_as_the_hive_died_is_not_taken_for_the_one_of_before(
+    root: Path, flake: house.FlakeOfOne
+) -> None:
+    before = flake.sha
+
+    @house.off_loop
+    def update() -> None:
+        update = [f"{root}/bin/nixos-container", "update", "probe", "--flake", f"{root}/meta#probe"]
+        subprocess.run(update, check=True, capture_output=True, cwd=root)
+
+    async def main() -> None:
+        async with hive(root, flake) as keeper:
+            await keeper.install("probe", "probe")
+            assert await keeper.stands("probe") == before
+        await commit(flake, agent_nix="{ }", agent_toml='model = "opus"\n')
+        await update()  # what the hive had begun and did not live to write down
+        async with hive(root, flake) as keeper:
+            assert await keeper.stands("probe") == ""
+            await commit(flake, agent_nix="{ }", agent_toml='model = "sonnet"\n')
+            found = await keeper.install("probe", "probe", unless_of=before)
+            assert found.settings == b'{"model": "sonnet"}'
+
+    asyncio.run(main())
+
+
+def test_a_container_goes_back_to_the_system_that_it_had_without_a_build(root: Path, flake: house.FlakeOfOne) -> None:
+    async def main() -> None:
+        async with hive(root, flake) as keeper:
+            first = await keeper.install("probe", "probe")
+            before = flake.sha
+            await commit(flake, agent_nix="{ }", agent_toml='model = "opus"\n')
+            second = await keeper.install("probe", "probe")
+            await keeper.go_back("probe", "something else")
+            await keeper.go_back("probe", second.made_of)
+            assert await keeper.stands("probe") == flake.sha
+            await house.knobs(root, build_fails="no network")
+            await keeper.go_back("probe", first.made_of)
+            assert await keeper.install("probe", "probe", unless_of=before) == first
+            await house.knobs(root)
+            assert (await keeper.install("probe", "probe")).settings == second.settings
+
+    asyncio.run(main())
+
+
 def test_a_start_that_takes_too_long_fails_and_leaves_nothing_running(root: Path, flake: house.FlakeOfOne) -> None:
     nixos_standin.set_knobs(root, start_times_out=True, start_timeout_s=1)
 

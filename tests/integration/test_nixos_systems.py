@@ -16,7 +16,7 @@ from hyperhive.process import PLAIN_ENV, CommandFailed, Finished, run
 from hyperhive.protocol.faults import FaultError
 from hyperhive.repos.applied import Applied
 from hyperhive.repos.meta import MetaRepository
-from hyperhive.repos.meta_flake import Base, Pin, Pins, inputs, made_of, render
+from hyperhive.repos.meta_flake import Base, Pin, Pins, inputs, made_of, on_this_host, render
 
 HYPERHIVE = """\
 {
@@ -155,6 +155,40 @@ def test_a_config_cannot_read_the_host_while_it_is_evaluated(root: Path, hostile
     asyncio.run(main())
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        'url = "path:SECRET";',
+        'url = "p\\ath:SECRET";',
+        'url = "SECRET";',
+        'type = "path"; path = "SECRET";',
+        'url = "git+file://SECRET";',
+    ],
+)
+def test_an_input_of_an_agents_flake_that_lies_on_this_host_is_refused_before_anything_is_evaluated(
+    root: Path, place: str
+) -> None:
+    secret = root / "secret"
+    secret.mkdir()
+    (secret / "key").write_text("MARKER")
+    for words in (("init", "-q"), ("add", "."), ("-c", "user.name=x", "-c", "user.email=x@y", "commit", "-qm", "x")):
+        git(secret, *words)
+    read = 'nixosModules.default = { greeting = builtins.readFile "${inputs.secret}/key"; };'
+    flake = f"{{ inputs.secret = {{ {place} flake = false; }}; outputs = inputs: {{ {read} }}; }}"
+    repository = Applied(root / "applied/eve")
+    first = repository.create({"flake.nix": flake.replace("SECRET", str(secret)).encode()}, "first")
+    pins = {"eve": Pin(sha=first, uid=50_001)}
+    made = systems(root, pins)
+
+    async def main() -> None:
+        with pytest.raises(FaultError, match="lies on this host") as refused:
+            await made.system("eve")
+        assert str(secret) in refused.value.message
+        assert await asyncio.to_thread(git, root / "meta", "status", "--porcelain") == ""
+
+    asyncio.run(main())
+
+
 def test_inputs_are_listed_and_renewed_and_say_whose_systems_they_change(root: Path) -> None:
     pins = {"alice": Pin(sha=applied(root, "alice", "one"), uid=50_001)}
     made = systems(root, pins)
@@ -189,6 +223,26 @@ def test_a_hive_that_was_killed_in_the_middle_begins_with_what_is_deployed(root:
         assert len(await again.history()) == 1
 
     asyncio.run(main())
+
+
+def test_what_agents_have_of_this_host_is_told_from_what_lies_in_the_store_and_what_the_operator_has() -> None:
+    nodes = {
+        "root": {"inputs": {"hyperhive": "hyperhive", "agent-eve": "eve"}},
+        "hyperhive": {"inputs": {"own": "own"}, "locked": {"type": "path", "path": "/srv/hyperhive"}},
+        "own": {"locked": {"type": "path", "path": "/srv/own"}},
+        "eve": {
+            "inputs": {"a": "far", "b": "stored", "c": "beside"},
+            "locked": {"type": "git", "url": "file:///var/lib/hyperhive/applied/eve"},
+        },
+        "far": {"inputs": {"a": "climbing", "b": "tar"}, "locked": {"type": "github", "owner": "a", "repo": "b"}},
+        "stored": {"locked": {"type": "path", "path": "/nix/store/abc-source"}},
+        "beside": {"locked": {"type": "path", "path": "./lib"}},
+        "climbing": {"locked": {"type": "path", "path": "/nix/store/../../etc"}},
+        "tar": {"locked": {"type": "tarball", "url": "FILE:///etc/x.tar"}},
+    }
+    lock = json.dumps({"nodes": nodes, "root": "root"}).encode()
+    assert on_this_host(lock, "eve") == ["/nix/store/../../etc", "FILE:///etc/x.tar"]
+    assert on_this_host(lock, "bob") == []
 
 
 def test_names_and_settings_cannot_leave_their_place_in_the_text() -> None:

@@ -1,6 +1,7 @@
 """Trees that an agent made to be hard to measure and hard to delete."""
 
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -82,15 +83,6 @@ def test_use_that_is_too_deep_too_much_or_cannot_be_seen_is_known_not_to_be_all(
     assert trees.usage(tmp_path / "never").size == 0
 
 
-def test_looking_at_use_of_the_disk_changes_nothing_and_nobody_s_right_to_write(tmp_path: Path) -> None:
-    for name, mode in (("shared", 0o1777), ("shared/inner", 0o755)):
-        (tmp_path / name).mkdir()
-        (tmp_path / name).chmod(mode)
-    trees.usage(tmp_path / "shared")
-    assert (tmp_path / "shared").stat().st_mode & 0o7777 == 0o1777
-    assert (tmp_path / "shared/inner").stat().st_mode & 0o7777 == 0o755
-
-
 def test_use_of_a_tree_that_may_not_be_read_is_known_not_to_be_all(tmp_path: Path) -> None:
     (tmp_path / "t").mkdir()
     (tmp_path / "t/file").touch()
@@ -155,3 +147,12 @@ def test_a_left_over_that_stays_does_not_keep_a_hive_from_starting(tmp_path: Pat
     as_its_owner(tmp_path, lambda: directories.sweep(Paths(state_dir=Path("state"), runtime_dir=Path("run"))))
     assert (tmp_path / "state/staging/stuck").exists()
     assert not (tmp_path / "state/reading/other").exists()
+
+
+def test_what_is_counted_stays_as_it_is(tmp_path: Path) -> None:
+    inner = tmp_path / "open to others" / "inner"
+    inner.mkdir(parents=True)
+    for directory in (inner, inner.parent):
+        directory.chmod(0o755)
+    assert trees.usage(inner.parent).files == 1
+    assert [stat.S_IMODE(place.stat().st_mode) for place in (inner, inner.parent)] == [0o755, 0o755]

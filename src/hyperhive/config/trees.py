@@ -82,13 +82,14 @@ class Usage:
 
 
 def usage(path: Path, *, most: int = _MAX_COUNTED, within_s: float = 10.0, pause_s: float = 0.0) -> Usage:
-    """What the tree takes of its file system, while others write there: no link is followed, no other file system
-    entered, and it ends after `most` entries or `within_s` seconds. With a `pause_s` it gives way now and then.
+    """What the tree takes of its file system, while others write there: nothing is changed, no link is followed, no
+    other file system entered, and it ends after `most` entries or `within_s` seconds. With a `pause_s` it gives way
+    now and then.
     """
     found = Usage()
     ends = time.monotonic() + within_s
     try:
-        top = os.open(path, _DIRECTORY)  # as it is: others live there, whom another mode would shut out
+        top = os.open(path, _DIRECTORY)
     except OSError as error:
         found.whole = error.errno == errno.ENOENT
         return found

@@ -76,12 +76,19 @@ class Installed:
     settings: bytes | None  #: its agent.json
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
+class Built(msgspec.Struct, frozen=True, kw_only=True):
+    """A system that a container has, or had."""
+
+    made_of: str = ""
+    sha: str = ""  #: of the config that it is of
+    system: str = ""  #: where it lies, in the store
+
+
+class Record(Built, frozen=True, kw_only=True):
     """What is kept about a container, for a hive that comes back."""
 
     name: str
-    made_of: str = ""
-    sha: str = ""  #: of the config that its system is of
+    before: Built = Built()  #: the system that it had before this one
     boot: str = ""
     main: Process | None = None  #: of its latest life; None: that was seen to its end
 
@@ -184,6 +191,17 @@ class NixosKeeper(Keeper):
         """The commit of the config whose system the container has; empty when it has none."""
         record = await self._record(name)
         return record.sha if await self._has(name, record.made_of) else ""
+
+    async def go_back(self, name: str, made_of: str) -> None:
+        """Its system is the one before the latest again, when that was made of this and is still there; nothing is
+        built. Not while it runs."""
+        async with self._lock(name):
+            record = await self._record(name)
+            before = record.before
+            if record.made_of == made_of or not made_of or before.made_of != made_of:
+                return
+            if await asyncio.to_thread(self._set_system, name, before.system):
+                await self._keep(await self._record(name, **msgspec.structs.asdict(before), before=Built()))
 
     async def stop(self, name: str, *, grace_s: float = 10.0) -> Exit | None:
         async with self._lock(name):
@@ -306,15 +324,38 @@ class NixosKeeper(Keeper):
 
     async def _make(self, name: str, system: System) -> None:
         is_there = await asyncio.to_thread(self._host.conf(name).exists)
-        await self._keep(await self._record(name))  # first: what there is no record of is somebody else's
+        record = await self._record(name)
+        await self._keep(record)  # first: what there is no record of is somebody else's
         await self._nix(name, "update" if is_there else "create", system)
-        await self._keep(await self._record(name, made_of=system.made_of, sha=system.sha))
+        place = await asyncio.to_thread(self._place_of_system, name)
+        before = Built(made_of=record.made_of, sha=record.sha, system=record.system)
+        built = await self._record(name, made_of=system.made_of, sha=system.sha, system=place, before=before)
+        await self._keep(built)
 
     async def _has(self, name: str, made_of: str) -> bool:
-        """Whether the container is there, with a system that is made of that."""
-        record = await self._record(name)
-        there = (self._host.conf(name), self._host.system(name))
-        return record.made_of == made_of and await asyncio.to_thread(lambda: all(path.exists() for path in there))
+        """Whether the container is there, with a system that is made of that.
+
+        Another one than the record knows came into the profile by a build whose end the hive did not live to see.
+        """
+        record, place = await self._record(name), await asyncio.to_thread(self._place_of_system, name)
+        return bool(place) and (record.made_of, record.system) == (made_of, place)
+
+    def _place_of_system(self, name: str) -> str:
+        """Empty where the container or its system is not there."""
+        system = self._host.system(name)
+        return str(system.resolve()) if self._host.conf(name).exists() and system.exists() else ""
+
+    def _set_system(self, name: str, place: str) -> bool:
+        """As `nix-env --rollback` does it: to the generation that leads there, if there is one."""
+        profile = self._host.system(name)
+        found = [link for link in profile.parent.glob(f"{profile.name}-*-link") if str(link.resolve()) == place]
+        if not found or not found[0].exists():
+            return False
+        fresh = profile.with_name(f"{profile.name}.hive")
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(found[0].name)
+        fresh.replace(profile)
+        return True
 
     async def _nix(self, name: str, verb: str, system: System) -> None:
         empty = await asyncio.to_thread(tempfile.mkdtemp, prefix="hive-nix-")  # the tool leaves a link where it is run

@@ -57,6 +57,15 @@ class Configs:
         """Those of a system's agent.json; raises FaultError (`bad_config`)."""
         return await asyncio.to_thread(agent_toml.from_json, document, beneath=self.beneath)
 
+    async def check_built(self, name: AgentName, document: bytes, agents: Collection[str]) -> AgentSettings:
+        """Those of a new system's agent.json, fit for these agents; raises FaultError (`bad_config`)."""
+        found = await self.settings_of(document)
+        settings_check.check(
+            name, found, backend=BackendKind.NIXOS, agents=agents, accounts=self.accounts,
+            of="the agent.json of its system",
+        )  # fmt: skip
+        return found
+
     async def sources(self, text: str) -> list[Setting]:
         """Every setting that this agent.toml puts into effect, and where each is from."""
         return await asyncio.to_thread(agent_toml.sources, text, beneath=self.beneath)

@@ -414,6 +414,7 @@ class Fleet:
         """
         member = self._member(name)
         agent, before = member.agent, member.agent.config
+        built_with = agent.row.built_with
         made_from = await self.house.images.current(name) if generation else None
         agent.config = config
         try:
@@ -432,9 +433,20 @@ class Fleet:
             if made_from is not None:
                 await self.house.images.switch(name, made_from)
             if isinstance(error, Exception):
+                await self._take_back_system(agent, built_with)
                 await self._come_back(member)
             raise
         return True
+
+    async def _take_back_system(self, agent: Agent, built_with: str) -> None:
+        """The one it had: made anew it might be another, or not build any more."""
+        self._built.discard(agent.name)
+        keeper = self.house.keeper(agent)
+        if isinstance(keeper, NixosKeeper):
+            try:
+                await keeper.go_back(container_name(agent.name), built_with)
+            except OSError as error:
+                log.error("the former system is not there again", agent=agent.name, error=str(error))
 
     async def move(self, name: str, to: BackendKind, before: BackendKind, given_up: asyncio.Event) -> bool:
         """Its containers are made by that backend from now on; whether one was made.
@@ -585,6 +597,10 @@ class Fleet:
         of_the_same = "" if agent.name in self._built else agent.config.sha
         found = await keeper.install(container_name(agent.name), agent.name, unless_of=of_the_same)
         self._built.discard(agent.name)
+        is_new = agent.config.sha != agent.row.deployed_sha or not agent.row.built_with
+        if is_new and found.settings is not None:  # what was deployed before starts, whatever there is no more
+            made = await self.configs.check_built(agent.name, found.settings, [str(name) for name in self.names()])
+            self.check_parent(agent.name, made.parent)
         await self._take(agent, found.settings)
         await self._record(agent, built_with=found.made_of)
 

@@ -28,8 +28,9 @@ def check(
     backend: BackendKind,
     agents: Collection[str],
     accounts: Collection[str] = (),
+    of: str = "agent.toml",
 ) -> None:
-    """Whether the agent can have these settings here, `agents` and `accounts` being those there are.
+    """Whether the agent can have these settings here, `agents` and `accounts` being those there are; `of` is the file.
 
     Raises FaultError (`bad_config`) that lists every fault, at most 50, one a line.
     """
@@ -45,7 +46,7 @@ def check(
     if found:
         more = [f"and {len(found) - _MAX_FAULTS} more"] if len(found) > _MAX_FAULTS else []
         listed = "".join(f"\n  {fault}" for fault in [*found[:_MAX_FAULTS], *more])
-        raise FaultError(FaultKind.BAD_CONFIG, f"cannot use agent.toml for {name!r}:{listed}")
+        raise FaultError(FaultKind.BAD_CONFIG, f"cannot use {of} for {name!r}:{listed}")
 
 
 def _of_limits(limits: LimitSettings) -> Iterator[str]:

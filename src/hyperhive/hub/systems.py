@@ -85,7 +85,9 @@ class Systems:
         if pin is None:
             raise FaultError(FaultKind.BACKEND, f"cannot build a system for {attribute!r}: there is no such agent")
         async with self.alone():
-            files = await self._files(await self._with(attribute, pin))
+            async with self._or_as_deployed(attribute):
+                files = await self._files(await self._with(attribute, pin))
+                _check_inputs(files[LOCK], [attribute])
             self._prepared[attribute] = files
             self._ground[attribute] = (await asyncio.to_thread(self.repository.committed)).get(LOCK)
             return System(
@@ -110,18 +112,20 @@ class Systems:
             system = await self.system(attribute, pin)
             reference, _, name = system.reference.partition("#")
             target = f'{reference}#nixosConfigurations."{name}".config.system.build.toplevel'
-            try:
+            async with self._or_as_deployed(attribute):
                 await self._run(
                     "build", *_FEATURES, *system.flags, "--no-link", target, timeout=BUILD_TIMEOUT_S, what=name
                 )
-            except BaseException:
-                await self._abandon(attribute)
-                raise
 
-    async def _abandon(self, attribute: str) -> None:
-        """What was prepared is no more; the working tree is as deployed."""
-        self._prepared.pop(attribute, None)
-        await asyncio.to_thread(lambda: self.repository.stage(self.repository.committed()))
+    @contextlib.asynccontextmanager
+    async def _or_as_deployed(self, attribute: str = "") -> AsyncIterator[None]:
+        """When it fails, what was prepared is no more, and the working tree is as deployed."""
+        try:
+            yield
+        except BaseException:
+            self._prepared.pop(attribute, None)
+            await asyncio.to_thread(lambda: self.repository.stage(self.repository.committed()))
+            raise
 
     async def settle(self, attribute: str, what: str) -> bool:
         """What the agent is made of now was deployed; whether that is news. Where it is none nobody's nix is waited
@@ -180,15 +184,18 @@ class Systems:
             await self.check_names(names)
             before = await asyncio.to_thread(self.repository.committed)
             await asyncio.to_thread(self.repository.stage, before)
-            await self._run("flake", "update", *_FEATURES, *names, "--flake", str(self.repository.path), what="inputs")
-            after = await asyncio.to_thread(self.repository.working)
-            message = f"update {', '.join(names) if names else 'all inputs'}"
-            await self._keep(after, message)
-            return [
-                name
-                for name in sorted(pins.agents)
-                if meta_flake.made_of(before[LOCK], pins, name) != meta_flake.made_of(after[LOCK], pins, name)
-            ]
+            where = ("--flake", str(self.repository.path))
+            async with self._or_as_deployed():
+                await self._run("flake", "update", *_FEATURES, *names, *where, what="inputs")
+                after = await asyncio.to_thread(self.repository.working)
+                changed = [
+                    name
+                    for name in sorted(pins.agents)
+                    if meta_flake.made_of(before[LOCK], pins, name) != meta_flake.made_of(after[LOCK], pins, name)
+                ]
+                _check_inputs(after[LOCK], changed)
+            await self._keep(after, f"update {', '.join(names) if names else 'all inputs'}")
+            return changed
 
     async def check_names(self, names: Sequence[str]) -> None:
         """Raises FaultError (`invalid_params`) for one that is no input, `wrong_state` when there is none at all."""
@@ -243,6 +250,17 @@ class Systems:
         except CommandFailed as error:
             said = error.last_words or error.reason
             raise FaultError(FaultKind.BACKEND, f"cannot build the system of {what!r}: {said}") from error
+
+
+def _check_inputs(lock: bytes, agents: Sequence[str]) -> None:
+    """Raises FaultError (`bad_config`) when one of them would have files of this host in its system."""
+    for name in agents:
+        if places := meta_flake.on_this_host(lock, name):
+            raise FaultError(
+                FaultKind.BAD_CONFIG,
+                f"cannot build the system of {name!r}: an input of its flake lies on this host, at "
+                f"{places[0][:200]!r}; inputs come from other machines, or from beside its own flake.nix",
+            )
 
 
 def _pins(files: Mapping[str, bytes]) -> Pins:

@@ -183,6 +183,12 @@ class Work:
                     await _unless_given_up(run, self.fleet.build(name, config, renew=run.job.kind in _RENEWING))
         return None
 
+    async def _can_start(self, run: Run, agent: Agent) -> None:
+        """A system of NixOS that is not there yet is built first, while that can be cancelled. Whatever else an agent
+        is made from, a start is content with what there is."""
+        if agent.row.backend is BackendKind.NIXOS:
+            await self._built(run, agent.name, agent.config)
+
     async def _deploy_first(self, run: Run, name: AgentName, config: Deployed, generation: Generation | None) -> bool:
         """A config that was approved before there was an agent makes it; when that fails there is none."""
         await run.say("making the agent")
@@ -198,6 +204,7 @@ class Work:
 
     async def _deployed(self, run: Run, row: ApprovalRow, config: Deployed, *, is_new: bool, kicked: bool) -> Ending:
         agent, tag = self.fleet.get(row.agent), f"deployed/{row.id}"
+        settings = agent.settings  # of a system of NixOS those that nix made
         event = "spawned" if is_new else "rebuilt"
         notices = [
             helper_event(event, agent=agent.name, ok=True, sha=config.sha, tag=tag),
@@ -216,12 +223,12 @@ class Work:
             ),
             agent={
                 "deployed_sha": config.sha,
-                "role": config.settings.role,
-                "description": config.settings.description,
-                "parent": config.settings.parent,
+                "role": settings.role,
+                "description": settings.description,
+                "parent": settings.parent,
             },
             notices=notices,
-            schedules=config.settings.schedule,
+            schedules=settings.schedule,
         )
 
     async def _rebuild(self, run: Run) -> Ending:
@@ -247,7 +254,7 @@ class Work:
 
     async def _start(self, run: Run) -> Ending:
         agent = self.fleet.get(run.job.agent)
-        await self._built(run, agent.name, agent.config)
+        await self._can_start(run, agent)
         await run.say("starting its container")
         was_down = await self.fleet.start(agent.name)
         return _done(*([_kick(agent, prompts.STARTED)] if was_down or run.begun_before else []))
@@ -266,7 +273,7 @@ class Work:
         if run.job.params.get(IF_WANTED) and not agent.should_run:
             await run.say("it is meant to be down by now, and is left so")
             return _done()
-        await self._built(run, agent.name, agent.config)
+        await self._can_start(run, agent)
         await run.say("stopping and starting its container")
         await self.fleet.restart(agent.name)
         return _done(_kick(agent, prompts.RESTARTED))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Final
@@ -97,6 +98,25 @@ def inputs(lock: bytes) -> list[Input]:
         )
         waiting += [(f"{path}/{name}", below) for name, below in sorted((nodes[key].get("inputs") or {}).items())]
     return list(found.values())
+
+
+def on_this_host(lock: bytes, name: str) -> list[str]:
+    """What the agent's flake, or one that it takes in, has fetched from this machine: places that root can read. What
+    is in the store, and what lies beside a flake in its own repository, is not meant."""
+    nodes, root = _nodes(lock)
+    own = nodes.get(str(root.get(f"agent-{name}")), {})
+    found = [nodes[key].get("locked") or {} for key in _reachable(nodes, [*(own.get("inputs") or {}).values()])]
+    return sorted({place for locked in found if (place := _place(locked)) and not _in_store(place)})
+
+
+def _place(locked: Mapping[str, Any]) -> str:
+    """Empty when it is not on this machine."""
+    place = str(locked.get("path" if locked.get("type") == "path" else "url") or "")
+    return place if place.startswith("/") or place.casefold().startswith("file:") else ""
+
+
+def _in_store(place: str) -> bool:
+    return posixpath.normpath(place).startswith("/nix/store/")
 
 
 def concerned(name: str, agents: Iterable[str]) -> list[str]:

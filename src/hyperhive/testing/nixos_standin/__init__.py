@@ -8,7 +8,8 @@ and network; a unit outlives whoever started it; verbs, messages, exit codes and
 What it can't prove:
 
 - nix: nothing is evaluated or built. A system is a directory with an `init` that runs the harness of this checkout; a
-  commit whose agent.nix has a `throw` in it does not build. The agent's uid is read off the line that the hive wrote.
+  commit whose agent.nix has a `throw` in it does not build, and of its settings those count that stand in one line as
+  `hyperhive.settings = builtins.fromJSON ''{...}'';`. The agent's uid is read off the line that the hive wrote.
 - systemd: a unit is a process of its own here, and its drop-ins are read for a handful of keys. No device policy, no
   machined, no D-Bus, no confinement by systemd-run, no journal files: a container's words are in a plain file.
 - inside: there is no systemd, no activation and no PAM. `nixos-container run` goes in as root without `su`, so it has

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -272,7 +273,10 @@ def build(host: Host, installable: str, flags: Sequence[str]) -> Path:
     if why := failing or missing or (thrown and thrown[1]):
         print(f"error: {why}", file=sys.stderr)
         raise Died(f"failed to build the configuration of ‘{attribute}’", 1)
-    return _system(host, attribute, source[2], int(line[1]), _show(source[1], source[2], "agent.toml"), flags)
+    settings = tomllib.loads(_show(source[1], source[2], "agent.toml"))
+    if more := re.search(r"hyperhive\.settings = builtins\.fromJSON ''(.*?)'';", entry):
+        settings |= json.loads(more[1])
+    return _system(host, attribute, source[2], int(line[1]), json.dumps(settings), flags)
 
 
 def _show(repository: str, sha: str, path: str) -> str:
@@ -281,10 +285,8 @@ def _show(repository: str, sha: str, path: str) -> str:
         return pipe.read()
 
 
-def _system(host: Host, name: str, sha: str, uid: int, toml: str, flags: Sequence[str]) -> Path:
-    import tomllib
-
-    made_of = hashlib.sha256(f"{name} {sha} {uid} {toml}".encode()).hexdigest()[:32]
+def _system(host: Host, name: str, sha: str, uid: int, agent_json: str, flags: Sequence[str]) -> Path:
+    made_of = hashlib.sha256(f"{name} {sha} {uid} {agent_json}".encode()).hexdigest()[:32]
     system = host.root / "nix/store" / f"{made_of}-nixos-system-{name}-stand-in"
     if system.exists():
         return system
@@ -292,7 +294,7 @@ def _system(host: Host, name: str, sha: str, uid: int, toml: str, flags: Sequenc
     (fresh / "etc/hyperhive").mkdir(parents=True)
     closure = json.loads((host.root / "closure.json").read_text())
     (fresh / "closure.json").write_text(json.dumps({**closure, "uid": uid, "nix_flags": list(flags)}))
-    (fresh / "etc/hyperhive/agent.json").write_text(json.dumps(tomllib.loads(toml)))
+    (fresh / "etc/hyperhive/agent.json").write_text(agent_json)
     init = fresh / "init"
     init.write_text(f"#!{sys.executable} -IS\n" + Path(__file__).with_name("stage2.py").read_text())
     init.chmod(0o755)

@@ -83,7 +83,7 @@ def launched(place: Path, said: Path) -> tuple[str, ...]:
     return (
         *("GuessMainPID=no", "Delegate=yes", "OOMPolicy=continue", "KillMode=control-group"),
         *(f"TimeoutStartSec={START_S}", f"TimeoutStopSec={STOP_S + 5}", f"ExecStop=-{stopper}"),
-        *("StandardOutput=null", f"StandardError=truncate:{said}"),
+        *("StandardOutput=null", f"StandardError=append:{said}"),
     )
 
 

@@ -128,7 +128,9 @@ class Life:
         from played_claude import PlayedChildren
 
         children = PlayedChildren(name, self.ledger, self.weather.play)
-        await Runner(self._place(name), self.hive.fleet.document(self.hive.fleet.get(name)), children).run()
+        fleet = self.hive.fleet
+        document = fleet.house.document(fleet.get(name), fleet.names())
+        await Runner(self._place(name), document, children).run()
 
     def _place(self, name: str) -> Any:
         from hyperhive.harness.surroundings import Surroundings

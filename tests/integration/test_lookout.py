@@ -20,6 +20,7 @@ from hyperhive.broker.database import Connection
 from hyperhive.broker.jobs import JobDraft, JobKind, JobRow
 from hyperhive.config.paths import Paths
 from hyperhive.daemon.assembly import hive_at
+from hyperhive.hub import way_in
 from hyperhive.hub.agents import Agent, Phase
 from hyperhive.hub.hive import Hive
 from hyperhive.hub.notify.newsroom import Newsroom
@@ -260,14 +261,16 @@ def test_one_that_announced_a_pause_need_take_no_mail_in_it_and_has_to_after_it(
     asyncio.run(scene())
 
 
-def test_an_operator_who_does_not_wait_until_they_are_attached_leaves_nothing_behind() -> None:
+def test_an_operator_who_does_not_wait_until_they_are_attached_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async def scene() -> None:
         async with played() as (home, harness):
 
-            async def no_container(_: str) -> ShellCommand:
+            async def no_container(*_: object) -> ShellCommand:
                 return ShellCommand(argv=["true"], needs_root=False)
 
-            home.hive.fleet.attach_command = no_container  # type: ignore[method-assign,assignment]  # none runs
+            monkeypatch.setattr(way_in, "attach_command", no_container)  # none runs
 
             async def attach() -> None:
                 async with home.hive.desk.attached(SCOUT, interrupt=False):

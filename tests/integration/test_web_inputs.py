@@ -146,8 +146,8 @@ def test_only_the_manager_of_a_hive_with_systems_may_ask_for_newer_inputs() -> N
     async def test(hive: Hive, systems: Systems) -> None:
         await asyncio.to_thread(fill, systems.repository, lock())
         manager, scout = hive.fleet.get(MANAGER), hive.fleet.get(SCOUT)
-        assert "systems" in hive.fleet.document(manager).tool_groups
-        assert "systems" not in hive.fleet.document(scout).tool_groups
+        assert "systems" in hive.fleet.house.tool_groups(manager)
+        assert "systems" not in hive.fleet.house.tool_groups(scout)
         steering = Steering(fleet=hive.fleet, shape=hive.shape, queue=hive.queue)
         ask = wire.RequestUpdateMetaInputs(mid="m1", inputs=["hyperhive"])
         answers = [await steering.request_update_meta_inputs(manager, ask) for _ in range(2)]
@@ -157,6 +157,6 @@ def test_only_the_manager_of_a_hive_with_systems_may_ask_for_newer_inputs() -> N
             "update_meta_inputs", "", "hyperhive", MANAGER
         )  # fmt: skip
         hive.fleet.house = dataclasses.replace(hive.fleet.house, systems=None)
-        assert "systems" not in hive.fleet.document(manager).tool_groups
+        assert "systems" not in hive.fleet.house.tool_groups(manager)
 
     on_a_nixos_hive(test)

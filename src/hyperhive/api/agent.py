@@ -158,7 +158,7 @@ class AgentDoors:
 
     def _answer(self, endpoint: Endpoint, answer: Callable[[Agent, Any], Any], agent: Agent, params: Any) -> Any:
         if endpoint.group:
-            _check_group(endpoint, self._side.steering.fleet.tool_groups(agent))
+            _check_group(endpoint, self._side.steering.fleet.house.tool_groups(agent))
             if wait := self._pace.take(agent.name, time.monotonic()):
                 raise FaultError(
                     FaultKind.TOO_FAST, f"cannot {endpoint.method.name} so often; try again in {wait:.0f} s"

@@ -45,7 +45,7 @@ async def subscribe_agent_status(hive: Hive, _: host.SubscribeAgentStatus) -> As
 def _row(hive: Hive, agent: Agent, unread: int, reminders: int, spent_usd: float) -> host.AgentStatusRow:
     parent = agent.parent if agent.parent in hive.fleet else ""
     return status_row(
-        agent, unread, reminders=reminders, needs_update=hive.fleet.needs_update(agent), parent=parent,
+        agent, unread, reminders=reminders, needs_update=hive.fleet.house.needs_update(agent), parent=parent,
         cost_today_usd=spent_usd,
     )  # fmt: skip
 

@@ -7,6 +7,7 @@ from msgspec import UNSET
 
 from hyperhive.api.answers import encoded_size
 from hyperhive.api.batches import in_batches
+from hyperhive.hub import way_in
 from hyperhive.hub.hive import Hive
 from hyperhive.protocol import host
 from hyperhive.protocol.events import HiveEvent
@@ -23,7 +24,8 @@ async def watch(hive: Hive, ask: host.Watch) -> AsyncIterator[Response]:
 
 
 async def logs(hive: Hive, ask: host.Logs) -> AsyncIterator[Response]:
-    async for batch in hive.fleet.logs(ask.name, lines=ask.lines, follow=ask.follow, unit=ask.unit, boot=ask.boot):
+    house, agent = hive.fleet.house, hive.fleet.get(ask.name)
+    async for batch in way_in.logs(house, agent, lines=ask.lines, follow=ask.follow, unit=ask.unit, boot=ask.boot):
         for lines in in_batches(batch, encoded_size) if batch else [[]]:
             yield Response(messages=lines)
 
@@ -50,7 +52,7 @@ async def compact(hive: Hive, ask: host.Compact) -> Response:
 
 
 async def shell(hive: Hive, ask: host.Shell) -> Response:
-    return Response(shell=hive.fleet.shell(ask.name))
+    return Response(shell=way_in.shell(hive.fleet.house, hive.fleet.get(ask.name)))
 
 
 async def attach(hive: Hive, ask: host.Attach) -> AsyncIterator[Response]:

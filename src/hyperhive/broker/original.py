@@ -41,7 +41,7 @@ class Living:
 
 @dataclass(kw_only=True)
 class Original:
-    tables: Mapping[str, Sequence[Mapping[str, Any]]]
+    tables: Mapping[str, Sequence[Row]]
     others: Mapping[str, int] = field(default_factory=dict)  #: rows of tables that nothing is made of
     taken: list[str] = field(default_factory=list)  #: what was taken, in words
     left: list[str] = field(default_factory=list)  #: what was not, and why
@@ -52,14 +52,19 @@ class Original:
         tables, others = read_tables(database, TABLES, beside)
         return cls(tables=tables, others=others)
 
-    def rows(self, table: str) -> Sequence[Mapping[str, Any]]:
+    def rows(self, table: str) -> Sequence[Row]:
         return self.tables.get(table, ())
 
     def insert(self, connection: Connection, rename: Callable[[str], str], living: Mapping[str, Living]) -> None:
         """All of it, into an empty database of ours. `rename` gives a principal's name of now."""
-        for what, put in _PUTS.items():
-            table = "operator_questions" if what == "questions" else what
-            whys = Counter(put(self, connection, row, rename, living) for row in self.rows(table))
+        taking = _Taking(connection=connection, rename=rename, living=living)
+        for what, table, take in (
+            ("messages", "messages", taking.message),
+            ("approvals", "approvals", taking.approval),
+            ("questions", "operator_questions", taking.question),
+            ("reminders", "reminders", taking.reminder),
+        ):
+            whys = Counter(map(take, self.rows(table)))
             if table in self.tables:
                 self.taken.append(f"{whys.pop('', 0)} of {len(self.rows(table))} {what}")
             self.left += [f"{count} {what}: {why}" for why, count in whys.items()]
@@ -84,52 +89,46 @@ class Original:
         more = len(rows) - _MAX_LISTED
         return [*found, f"{more} more schedules"] if more > 0 else found
 
-    def _message(
-        self,
-        connection: Connection,
-        row: Mapping[str, Any],
-        rename: Callable[[str], str],
-        living: Mapping[str, Living],
-    ) -> str:
-        number, sender, recipient = (
-            _number(row.get("id")),
-            _name(row, "sender", rename),
-            _name(row, "recipient", rename),
-        )
+
+@dataclass(frozen=True, kw_only=True)
+class _Taking:
+    """Rows of the original into an empty database of ours. What a row's method says is why it does not come in, or
+    nothing."""
+
+    connection: Connection
+    rename: Callable[[str], str]  #: gives a principal's name of now
+    living: Mapping[str, Living]
+
+    def message(self, row: Row) -> str:
+        number, sender, recipient = _number(row.get("id")), self._name(row, "sender"), self._name(row, "recipient")
         sent, body = _time(row.get("sent_at")), _text(row.get("body"))
         if number is None or sent is None or not sender:
             return _DAMAGED
-        if not _is_there(recipient, living):
+        if not self._is_there(recipient):
             return _NOBODY
         state, attempts, settled = delivery(row)
         reply = _number(row.get("in_reply_to"))
-        connection.execute(
+        self.connection.execute(
             "INSERT INTO messages (id, sender, sender_incarnation, recipient, recipient_incarnation, kind, body,"
             " in_reply_to, thread, sent_at, state, attempts, settled_at, note)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (number, sender, _life(sender, living), recipient, _life(recipient, living), kind_of(sender, living),
+            (number, sender, self._life(sender), recipient, self._life(recipient), kind_of(sender, self.living),
              body[:MAX_BODY], reply, reply or number, sent, state, attempts, settled,
              "cut off at 64 KiB by the migration" if len(body) > MAX_BODY else ""),
         )  # fmt: skip
         return ""
 
-    def _approval(
-        self,
-        connection: Connection,
-        row: Mapping[str, Any],
-        rename: Callable[[str], str],
-        living: Mapping[str, Living],
-    ) -> str:
-        number, agent = _number(row.get("id")), _name(row, "agent", rename)
+    def approval(self, row: Row) -> str:
+        number, agent = _number(row.get("id")), self._name(row, "agent")
         kind, status, asked = _text(row.get("kind")), _text(row.get("status")), _time(row.get("requested_at"))
         if number is None or not agent or asked is None or status not in _STATUSES:
             return _DAMAGED
-        orphaned = agent not in living and kind == "apply_commit"
+        orphaned = agent not in self.living and kind == "apply_commit"
         resolved, note = _time(row.get("resolved_at")), row.get("note")
         sha = _sha(row.get("fetched_sha"))
         if status == "pending" and (kind not in KINDS or orphaned or (kind == "apply_commit" and sha is None)):
             status, resolved, note = "cancelled", asked, _NOT_OURS
-        connection.execute(
+        self.connection.execute(
             "INSERT INTO approvals (id, agent, kind, commit_ref, fetched_sha, requested_at, status, resolved_at, note,"
             " description, requester) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (number, agent, kind[:64], _text(row.get("commit_ref"))[:64], sha, asked, status, resolved,
@@ -137,39 +136,27 @@ class Original:
         )  # fmt: skip
         return ""
 
-    def _question(
-        self,
-        connection: Connection,
-        row: Mapping[str, Any],
-        rename: Callable[[str], str],
-        living: Mapping[str, Living],
-    ) -> str:
-        number, asker = _number(row.get("id")), _name(row, "asker", rename)
-        target = _name(row, "target", rename) or OPERATOR
+    def question(self, row: Row) -> str:
+        number, asker = _number(row.get("id")), self._name(row, "asker")
+        target = self._name(row, "target") or OPERATOR
         asked, question = _time(row.get("asked_at")), _text(row.get("question"))
         if number is None or asked is None or not question:
             return _DAMAGED
-        if asker not in living or not _is_there(target, living):
+        if asker not in self.living or not self._is_there(target):
             return _NOBODY
         answered, answer = _time(row.get("answered_at")), row.get("answer")
-        connection.execute(
+        self.connection.execute(
             "INSERT INTO questions (id, asker, asker_incarnation, target, target_incarnation, question, options,"
             " multi, asked_at, deadline_at, answered_at, answer, answerer)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (number, asker, _life(asker, living), target, _life(target, living), question[:MAX_BODY],
+            (number, asker, self._life(asker), target, self._life(target), question[:MAX_BODY],
              _options(row.get("options_json")), int(bool(row.get("multi"))), asked, _time(row.get("deadline_at")),
              answered, None if answered is None else _text(answer)[:MAX_BODY], None if answered is None else target),
         )  # fmt: skip
         return ""
 
-    def _reminder(
-        self,
-        connection: Connection,
-        row: Mapping[str, Any],
-        rename: Callable[[str], str],
-        living: Mapping[str, Living],
-    ) -> str:
-        agent, due = rename(_text(_first(row, _REMINDED))[:128]), _time(_first(row, _DUE))
+    def reminder(self, row: Row) -> str:
+        agent, due = self.rename(_text(_first(row, _REMINDED))[:128]), _time(_first(row, _DUE))
         number, message = _number(row.get("id")), _text(_first(row, _REMINDER))
         if _first(row, _DONE) is not None:
             return "they have come already"
@@ -177,25 +164,25 @@ class Original:
             return f"there is no telling when they are due; their columns are {_shown(', '.join(row))}"
         if number is None or due is None or not message:
             return _DAMAGED
-        if agent not in living:
+        if agent not in self.living:
             return _NOBODY
-        connection.execute(
+        self.connection.execute(
             "INSERT INTO reminders (id, agent, incarnation, message, due_at, created_at) VALUES (?, ?, ?, ?, ?, ?)",
-            (number, agent, _life(agent, living), message[:MAX_BODY], due, _time(row.get("created_at")) or due),
+            (number, agent, self._life(agent), message[:MAX_BODY], due, _time(row.get("created_at")) or due),
         )
         return ""
 
+    def _is_there(self, name: str) -> bool:
+        return name == OPERATOR or name in self.living
 
-_PUTS: Final[Mapping[str, Callable[..., str]]] = {
-    "messages": Original._message,
-    "approvals": Original._approval,
-    "questions": Original._question,
-    "reminders": Original._reminder,
-}
-"""How a row comes in; what it says is why it does not, or nothing."""
+    def _life(self, name: str) -> int:
+        return self.living[name].incarnation if name in self.living else 0
+
+    def _name(self, row: Row, key: str) -> str:
+        return self.rename(_text(row.get(key))[:128])
 
 
-def delivery(row: Mapping[str, Any]) -> tuple[str, int, float | None]:
+def delivery(row: Row) -> tuple[str, int, float | None]:
     """State, attempts, when it was settled.
 
     Where the original knew no acknowledgement, what was delivered was handled. Where it did, what was delivered and
@@ -222,25 +209,13 @@ def _rule(interval: Any) -> str:
     return "it was to come once: send it, or have the agent remind itself"
 
 
-def _first(row: Mapping[str, Any], names: Sequence[str]) -> Any:
+def _first(row: Row, names: Sequence[str]) -> Any:
     return next((row[name] for name in names if row.get(name) is not None), None)
 
 
 def _shown(value: Any) -> str:
     """Of a row, in a line of ours."""
     return ascii(_text(value))[1:-1][:80]
-
-
-def _is_there(name: str, living: Mapping[str, Living]) -> bool:
-    return name == OPERATOR or name in living
-
-
-def _life(name: str, living: Mapping[str, Living]) -> int:
-    return living[name].incarnation if name in living else 0
-
-
-def _name(row: Mapping[str, Any], key: str, rename: Callable[[str], str]) -> str:
-    return rename(_text(row.get(key))[:128])
 
 
 def _number(value: Any) -> int | None:

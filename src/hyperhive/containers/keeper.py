@@ -64,6 +64,10 @@ class Keeper(ABC):
         """
 
     @abstractmethod
+    def check_name(self, name: str) -> None:
+        """Raises FaultError (`bad_name`) for a container that such a keeper cannot make, because of its name."""
+
+    @abstractmethod
     async def start(self, spec: ContainerSpec) -> Life:
         """Returns when the first process of the container runs.
 

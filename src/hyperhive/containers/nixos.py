@@ -127,6 +127,14 @@ class NixosKeeper(Keeper):
     def findings(self) -> tuple[Finding, ...]:
         return self._host.findings()
 
+    def check_name(self, name: str) -> None:
+        if len(name) > MAX_NAME:
+            raise FaultError(
+                FaultKind.BAD_NAME,
+                f"cannot name a container {name!r}: those of NixOS have at most {MAX_NAME} characters, "
+                f"and so agents at most {MAX_NAME - 2}; use a shorter name",
+            )
+
     def running(self, name: str) -> NixosLife | None:
         found = self._lives.get(name)
         return None if found is None or found.is_over else found
@@ -292,15 +300,6 @@ class NixosKeeper(Keeper):
             return None
 
     # making one
-
-    def check_name(self, name: str) -> None:
-        """Raises FaultError (`bad_name`) for a container that nixos-container would not make."""
-        if len(name) > MAX_NAME:
-            raise FaultError(
-                FaultKind.BAD_NAME,
-                f"cannot name a container {name!r}: those of NixOS have at most {MAX_NAME} characters, "
-                f"and so agents at most {MAX_NAME - 2}; use a shorter name",
-            )
 
     def _check(self, spec: ContainerSpec) -> None:
         if problem := self._host.problem():

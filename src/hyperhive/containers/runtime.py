@@ -105,6 +105,9 @@ class Runtime(Keeper):
     def findings(self) -> tuple[Finding, ...]:
         return (*self.backend.findings(), self.limiter.finding())
 
+    def check_name(self, name: str) -> None:
+        """It can have any that an agent can have."""
+
     async def adopt(self) -> list[Running]:
         """Takes over what an earlier hive started, once, before any start.
 

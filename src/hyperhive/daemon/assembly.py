@@ -55,14 +55,17 @@ from hyperhive.hub.chronicle import Chronicle
 from hyperhive.hub.config_reader import ConfigReader
 from hyperhive.hub.configs import Configs
 from hyperhive.hub.credentials import Credentials
+from hyperhive.hub.deaths import Deaths
 from hyperhive.hub.desk import Desk
 from hyperhive.hub.disk_guard import DiskGuard
 from hyperhive.hub.disk_house import DiskHouse
 from hyperhive.hub.doors import Doors
-from hyperhive.hub.fleet import Fleet, House
+from hyperhive.hub.fleet import Fleet
 from hyperhive.hub.hive import Hive
+from hyperhive.hub.house import House
 from hyperhive.hub.limits import Limits
 from hyperhive.hub.lookout import Lookout
+from hyperhive.hub.nixos_agents import NixosAgents, pin
 from hyperhive.hub.notify.newsroom import Newsroom
 from hyperhive.hub.notify.notifications import Notifications, Sender
 from hyperhive.hub.plan import Tooling
@@ -124,9 +127,11 @@ async def hive_at(
             way_out=WayOut(egress, paths, closed=rehearsal is not None),
             configs=configs,
             notices=store.notices,
+            nixos=NixosAgents(house=house, configs=configs),
+            deaths=Deaths(house=house, mailbox=store.mailbox, chronicle=store.chronicle, notices=store.notices),
         )
         if house.systems is not None:
-            house.systems.wanted = fleet.pin
+            house.systems.wanted = lambda name: pin(agent := fleet.get(name), agent.config) if name in fleet else None
         shape, rehearsing = _shape(store, fleet, configs), rehearsal is not None
         hive = _hive(store, fleet, shape, rehearsing=rehearsing, clock=clock or SystemClock())
         await _open_credentials(hive, settings)

@@ -109,15 +109,21 @@ def recalled(agent: str, role: str, why: str, ends: Sequence[LooseEnd], unread: 
 
 
 def _loose_end(end: LooseEnd) -> str:
+    return f"{loose_end_line(end)}: {one_line(end.text)[:MAX_END]!r}"
+
+
+def loose_end_line(end: LooseEnd, *, with_since: bool = False) -> str:
+    """What it is and between whom, as far as the hive vouches for it."""
     facts = [
         f"{one_word(end.kind)} {end.id}",
         f"asked by {one_word(end.asker)}" if end.asker else "",
         f"{'to be answered by' if end.kind == LooseEndKind.QUESTION else 'about'} {one_word(end.target)}"
         if end.target
         else "",
+        f"since {utc(end.since)}" if with_since and end.since else "",
         f"due {utc(end.due_at)}" if end.due_at is not None else "",
     ]
-    return f"{', '.join(fact for fact in facts if fact)}: {one_line(end.text)[:MAX_END]!r}"
+    return ", ".join(fact for fact in facts if fact)
 
 
 def once_more(messages: Sequence[Envelope], unread: int, *, compacted: bool) -> str:

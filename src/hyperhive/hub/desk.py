@@ -11,6 +11,7 @@ import structlog
 from hyperhive.broker.events import Resync
 from hyperhive.broker.letters import Draft, MailChange, MailChangeKind
 from hyperhive.broker.mailbox import Mailbox
+from hyperhive.hub import way_in
 from hyperhive.hub.agents import Agent, Phase
 from hyperhive.hub.budgets import how_on
 from hyperhive.hub.chronicle import Chronicle
@@ -139,7 +140,7 @@ class Desk:
         agent.attached = True
         self.fleet.hold(agent)
         try:
-            command = await self.fleet.attach_command(name)
+            command = await way_in.attach_command(self.fleet.house, agent)
             try:
                 await self._ask(agent, wire.ATTACH, wire.Attach(interrupt=interrupt))
                 yield command

@@ -7,50 +7,39 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-import msgspec
 import structlog
 
 from hyperhive.broker.bucket import Buckets
 from hyperhive.broker.mailbox import Mailbox
-from hyperhive.broker.notices import Notice, Notices
+from hyperhive.broker.notices import Notices
 from hyperhive.broker.roster import Roster, Wanted
-from hyperhive.config.paths import Paths
-from hyperhive.containers.keeper import Exit, Keeper, Keepers, Life, LogUnit, no_such_log
-from hyperhive.containers.nixos import NixosKeeper
-from hyperhive.containers.spec import ContainerSpec
-from hyperhive.hub import directories, prompts
+from hyperhive.containers.keeper import Life
+from hyperhive.hub import directories
 from hyperhive.hub.agents import Agent, Deployed
 from hyperhive.hub.background import Background
 from hyperhive.hub.chronicle import Chronicle
 from hyperhive.hub.configs import Configs
+from hyperhive.hub.deaths import Deaths
 from hyperhive.hub.helper_events import helper_event
-from hyperhive.hub.plan import Tooling, container_spec, nixos_spec, shell_environment
+from hyperhive.hub.house import House
+from hyperhive.hub.nixos_agents import NixosAgents
 from hyperhive.hub.sleep import Sleep
-from hyperhive.hub.supervisor import Hooks, Supervisor, cause_of, how_it_ended
-from hyperhive.hub.systems import Systems
+from hyperhive.hub.supervisor import Hooks, Supervisor
 from hyperhive.hub.way_out import WayOut
 from hyperhive.images.generations import Generation
-from hyperhive.images.images import Images
 from hyperhive.protocol.agent import PAUSE, Pause
 from hyperhive.protocol.backend import BackendKind
 from hyperhive.protocol.faults import FaultError, FaultKind
-from hyperhive.protocol.host import ShellCommand, Tombstone
-from hyperhive.protocol.ids import MANAGER, OPERATOR, AgentName, closest, container_name, known_form
-from hyperhive.protocol.settings import SYSTEMS, AgentDocument
-from hyperhive.repos.meta_flake import Pin
+from hyperhive.protocol.host import Tombstone
+from hyperhive.protocol.ids import MANAGER, AgentName, closest, container_name, known_form
 
 STARTS_AT_ONCE: Final = 4
 LOGIN_NEWS_PER_S: Final = 1 / 60
 LOGIN_NEWS_BURST: Final = 20
 """How often the manager is told that an agent needs a login or has one: what an agent says costs it nothing."""
-
-LAST_LINES: Final = 10
-LAST_LINE_CHARACTERS: Final = 200
-"""Of what a container wrote before it died, as the manager is told of it."""
 
 log = structlog.get_logger(__name__)
 
@@ -60,25 +49,6 @@ class Doors(Protocol):
 
     async def open(self, agent: Agent) -> None: ...
     async def close(self, name: AgentName) -> None: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class House:
-    """What every container of this hive is built from and runs in."""
-
-    paths: Paths
-    tooling: Tooling
-    runner_argv: tuple[str, ...]
-    keepers: Keepers
-    rehearsal: Path | None  #: the directory of the model's socket, when the hive rehearses
-    per_agent_uids: bool  #: a root daemon gives every agent a uid of its own
-    images: Images
-
-    systems: Systems | None = None  #: what containers of NixOS are built from, where there are such
-
-    def keeper(self, agent: Agent) -> Keeper:
-        """Of the agent's container. Raises FaultError (`backend`) when this hive has none of its kind."""
-        return self.keepers.of(agent.row.backend)
 
 
 @dataclass(kw_only=True)
@@ -105,11 +75,12 @@ class Fleet:
     way_out: WayOut
     configs: Configs
     notices: Notices
+    nixos: NixosAgents
+    deaths: Deaths
     _members: dict[AgentName, _Member] = field(default_factory=dict)
     _background: Background = field(default_factory=Background)
     _existence: asyncio.Lock = field(default_factory=asyncio.Lock)
     _news_of_logins: Buckets = field(default_factory=lambda: Buckets(LOGIN_NEWS_PER_S, LOGIN_NEWS_BURST))
-    _built: set[str] = field(default_factory=set)  #: whose next start is in a system that was built for it
     _starts: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(STARTS_AT_ONCE))
 
     # who there is
@@ -132,55 +103,6 @@ class Fleet:
 
     async def tombstones(self) -> list[Tombstone]:
         return await asyncio.to_thread(directories.tombstones, self.house.paths, frozenset(self._members))
-
-    async def log_units(self, name: str) -> tuple[LogUnit, ...]:
-        """Whose logs there are of the agent's container; what is usually wanted comes first."""
-        agent = self.get(name)
-        return await self.house.keeper(agent).units(container_name(agent.name))
-
-    async def logs(
-        self, name: str, *, lines: int, follow: bool, unit: str = "", boot: bool = False
-    ) -> AsyncIterator[list[str]]:
-        """What the container wrote, hostile text, in batches; with `follow` without an end. `unit` empty: the first.
-
-        Raises FaultError (`invalid_params`) for a unit that there is no log of.
-        """
-        agent = self.get(name)
-        keeper, container = self.house.keeper(agent), container_name(agent.name)
-        there = await keeper.units(container)
-        if unit and unit not in there:
-            raise no_such_log(agent.name, unit[:64], there)
-        wanted = LogUnit(unit) if unit else None
-        if not follow:
-            yield await keeper.logs(container, lines=lines, unit=wanted, boot=boot)
-            return
-        async for line in keeper.follow_logs(container, lines=lines, unit=wanted, boot=boot):
-            yield [line]
-
-    def shell(self, name: str) -> ShellCommand:
-        """What the operator executes to get a shell in the agent's container. Raises FaultError when it is down."""
-        agent = self.get(name)
-        argv = self.house.keeper(agent).enter_argv(
-            container_name(agent.name),
-            ("/bin/sh",),  # not as at a login: a base's /etc/profile would take claude from its PATH
-            env=shell_environment(agent, self.house.tooling),
-            cwd="/state",
-        )
-        return ShellCommand(argv=list(argv), needs_root=self.house.per_agent_uids)
-
-    async def attach_command(self, name: str) -> ShellCommand:
-        """What the operator executes to have claude on the agent's conversation, once its harness has left it to them.
-        Raises FaultError when it is down."""
-        agent = self.get(name)
-        generation = await self.house.images.current(name) if agent.row.backend is BackendKind.NSPAWN else None
-        python = str(generation.python) if generation else self.house.runner_argv[0]
-        argv = self.house.keeper(agent).enter_argv(
-            container_name(agent.name),
-            (python, "-I", "-m", "hyperhive.harness.attach"),
-            env=shell_environment(agent, self.house.tooling),
-            cwd="/state",
-        )
-        return ShellCommand(argv=list(argv), needs_root=self.house.per_agent_uids)
 
     # from start to stop of the daemon
 
@@ -208,10 +130,10 @@ class Fleet:
         }
         for member in self._members.values():
             running = adopted.pop((member.agent.row.backend, container_name(member.agent.name)), None)
-            if running is not None and await self._is_candidate(member.agent):
+            if running is not None and await self.house.is_of_another_config(member.agent):  # a deploy was cut off
                 await self._end_stray(member.agent.row.backend, running.name)
                 running = None
-            await self._recall_settings(member.agent)
+            await self.nixos.recall_settings(member.agent)
             if running is not None:
                 member.agent.recall_status()
                 await member.supervisor.adopt(running)
@@ -222,23 +144,7 @@ class Fleet:
         for kind, stray in adopted:
             log.warning("stopping a container that belongs to no agent", container=stray)
             await self._end_stray(kind, stray)
-        await self._let_out()
-
-    async def _is_candidate(self, agent: Agent) -> bool:
-        """Whether its container was made by a deploy that was cut off: from another commit than what is deployed."""
-        try:
-            text = await asyncio.to_thread((self.house.paths.agent_runtime(agent.name) / "agent.json").read_bytes)
-            made_from = msgspec.json.decode(text, type=AgentDocument).deployed_sha
-        except (OSError, msgspec.MsgspecError):
-            return False
-        return made_from not in ("", agent.config.sha)
-
-    async def _let_out(self) -> None:
-        """Tell the proxy who there is; a failure keeps them in, and is the log's."""
-        try:
-            await self.way_out.declare(self.agents())
-        except FaultError as fault:
-            log.error("agents may have no way out to the network", error=fault.message)
+        await self.way_out.tell(self.agents())
 
     async def _end_stray(self, kind: BackendKind, container: str) -> None:
         try:
@@ -262,8 +168,7 @@ class Fleet:
                 raise FaultError(FaultKind.NAME_TAKEN, f"cannot spawn {name!r}: there is an agent of that name")
             self.house.paths.agent_socket(name)  # so that a path too long is refused before anything is made
             kind = BackendKind(backend) if backend else await self._backend_before(name)
-            if isinstance(keeper := self.house.keepers.of(kind), NixosKeeper):
-                keeper.check_name(container_name(name))
+            self.house.keepers.of(kind).check_name(container_name(name))
             uid = await self._make_directories(name, kind)
             config = deployed or await self.configs.begin(name, files)
             agent = await self._enlist(name, uid, config, description, kind)
@@ -344,7 +249,7 @@ class Fleet:
         await self.doors.close(agent.name)
         member.watch.cancel()
         self._members.pop(agent.name, None)
-        await self._let_out()
+        await self.way_out.tell(self.agents())
         self.chronicle.changed(agent)
 
     # run state
@@ -364,7 +269,7 @@ class Fleet:
         await self._record(member.agent, wanted=Wanted.DOWN, asleep=False)
         member.sleep.stay_awake()
         await member.supervisor.stop(hurried)
-        await self._let_out()
+        await self.way_out.tell(self.agents())
 
     async def restart(self, name: str) -> None:
         member = self._member(name)
@@ -433,20 +338,10 @@ class Fleet:
             if made_from is not None:
                 await self.house.images.switch(name, made_from)
             if isinstance(error, Exception):
-                await self._take_back_system(agent, built_with)
+                await self.nixos.go_back(agent, built_with)
                 await self._come_back(member)
             raise
         return True
-
-    async def _take_back_system(self, agent: Agent, built_with: str) -> None:
-        """The one it had: made anew it might be another, or not build any more."""
-        self._built.discard(agent.name)
-        keeper = self.house.keeper(agent)
-        if isinstance(keeper, NixosKeeper):
-            try:
-                await keeper.go_back(container_name(agent.name), built_with)
-            except OSError as error:
-                log.error("the former system is not there again", agent=agent.name, error=str(error))
 
     async def move(self, name: str, to: BackendKind, before: BackendKind, given_up: asyncio.Event) -> bool:
         """Its containers are made by that backend from now on; whether one was made.
@@ -534,90 +429,6 @@ class Fleet:
                 )
             above = self.get(above).parent if above in self else ""
 
-    def needs_update(self, agent: Agent) -> bool:
-        """Whether its container was made from other software than it would be made from now."""
-        made = bool(agent.row.built_with) or agent.running
-        return made and agent.row.built_with != self._made_of(agent, self.house.images.today)
-
-    def _made_of(self, agent: Agent, base: str) -> str:
-        """Another text when its container would be made from something else now; `base` is an image's."""
-        if agent.row.backend is BackendKind.NIXOS and self.house.systems is not None:
-            return self.house.systems.made.get(agent.name, agent.row.built_with)
-        return f"{self.house.tooling.fingerprint} {base if agent.row.backend is BackendKind.NSPAWN else ''}".rstrip()
-
-    # systems of NixOS
-
-    def pin(self, name: str) -> Pin | None:
-        """What the agent's system is to be made of now; None for one that has none."""
-        agent = self.get(name) if name in self else None
-        return None if agent is None else _pin(agent, agent.config)
-
-    async def sync_systems(self) -> None:
-        """The flake of all systems says what is deployed."""
-        if self.house.systems is None:
-            return
-        pins = {str(name): pin for name in self.names() if (pin := self.pin(name)) is not None}
-        try:
-            await self.house.systems.sync(pins)
-        except FaultError as fault:
-            log.error("the flake of the agents' systems is not as deployed", error=fault.message)
-
-    async def settle_system(self, name: str, what: str) -> None:
-        """What its system is made of now has worked; or the agent is no more."""
-        if (systems := self.house.systems) is None:
-            return
-        try:
-            await (systems.settle(name, what) if self.pin(name) else systems.forget(name))
-        except FaultError as fault:
-            log.error("a deployment is not in the history of systems", agent=name, error=fault.message)
-
-    async def build(self, name: str, config: Deployed, *, renew: bool) -> None:
-        """The system that its container will have with that config, where it is one of NixOS; what runs runs on.
-
-        Without `renew` the one that it has is good enough, when it is of this config. Raises FaultError when it does
-        not build. Cancelled, it ends nix and leaves nothing behind.
-        """
-        agent, keeper, systems = self.get(name), self.house.keepers.each.get(BackendKind.NIXOS), self.house.systems
-        pin = _pin(agent, config)
-        if not isinstance(keeper, NixosKeeper) or systems is None or pin is None:
-            return
-        if not renew and await keeper.stands(container_name(agent.name)) == config.sha:
-            return
-        current = systems.current(name) if config.sha == agent.config.sha else ""
-        if not current or current != agent.row.built_with:
-            await systems.build(agent.name, pin)
-            self._built.add(agent.name)
-
-    async def _install(self, agent: Agent) -> None:
-        """Its system, and the settings that this has: nix may have made more of them than agent.toml says. A newer one
-        of the same config comes by `build` alone: what does not build keeps nobody from starting."""
-        keeper = self.house.keeper(agent)
-        if not isinstance(keeper, NixosKeeper):
-            return
-        of_the_same = "" if agent.name in self._built else agent.config.sha
-        found = await keeper.install(container_name(agent.name), agent.name, unless_of=of_the_same)
-        self._built.discard(agent.name)
-        is_new = agent.config.sha != agent.row.deployed_sha or not agent.row.built_with
-        if is_new and found.settings is not None:  # what was deployed before starts, whatever there is no more
-            made = await self.configs.check_built(agent.name, found.settings, [str(name) for name in self.names()])
-            self.check_parent(agent.name, made.parent)
-        await self._take(agent, found.settings)
-        await self._record(agent, built_with=found.made_of)
-
-    async def _recall_settings(self, agent: Agent) -> None:
-        """Those of the system that an earlier daemon installed."""
-        keeper = self.house.keepers.each.get(agent.row.backend)
-        if isinstance(keeper, NixosKeeper):
-            try:
-                await self._take(agent, await asyncio.to_thread(keeper.settings, container_name(agent.name)))
-            except FaultError as fault:
-                log.error("the settings of its system cannot be used", agent=agent.name, error=fault.message)
-
-    async def _take(self, agent: Agent, document: bytes | None) -> None:
-        if document is not None:
-            settings = await self.configs.settings_of(document)
-            agent.config = replace(agent.config, settings=settings)
-
     # sleep
 
     def rest_changed(self, name: AgentName) -> None:
@@ -631,97 +442,34 @@ class Fleet:
     async def _record_sleep(self, agent: Agent, asleep: bool) -> None:
         await self._record(agent, asleep=asleep)
 
-    # the supervisor's hooks
+    # what it is made of
 
     async def _launch(self, agent: Agent) -> Life:
         if agent.config.problem:
             agent.config = await self.configs.at(agent.name, agent.row.deployed_sha)
-        generation = await self._generation(agent)
-        made_of = self._made_of(agent, generation.recipe.base if generation else "")
-        if agent.row.backend is not BackendKind.NIXOS and agent.row.built_with != made_of:
-            await self._record(agent, built_with=made_of)  # first: what runs is never of unknown make
-        await self._install(agent)  # it may take as long as a build: those who only start need not wait
+        generation = await self.house.generation(agent)
+        await self._record_make(agent, generation)
         async with self._starts:
-            return await self.house.keeper(agent).start(await self._prepare(agent, generation))
+            await self.house.furnish(agent, self.names())
+            await self.doors.open(agent)
+            await self.way_out.open(agent, self.agents())
+            return await self.house.keeper(agent).start(await self.house.spec(agent, generation))
 
-    async def _generation(self, agent: Agent) -> Generation | None:
-        """What its container is made from, where that is not the host's own software."""
-        if agent.row.backend is not BackendKind.NSPAWN:
-            return None
-        images = self.house.images
-        found = await images.usable(agent.name, agent.settings.packages.apt, self._say_in_log)
-        if found != await images.current(agent.name):
-            await images.switch(agent.name, found)
-        return found
-
-    async def _say_in_log(self, text: str) -> None:
-        log.info("making an image", said=text)
-
-    async def _prepare(self, agent: Agent, generation: Generation | None) -> ContainerSpec:
-        house = self.house
-        if agent.row.uid is not None:
-            await directories.give(house.paths, agent.name, agent.row.uid)
-        document = self.document(agent)
-        await asyncio.to_thread(directories.make_runtime, house.paths, agent.name, agent.row.uid, document)
-        agent.furnished = True
-        await self.doors.open(agent)
-        await self.way_out.open(agent, self.agents())
-        if agent.row.backend is BackendKind.NIXOS:
-            return nixos_spec(agent, paths=house.paths, rehearsal=house.rehearsal)
-        return await asyncio.to_thread(  # it looks where links lead
-            container_spec,
-            agent,
-            paths=house.paths,
-            tooling=house.tooling,
-            rehearsal=house.rehearsal,
-            argv=house.runner_argv,
-            generation=generation,
-        )
-
-    def tool_groups(self, agent: Agent) -> list[str]:
-        """Those that it has in this hive."""
-        about_all = agent.name == MANAGER and self.house.systems is not None
-        return [*agent.tool_groups, *([SYSTEMS] if about_all else [])]
-
-    def document(self, agent: Agent) -> AgentDocument:
-        """The agent's agent.json."""
-        return AgentDocument(
-            name=agent.name,
-            settings=agent.settings,
-            peers=[str(name) for name in self.names()],
-            tool_groups=self.tool_groups(agent),
-            deployed_sha=agent.config.sha,
-        )
-
-    async def _died(self, agent: Agent, exit_: Exit) -> None:
-        how = how_it_ended(exit_)
-        log.warning("a container died", agent=agent.name, how=how)
-        self.chronicle.note(agent.name, "container_crash", {"note": how, "oom": exit_.oom})
-        await self.mailbox.container_died(agent.name)
-        await self.notices.add(
-            helper_event(
-                "container_crash", agent=agent.name, note=how, cause=cause_of(exit_), status=exit_.status,
-                signal=exit_.signal, last_lines=await self._last_words(agent),
-            )
-        )  # fmt: skip
-
-    async def _last_words(self, agent: Agent) -> list[str] | None:
-        """Hostile text, for whoever looks into the death; None when there is none."""
-        try:
-            lines = await self.house.keeper(agent).logs(container_name(agent.name), lines=LAST_LINES, boot=True)
-        except (FaultError, OSError) as error:
-            log.warning("cannot read what a container wrote last", agent=agent.name, error=str(error))
-            return None
-        return [line[:LAST_LINE_CHARACTERS] for line in lines] or None
-
-    async def _gave_up(self, agent: Agent, last: str) -> None:
-        log.error("giving up on an agent", agent=agent.name, last=last)
-        await self.notices.add(Notice(recipient=OPERATOR, body=prompts.gave_up(agent.name, last)))
+    async def _record_make(self, agent: Agent, generation: Generation | None) -> None:
+        """What it is made of is there, and written down: what runs is never of unknown make."""
+        # It may take as long as a build: those who only start need not wait.
+        made_of = await self.nixos.install(agent, [str(name) for name in self.names()], self.check_parent)
+        if made_of is None:
+            made_of = self.house.made_of(agent, generation.recipe.base if generation else "")
+        if agent.row.built_with != made_of:
+            await self._record(agent, built_with=made_of)
 
     # small things
 
     async def _join(self, agent: Agent) -> None:
-        hooks = Hooks(launch=self._launch, changed=self.chronicle.changed, died=self._died, gave_up=self._gave_up)
+        hooks = Hooks(
+            launch=self._launch, changed=self.chronicle.changed, died=self.deaths.died, gave_up=self.deaths.gave_up
+        )
         supervisor = Supervisor(agent, lambda: self.house.keeper(agent), hooks)
         agent.furnished = await asyncio.to_thread(self.house.paths.agent_runtime(agent.name).is_dir)
         await self.mailbox.register(agent.name, agent.row.incarnation)
@@ -746,10 +494,3 @@ class Fleet:
         """To raise for a name that no agent has."""
         hint = closest(name, self.names())
         return FaultError(FaultKind.UNKNOWN_AGENT, f'agent "{name}" is not managed by this hive; {hint}')
-
-
-def _pin(agent: Agent, config: Deployed) -> Pin | None:
-    """What its system would be made of with that config; None for one that has none."""
-    if agent.row.backend is not BackendKind.NIXOS or agent.row.uid is None:
-        return None
-    return Pin(sha=config.sha, uid=agent.row.uid)

@@ -154,7 +154,7 @@ class Runners:
             role=agent.settings.role,
             unread=await self.mailbox.unread(agent.name),
             parent=agent.parent,
-            tool_groups=self.fleet.tool_groups(agent),
+            tool_groups=self.fleet.house.tool_groups(agent),
             held=agent.held,
         )
 

@@ -378,7 +378,7 @@ class Shape:
         return host.AgentConfig(
             name=agent.name, sha=agent.config.sha, tag=current, text=text,
             settings=[_in_effect(setting, agent) for setting in await self.configs.sources(text)],
-            document=self.fleet.document(agent),
+            document=self.fleet.house.document(agent, self.fleet.names()),
         )  # fmt: skip
 
     # at start
@@ -399,13 +399,13 @@ class Shape:
         for agent in self.fleet.agents():
             await self._show_deployed(agent)
         await self.fleet.repair_proposed()
-        await self.fleet.sync_systems()
+        await self.fleet.nixos.sync(self.fleet.agents())
         await self._renew_systems()
 
     async def _renew_systems(self) -> None:
         """Agents whose systems would be others now, because hyperhive or an input is newer, get those."""
         for agent in self.fleet.agents():
-            if agent.row.backend is BackendKind.NIXOS and self.fleet.needs_update(agent):
+            if agent.row.backend is BackendKind.NIXOS and self.fleet.house.needs_update(agent):
                 draft = JobDraft(
                     agent=agent.name, kind=JobKind.REBUILD, source="startup", reason="its system is stale"
                 )
@@ -439,7 +439,7 @@ class Shape:
             params: Mapping[str, str] = {"description": about}
             await self.queue.submit(JobDraft(agent=MANAGER, kind=JobKind.SPAWN, params=params, source="startup"))
         for agent in self.fleet.agents():
-            if self.fleet.needs_update(agent):
+            if self.fleet.house.needs_update(agent):
                 await self.fleet.notices.add(helper_event("needs_update", agent=agent.name))
 
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from hyperhive.broker.approvals import ApprovalRow
 from hyperhive.broker.jobs import JobDraft, JobKind
+from hyperhive.hub import way_in
 from hyperhive.hub.agents import Agent
 from hyperhive.hub.asking import headline
 from hyperhive.hub.fleet import Fleet
@@ -104,9 +105,8 @@ class Steering:
 
     async def get_logs(self, agent: Agent, ask: wire.GetLogs) -> wire.LogLines:
         subject = self._subject(agent, ask.agent)
-        lines = [
-            line async for batch in self.fleet.logs(subject.name, lines=ask.lines, follow=False) for line in batch
-        ]
+        batches = way_in.logs(self.fleet.house, subject, lines=ask.lines, follow=False)
+        lines = [line async for batch in batches for line in batch]
         return wire.LogLines(lines=_newest_within(lines, _LOG_BYTES))
 
     async def get_approvals(self, agent: Agent, ask: wire.GetApprovals) -> wire.ApprovalList:

@@ -3,12 +3,16 @@
 import asyncio
 from collections.abc import Iterable
 
+import structlog
+
 from hyperhive.broker.roster import Wanted
 from hyperhive.config.paths import Paths
 from hyperhive.containers.egress import Egress, EgressRule
 from hyperhive.containers.egress_rules import CLAUDE_HOSTS
 from hyperhive.hub.agents import Agent
 from hyperhive.protocol.faults import FaultError
+
+log = structlog.get_logger(__name__)
 
 
 class WayOut:
@@ -32,6 +36,13 @@ class WayOut:
                 self._started = True
             if self._started:
                 await self._egress.declare(rules)
+
+    async def tell(self, agents: Iterable[Agent]) -> None:
+        """The same for what follows from it; a failure keeps them in, and is the log's."""
+        try:
+            await self.declare(agents)
+        except FaultError as fault:
+            log.error("agents may have no way out to the network", error=fault.message)
 
     async def open(self, agent: Agent, agents: Iterable[Agent]) -> None:
         """The same, for the sake of one agent: raises FaultError when that one got no way out."""

@@ -65,7 +65,7 @@ class Work:
         """After the job's end is written down."""
         await self.fleet.refresh(job.agent)
         if job.state is JobState.DONE and job.kind in _SETTLING:
-            await self.fleet.settle_system(job.agent, f"deployed/{job.approval}" if job.approval else job.kind)
+            await self.fleet.nixos.settle(job.agent, f"deployed/{job.approval}" if job.approval else job.kind)
         await self.schedules.expect()
         row = await self.approvals.get(job.approval) if job.approval is not None else None
         if row is None:
@@ -180,7 +180,8 @@ class Work:
             case BackendKind.NIXOS if name in self.fleet:
                 await run.say("building its system")
                 with run.interruptible():
-                    await _unless_given_up(run, self.fleet.build(name, config, renew=run.job.kind in _RENEWING))
+                    agent, renew = self.fleet.get(name), run.job.kind in _RENEWING
+                    await _unless_given_up(run, self.fleet.nixos.build(agent, config, renew=renew))
         return None
 
     async def _can_start(self, run: Run, agent: Agent) -> None:
@@ -329,7 +330,7 @@ class Work:
         return [row for row in await self.fleet.roster.lives(name) if row.destroyed_at is not None]
 
     async def _update_all(self, run: Run) -> Ending:
-        stale = [agent.name for agent in self.fleet.agents() if self.fleet.needs_update(agent)]
+        stale = [agent.name for agent in self.fleet.agents() if self.fleet.house.needs_update(agent)]
         for name in stale:
             await self.submit(
                 JobDraft(

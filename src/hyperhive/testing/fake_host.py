@@ -123,41 +123,27 @@ class FakeHive(FakeShape):
                 return Response(urls=host.HiveUrls())
             case host.Hello():
                 return Response(hive=self._info())
-            case (
-                host.Spawn()
-                | host.Restart()
-                | host.Rebuild()
-                | host.Move()
-                | host.Kill()
-                | host.Destroy()
-                | host.SetPaused()
-            ):
+            case host.Spawn():
+                return self._spawn(request)
+            case host.Restart() | host.Rebuild() | host.Move() | host.Kill() | host.Destroy() | host.SetPaused():
                 return self._change(request)
             case host.Start() | host.Stop():
                 return self._lifecycle(request)
             case host.Send():
-                self.sent += 1
-                self.on_send(request)
-                return Response(ids=[self.sent])
+                return self._send(request)
             case host.WaitReply():
                 reply = self.replies.get(request.id)
                 return Response(inbox=[reply] if reply else [])
             case host.Inbox():
-                rows = [row for row in self.inbox if row.state != "handled" or not request.unread_only]
-                return Response(inbox=rows[-request.limit :])
+                return self._inbox(request)
             case host.InboxHandled():
-                with self.news:
-                    self.inbox = [_handled(row) if row.id in request.ids else row for row in self.inbox]
-                    self.news.notify_all()
-                return Response()
+                return self._handle(request)
             case host.ReceiptFor():
                 return Response(receipt=self._receipt(request.id))
             case host.DeadLetters():
                 return Response(inbox=list(self.dead.values()))
             case host.Requeue() | host.Drop():
-                if self.dead.pop(request.id, None) is None:
-                    raise FaultError(FaultKind.UNKNOWN_MESSAGE, f"there is no dead message {request.id}")
-                return Response()
+                return self._take_dead(request.id)
             case host.Logs():
                 self._known(request.name)
                 return Response(messages=self.log[-request.lines :])
@@ -176,21 +162,14 @@ class FakeHive(FakeShape):
             case host.WebSessions():
                 return Response(web_sessions=self.sessions)
             case host.CreateToken():
-                made = host.ApiToken(id=len(self.tokens) + 1, name=request.name, scope=request.scope, created_at=NOON)
-                self.tokens.append(made)
-                return Response(token="hive_token", tokens=[made])
+                return self._create_token(request)
             case host.Tokens():
                 return Response(tokens=self.tokens[::-1])
             case host.RevokeToken():
                 self.tokens = [token for token in self.tokens if token.id != request.id]
                 return Response()
             case host.AddNotifyTarget():
-                kinds = list(request.kinds or BY_DEFAULT)
-                added = host.NotifyTarget(
-                    name=request.name or "ntfy", url="ntfy://…", kinds=[str(kind) for kind in kinds]
-                )
-                self.notify_targets.append(added)
-                return Response(notify_targets=[added])
+                return self._add_target(request)
             case host.NotifyTargets():
                 return Response(notify_targets=self.notify_targets)
             case host.TestNotifyTarget():
@@ -212,12 +191,13 @@ class FakeHive(FakeShape):
             version="0", pid=1, backend="fake", state_dir="/nowhere", runtime_dir="/nowhere", agents=len(self.agents)
         )
 
+    def _spawn(self, request: host.Spawn) -> Response:
+        self.agents[request.name] = agent_row(request.name, model=request.model)
+        return Response()
+
     def _change(
-        self, request: host.Spawn | host.Restart | host.Rebuild | host.Move | host.Kill | host.Destroy | host.SetPaused
+        self, request: host.Restart | host.Rebuild | host.Move | host.Kill | host.Destroy | host.SetPaused
     ) -> Response:
-        if isinstance(request, host.Spawn):
-            self.agents[request.name] = agent_row(request.name, model=request.model)
-            return Response()
         row = self._known(request.name)
         if isinstance(request, host.Destroy):
             del self.agents[request.name]
@@ -236,6 +216,26 @@ class FakeHive(FakeShape):
             self.agents[name] = msgspec.structs.replace(row, running=isinstance(request, host.Start))
         return Response()
 
+    def _send(self, request: host.Send) -> Response:
+        self.sent += 1
+        self.on_send(request)
+        return Response(ids=[self.sent])
+
+    def _inbox(self, request: host.Inbox) -> Response:
+        rows = [row for row in self.inbox if row.state != "handled" or not request.unread_only]
+        return Response(inbox=rows[-request.limit :])
+
+    def _handle(self, request: host.InboxHandled) -> Response:
+        with self.news:
+            self.inbox = [_handled(row) if row.id in request.ids else row for row in self.inbox]
+            self.news.notify_all()
+        return Response()
+
+    def _take_dead(self, message: int) -> Response:
+        if self.dead.pop(message, None) is None:
+            raise FaultError(FaultKind.UNKNOWN_MESSAGE, f"there is no dead message {message}")
+        return Response()
+
     def _receipt(self, message: int) -> Receipt:
         if not 0 < message <= self.sent:
             raise FaultError(FaultKind.UNKNOWN_MESSAGE, f"there is no message {message}")
@@ -245,6 +245,17 @@ class FakeHive(FakeShape):
         row = self._known(request.name)
         self.agents[request.name] = msgspec.structs.replace(row, active_model=request.model)
         return Response(model=request.model)
+
+    def _create_token(self, request: host.CreateToken) -> Response:
+        made = host.ApiToken(id=len(self.tokens) + 1, name=request.name, scope=request.scope, created_at=NOON)
+        self.tokens.append(made)
+        return Response(token="hive_token", tokens=[made])
+
+    def _add_target(self, request: host.AddNotifyTarget) -> Response:
+        kinds = [str(kind) for kind in request.kinds or BY_DEFAULT]
+        added = host.NotifyTarget(name=request.name or "ntfy", url="ntfy://…", kinds=kinds)
+        self.notify_targets.append(added)
+        return Response(notify_targets=[added])
 
     def _known(self, name: str) -> host.AgentStatusRow:
         if name not in self.agents:

@@ -25,7 +25,7 @@ async def agent_header(hive: Hive, name: str) -> View:
         return {"row": None, "kept": await _is_kept(hive, name)}
     agent = hive.fleet.get(name)
     row = status_row(
-        agent, await hive.mailbox.unread(agent.name), needs_update=hive.fleet.needs_update(agent),
+        agent, await hive.mailbox.unread(agent.name), needs_update=hive.fleet.house.needs_update(agent),
         cost_today_usd=(await hive.turns.spent_today()).get(name, 0.0),
     )  # fmt: skip
     return {

@@ -89,7 +89,7 @@ async def agent_config(hive: Hive, name: str) -> View:
         "pending": [row for row in rows if row.status == "pending"],
         "failed": [row for row in rows if row.status == "failed" and row.id > live][:FAILED],
         "jobs": [job for job in await hive.queue.jobs.unfinished() if job.agent == name],
-        "needs_update": hive.fleet.needs_update(agent),
+        "needs_update": hive.fleet.house.needs_update(agent),
     }
 
 

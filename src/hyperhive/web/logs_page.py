@@ -9,6 +9,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from hyperhive.containers.keeper import LogUnit, no_such_log
 from hyperhive.containers.logs import MAX_LINES
+from hyperhive.hub import way_in
 from hyperhive.hub.agents import Agent
 from hyperhive.hub.hive import Hive
 from hyperhive.protocol.faults import FaultError
@@ -43,7 +44,7 @@ async def _asked(request: Request) -> _Asked:
     fleet = hive_of(request).fleet
     agent = fleet.get(path_of(request)["name"])
     asked = request.query_params
-    there = await fleet.log_units(agent.name)
+    there = await way_in.log_units(fleet.house, agent)
     unit = asked.get("unit") or there[0]
     if unit not in there:
         raise no_such_log(agent.name, unit[:64], there)
@@ -84,10 +85,7 @@ async def follow(request: Request) -> Response:
         asked = await _asked(request)
     except FaultError as fault:
         return PlainTextResponse(f"{fault.message}\n", 404)
-    lines = hive_of(request).fleet.logs(
-        asked.agent.name, lines=asked.lines, follow=True, unit=asked.unit, boot=asked.boot
-    )
-    return streaming(request, _events(lines))
+    return streaming(request, _events(_written(hive_of(request), asked, follow=True)))
 
 
 def _readable(lines: list[str]) -> str:
@@ -95,8 +93,12 @@ def _readable(lines: list[str]) -> str:
 
 
 async def _tail(hive: Hive, asked: _Asked) -> list[str]:
-    written = hive.fleet.logs(asked.agent.name, lines=asked.lines, follow=False, unit=asked.unit, boot=asked.boot)
-    return [line async for batch in written for line in batch]
+    return [line async for batch in _written(hive, asked, follow=False) for line in batch]
+
+
+def _written(hive: Hive, asked: _Asked, *, follow: bool) -> AsyncIterator[list[str]]:
+    house = hive.fleet.house
+    return way_in.logs(house, asked.agent, lines=asked.lines, follow=follow, unit=asked.unit, boot=asked.boot)
 
 
 async def _events(lines: AsyncIterator[list[str]]) -> AsyncGenerator[bytes, None]:

@@ -143,8 +143,8 @@ async def agents(hive: Hive) -> View:
     def row(agent: Agent) -> AgentView:
         status = status_row(
             agent, unread.get(agent.name, 0), reminders=reminders.get(agent.name, 0),
-            needs_update=hive.fleet.needs_update(agent), parent=agent.parent if agent.parent in hive.fleet else "",
-            cost_today_usd=spent.get(agent.name, 0.0),
+            needs_update=hive.fleet.house.needs_update(agent), cost_today_usd=spent.get(agent.name, 0.0),
+            parent=agent.parent if agent.parent in hive.fleet else "",
         )  # fmt: skip
         return AgentView(
             status=status, job=at_work.get(agent.name), is_manager=agent.name == MANAGER,

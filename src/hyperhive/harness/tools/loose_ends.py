@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from hyperhive.harness.quotation import fenced, one_word, utc
+from hyperhive.harness.prompt import loose_end_line
+from hyperhive.harness.quotation import fenced
 from hyperhive.harness.tools.tool import Hive, Input, NoInput, Number, Tool, listed
 from hyperhive.protocol import agent
 from hyperhive.protocol.agent import CancelLooseEnd, LooseEnd, LooseEndKind
@@ -42,13 +43,4 @@ class LooseEnds:
 
 
 def _shown(end: LooseEnd) -> str:
-    facts = [
-        f"{one_word(end.kind)} {end.id}",
-        f"asked by {one_word(end.asker)}" if end.asker else "",
-        f"{'to be answered by' if end.kind == LooseEndKind.QUESTION else 'about'} {one_word(end.target)}"
-        if end.target
-        else "",
-        f"since {utc(end.since)}" if end.since else "",
-        f"due {utc(end.due_at)}" if end.due_at is not None else "",
-    ]
-    return "\n".join([", ".join(fact for fact in facts if fact), fenced(end.text)])
+    return f"{loose_end_line(end, with_since=True)}\n{fenced(end.text)}"

@@ -55,6 +55,7 @@ def spawn(hive: HiveProcess, model: ScriptedModel, name: str, config: str = "", 
             Call("Bash", {"command": "echo here >> /state/places; id -u"}),
             Call(SEND, {"to": "operator", "body": "uid {{result}}", "in_reply_to": "{{id:int}}"}),
             Say("told"),
+            sender="operator",  # what the hive says of a rebuild may come in the same turn
         ),
         on("", Say("nothing to do")),
     )

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -117,7 +117,19 @@ def _environment(paths: Paths) -> dict[str, str]:
 async def _stop_containers(client: Client) -> None:
     """A daemon leaves its containers running when it ends, on purpose; those of a demonstration are to end with it."""
     with suppress(ClientError, FaultError):
+        with suppress(TimeoutError):
+            await asyncio.wait_for(_until_nobody_is_made(client), STOP_S)
         await client.call(host.Stop(scope=host.LifecycleScope(all=True)), timeout_s=STOP_S)
+
+
+async def _until_nobody_is_made(client: Client) -> None:
+    """An agent that is being made while the demonstration is broken off would come up behind the others' end."""
+    states: dict[int, str] = {}
+    async with aclosing(client.stream(host.Jobs(limit=500, follow=True))) as changes:
+        async for answer in changes:
+            states |= {job.id: job.state for job in answer.jobs or []}
+            if not {"queued", "running"} & {*states.values()}:
+                return
 
 
 # one child

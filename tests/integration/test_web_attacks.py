@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 import pytest
 
 from hyperhive.protocol import host
-from hyperhive.testing.hive_process import HiveProcess, running_hive
+from hyperhive.testing.hive_process import HiveProcess, eventually, running_hive
 from hyperhive.web.attempts import BURST
 from hyperhive.web.route import Access, WebRoute, is_for_programs
 from hyperhive.web.routes import ROUTES
@@ -300,5 +300,6 @@ def _last_words(dripping: socket.socket) -> bytes:
 def test_no_request_writes_a_terminals_commands_or_lines_into_the_log(hive: HiveProcess, visitor: Visitor) -> None:
     nasty = "/\x1b[2J\x1b]0;owned\x07\n{}\r\u202e<b>"
     visitor.get(quote(nasty))
+    eventually(lambda: "owned" in hive.log.read_text())  # behind the answer
     lines = [json.loads(line) for line in hive.log.read_text().splitlines() if "owned" in line]
     assert [line["path"] for line in lines] == ["/%1B%5B2J%1B%5D0;owned%07%0A%7B%7D%0D%E2%80%AE%3Cb%3E"]

@@ -44,8 +44,17 @@ def keys_used(model: ScriptedModel) -> set[str]:
 
 def places_of(hive: HiveProcess, *secrets: str) -> list[Path]:
     """Every file of the hive's directories and its log that holds one of them."""
-    files = [path for path in hive.log.parent.rglob("*") if path.is_file() and not path.is_symlink()]
-    return [path for path in files if any(secret.encode() in path.read_bytes() for secret in secrets)]
+    files = [Path(place) / name for place, _, names in os.walk(hive.log.parent) for name in names]
+    texts = {path: content(path) for path in files if path.is_file() and not path.is_symlink()}
+    return [path for path, text in texts.items() if any(secret.encode() in text for secret in secrets)]
+
+
+def content(path: Path) -> bytes:
+    """Empty when the file has gone meanwhile: claude is at work."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 def processes_with(file: str, secret: str) -> list[str]:

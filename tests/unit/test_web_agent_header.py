@@ -56,6 +56,12 @@ def test_a_stopped_agent_can_be_neither_stopped_nor_restarted() -> None:
     assert not {"stop", "restart"} & set(buttons(header({"running": False})))
 
 
+def test_whoever_is_kept_down_has_one_way_on_and_says_why() -> None:
+    shown = header({"running": False, "state": "no_room", "no_room": "it has too much"}, can_start=True)
+    assert [one for one in buttons(shown) if one in ("start", "resume")] == ["resume"]
+    assert "it has too much" in words(shown)
+
+
 def test_the_manager_cannot_be_destroyed() -> None:
     assert "destroy" not in buttons(header(is_manager=True, parent=""))
 

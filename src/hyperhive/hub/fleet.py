@@ -336,12 +336,19 @@ class Fleet:
         except BaseException as error:
             agent.config = before
             if made_from is not None:
-                await self.house.images.switch(name, made_from)
+                await self._switch_back(name, made_from)
             if isinstance(error, Exception):
                 await self.nixos.go_back(agent, built_with)
                 await self._come_back(member)
             raise
         return True
+
+    async def _switch_back(self, name: str, generation: Generation) -> None:
+        """A disk that has no room for it keeps nobody down: the start finds one that has the config's packages."""
+        try:
+            await self.house.images.switch(name, generation)
+        except (FaultError, OSError) as error:
+            log.error("the former generation is not the current one again", agent=name, error=str(error))
 
     async def move(self, name: str, to: BackendKind, before: BackendKind, given_up: asyncio.Event) -> bool:
         """Its containers are made by that backend from now on; whether one was made.

@@ -72,6 +72,8 @@ def only(event: HiveEvent) -> Row:
         (news("egress_refused", host="evil.example", port=443, reason="not on the list", count=3),
          "! the network refused evil.example:443, 3 times: not on the list"),
         (news("container_crash", status=1), "· container_crash status=1"),
+        (news("no_room", note="it has 2 GiB"), "! kept down for want of room on the disk: it has 2 GiB"),
+        (news("disk_short", note="1 MiB is free"), "! the disk is short: 1 MiB is free"),
         (news("novelty", a=1), "· novelty a=1"),
     ],
 )  # fmt: skip

@@ -114,6 +114,16 @@ class Budget(Struct, frozen=True):
         return Row(kind=Kind.WARNING, head=f"! {one_line(self.note, 300)}")
 
 
+class Disk(Struct, frozen=True):
+    note: str
+
+    def no_room(self) -> Row:
+        return Row(kind=Kind.WARNING, head=f"! kept down for want of room on the disk{_why(self.note)}")
+
+    def short(self) -> Row:
+        return Row(kind=Kind.WARNING, head=f"! the disk is short{_why(self.note)}")
+
+
 _WORDS: Final[dict[str, tuple[type[Any], Callable[[Any], Row]]]] = {
     "approval_added": (ApprovalAdded, ApprovalAdded.row),
     "approval_resolved": (ApprovalResolved, ApprovalResolved.row),
@@ -128,6 +138,8 @@ _WORDS: Final[dict[str, tuple[type[Any], Callable[[Any], Row]]]] = {
     "stuck": (Stuck, Stuck.row),
     "budget_spent": (Budget, Budget.spent),
     "budget_warning": (Budget, Budget.warned),
+    "no_room": (Disk, Disk.no_room),
+    "disk_short": (Disk, Disk.short),
     "schedule_sent": (ScheduleSent, ScheduleSent.row),
 }
 

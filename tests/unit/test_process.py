@@ -67,32 +67,14 @@ def test_a_child_that_ignores_term_is_killed_and_reaped() -> None:
     assert asyncio.run(main()) == -9
 
 
-def test_a_child_is_ended_when_its_owner_is_cancelled() -> None:
-    async def main() -> int | None:
-        children = []
+def given_up(times: int, *, whole_tree: bool = False) -> int | None:
+    """How a child ended whose owner was cancelled so often."""
 
-        async def own() -> None:
-            async with spawn(["/bin/sleep", "1000"]) as child:
-                children.append(child)
-                up.set()
-                await child.wait()
-
-        up = asyncio.Event()
-        task = asyncio.create_task(own())
-        await up.wait()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        return children[0].returncode
-
-    assert asyncio.run(main()) == -15
-
-
-def test_one_that_is_given_up_twice_is_ended_all_the_same() -> None:
     async def main() -> int | None:
         children: list[asyncio.subprocess.Process] = []
 
         async def own() -> None:
-            async with spawn(["/bin/sleep", "1000"], whole_tree=True) as child:
+            async with spawn(["/bin/sleep", "1000"], whole_tree=whole_tree) as child:
                 children.append(child)
                 up.set()
                 await child.wait()
@@ -100,13 +82,21 @@ def test_one_that_is_given_up_twice_is_ended_all_the_same() -> None:
         up = asyncio.Event()
         task = asyncio.create_task(own())
         await up.wait()
-        task.cancel()
-        await asyncio.sleep(0)  # it is at looking for what the child has started
-        task.cancel()
+        for _ in range(times):
+            task.cancel()
+            await asyncio.sleep(0)  # it is at looking for what the child has started
         await asyncio.gather(task, return_exceptions=True)
         return children[0].returncode
 
-    assert asyncio.run(main()) == -15
+    return asyncio.run(main())
+
+
+def test_a_child_is_ended_when_its_owner_is_cancelled() -> None:
+    assert given_up(1) == -15
+
+
+def test_one_that_is_given_up_twice_is_ended_all_the_same() -> None:
+    assert given_up(2, whole_tree=True) == -15
 
 
 def test_only_descriptors_that_were_named_are_passed_on() -> None:

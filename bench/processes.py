@@ -59,7 +59,8 @@ def of_container(paths: Paths, agent: str) -> dict[int, str]:
     if record is None:
         return {}
     writer = [] if record.writer is None else [record.writer.pid]
-    return {pid: part for pid in {*tree(record.shim.pid), *writer} if (part := _part(pid))}
+    parts = {pid: part for pid in {*tree(record.shim.pid), *writer} if (part := _part(pid))}
+    return parts | ({record.init.pid: "runner"} if record.init and record.init.pid in parts else {})
 
 
 def _part(pid: int) -> str:
@@ -68,8 +69,6 @@ def _part(pid: int) -> str:
         command = (PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
     except (FileNotFoundError, ProcessLookupError):
         return ""
-    if "hyperhive.harness.runner" in command and "bwrap" not in command:
-        return "runner"
     if "hyperhive.harness.worker" in command:
         return "worker"
     return "claude" if "_bundled/claude" in command and "bwrap" not in command else "around it"

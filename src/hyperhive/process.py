@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from hyperhive.child import Child
+
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin"
 PLAIN_ENV: Final[Mapping[str, str]] = {"PATH": PATH, "LANG": "C.UTF-8"}
 """What a system tool needs to run and to answer in English."""
@@ -90,7 +92,7 @@ async def spawn(
     pass_fds: Sequence[int] = (),
     grace_s: float = TERM_GRACE_S,
     whole_tree: bool = False,
-) -> AsyncIterator[asyncio.subprocess.Process]:
+) -> AsyncIterator[Child]:
     """A running child with three pipes, in its own session.
 
     On leaving the block it and its process group get TERM, after `grace_s` KILL, and it is reaped. Whoever reads
@@ -98,16 +100,7 @@ async def spawn(
     whichever session that is. Raises CommandFailed when it cannot be started.
     """
     try:
-        child = await asyncio.create_subprocess_exec(
-            *argv,
-            env=dict(env),
-            cwd=cwd,
-            pass_fds=tuple(pass_fds),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-        )
+        child = await Child.start(argv, env=env, cwd=cwd, pass_fds=pass_fds)
     except OSError as error:
         raise CommandFailed(argv, f"cannot be started: {error.strerror}") from error
     try:
@@ -133,7 +126,7 @@ def explain(status: int) -> str:
     return f"was killed by signal {-status}"
 
 
-async def _end(child: asyncio.subprocess.Process, grace_s: float) -> None:
+async def _end(child: Child, grace_s: float) -> None:
     # TERM and KILL go to the group, so that a child's own children do not keep our pipes open.
     if child.returncode is None:
         _signal_group(child.pid, signal.SIGTERM)
@@ -143,11 +136,11 @@ async def _end(child: asyncio.subprocess.Process, grace_s: float) -> None:
                 await _reap(child)
     _signal_group(child.pid, signal.SIGKILL)
     try:
-        async with asyncio.timeout(KILL_GRACE_S):
-            await _reap(child)
-    except TimeoutError:
-        # One that left the group may hold our pipes as long as it likes; asyncio has no public way to let go.
-        child._transport.close()  # type: ignore[attr-defined]
+        with contextlib.suppress(TimeoutError):  # one that left the group may hold our pipes as long as it likes
+            async with asyncio.timeout(KILL_GRACE_S):
+                await _reap(child)
+    finally:
+        child.let_go()
 
 
 def _tree(root: int) -> list[int]:
@@ -185,10 +178,9 @@ def _parent(pid: int) -> int | None:
         return None
 
 
-async def _reap(child: asyncio.subprocess.Process) -> None:
+async def _reap(child: Child) -> None:
     """Waits for the end while throwing outputs away: `wait` alone would hang on a full pipe."""
-    if child.stdin is not None:
-        child.stdin.close()
+    child.stdin.close()
     await asyncio.gather(child.wait(), _drain(child.stdout, 0), _drain(child.stderr, 0))
 
 
@@ -197,8 +189,7 @@ def _signal_group(group: int, number: signal.Signals) -> None:
         os.killpg(group, number)
 
 
-async def _drain(stream: asyncio.StreamReader | None, keep: int) -> tuple[bytes, bool]:
-    assert stream is not None
+async def _drain(stream: asyncio.StreamReader, keep: int) -> tuple[bytes, bool]:
     kept, cut = bytearray(), False
     while chunk := await stream.read(_CHUNK):
         room = keep - len(kept)
@@ -207,8 +198,7 @@ async def _drain(stream: asyncio.StreamReader | None, keep: int) -> tuple[bytes,
     return bytes(kept), cut
 
 
-async def _feed(stream: asyncio.StreamWriter | None, data: bytes) -> None:
-    assert stream is not None
+async def _feed(stream: asyncio.StreamWriter, data: bytes) -> None:
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         if data:
             stream.write(data)

@@ -80,6 +80,20 @@ def record(hive: HiveProcess, name: str) -> dict[str, Any]:
     return dict(msgspec.json.decode(text))
 
 
+def test_the_runner_has_no_privilege_left(hive: HiveProcess, model: ScriptedModel) -> None:
+    """It is the program that began as the container's root."""
+    spawn(hive, model, "a")
+    init = record(hive, "a")["init"]["pid"]
+    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{init}/status").read_text().splitlines())
+    uid = str(hive.paths.agent_state("a").stat().st_uid)
+    assert set(status["Uid"].split()) == {uid}
+    assert status["Groups"].split() == []
+    assert {int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
+    assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+    assert Path(f"/proc/{init}/environ").stat().st_uid == int(uid)
+    end(hive, "a")
+
+
 @pytest.mark.parametrize("config", ["", WITH_SYSTEMD], ids=["runner", "systemd"])
 def test_an_agent_is_spawned_works_is_rebuilt_and_destroyed(
     hive: HiveProcess, model: ScriptedModel, config: str

@@ -1,10 +1,13 @@
 """What the nspawn backend decides, from facts alone."""
 
 import dataclasses
+import marshal
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 
+from hyperhive.containers.backend import Command
 from hyperhive.containers.host import Files, Host
 from hyperhive.containers.nspawn import Nspawn
 from hyperhive.containers.spec import ContainerSpec, Init, Limits, Mount, Network
@@ -36,6 +39,11 @@ SPEC = ContainerSpec(
 )
 
 
+def planned(command: Command) -> dict[str, Any]:
+    assert command.assembly is not None
+    return dict(marshal.loads(command.assembly.files["harness"].text))
+
+
 def test_the_environment_is_on_no_command_line_and_only_who_carries_the_plan_out_may_read_it() -> None:
     command = Nspawn(HOST).start_command(SPEC)
     assert not any("sk-secret" in word for word in command.argv)
@@ -64,6 +72,24 @@ def test_with_systemd_inside_the_command_is_a_service_of_the_agents_that_can_gai
     assert {"User=agent", "NoNewPrivileges=yes", "CapabilityBoundingSet="} <= set(unit)
     assert command.assembly.files["harness"].uid == SPEC.uid
     assert command.stop_signal == 37
+
+
+def test_nspawn_makes_no_filter_where_the_gate_installs_one() -> None:
+    assert "SYSTEMD_SECCOMP=0" in Nspawn(HOST).start_command(SPEC).argv
+    without = Nspawn(dataclasses.replace(HOST, seccomp=None))
+    assert "SYSTEMD_SECCOMP=1" in without.start_command(SPEC).argv
+    booted = Nspawn(HOST).start_command(dataclasses.replace(SPEC, init=Init.SYSTEMD))
+    assert not any(word.startswith("SYSTEMD_SECCOMP") for word in booted.argv)
+
+
+def test_a_module_is_run_by_the_gate_in_its_own_python_and_any_other_program_follows_it() -> None:
+    spec = dataclasses.replace(SPEC, argv=("/opt/python", "-I", "-m", "one.module"))
+    command = Nspawn(HOST).start_command(spec)
+    assert command.argv[-4:] == ("/opt/python", "-I", "/run/hive-start/gate.py", "harness")
+    assert planned(command)["module"] == "one.module"
+    assert planned(Nspawn(HOST).start_command(SPEC))["module"] == ""
+    booted = Nspawn(HOST).start_command(dataclasses.replace(spec, init=Init.SYSTEMD))
+    assert planned(booted)["module"] == ""
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,20 @@
 """The one door for child processes, with real children."""
 
 import asyncio
+import contextlib
+import fcntl
 import os
 import select
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvloop
 
+from hyperhive.child import Child
 from hyperhive.process import CommandFailed, Finished, explain, run, spawn
 
 
@@ -60,7 +66,6 @@ def test_a_command_that_takes_too_long_is_ended_with_its_children(tmp_path: Path
 def test_a_child_that_ignores_term_is_killed_and_reaped() -> None:
     async def main() -> int | None:
         async with spawn(["/bin/sh", "-c", "trap '' TERM; echo up; sleep 1000; sleep 1000"], grace_s=0.05) as child:
-            assert child.stdout is not None
             await child.stdout.readline()
         return child.returncode
 
@@ -71,7 +76,7 @@ def given_up(times: int, *, whole_tree: bool = False) -> int | None:
     """How a child ended whose owner was cancelled so often."""
 
     async def main() -> int | None:
-        children: list[asyncio.subprocess.Process] = []
+        children: list[Child] = []
 
         async def own() -> None:
             async with spawn(["/bin/sleep", "1000"], whole_tree=whole_tree) as child:
@@ -145,3 +150,45 @@ def test_a_grandchild_that_left_the_group_does_not_hold_the_caller(tmp_path: Pat
         asyncio.run(scene())
     finally:
         os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_children_leave_no_descriptor_behind_and_close_none_twice(
+    loop: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether they ended by themselves, were given up, or never began. A number that is closed twice may be another's
+    by then."""
+    closed, twice, close = list[int](), list[int](), os.close
+
+    def closed_once(fd: int) -> None:
+        try:
+            fcntl.fcntl(fd, fcntl.F_GETFD)
+        except OSError:
+            twice.append(fd)
+        closed.append(fd)
+        close(fd)
+
+    monkeypatch.setattr(os, "close", closed_once)
+
+    async def some() -> int:
+        async def one() -> None:
+            await run(["/bin/cat"], timeout=10, input=b"words")
+            with pytest.raises(CommandFailed):
+                await run(["/no/such"], timeout=10)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.003):
+                    await run(["/bin/sleep", "1000"], timeout=10)
+
+        await asyncio.gather(*(one() for _ in range(5)))
+        return len(await asyncio.to_thread(os.listdir, "/proc/self/fd"))
+
+    async def whole() -> None:
+        at_first = await some()
+        for _ in range(20):
+            last = await some()
+        assert last <= at_first + 2
+        assert closed
+        assert not twice
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(whole())

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hyperhive import process
+from hyperhive.child import Child
 from hyperhive.cli.output import CliError
 from hyperhive.cli.safe import clean
 from hyperhive.client import Client, ClientError, NoDaemonError
@@ -36,7 +37,7 @@ class DemoHive:
 
     paths: Paths
     client: Client
-    daemon: asyncio.subprocess.Process
+    daemon: Child
     log: Path
 
 
@@ -137,7 +138,7 @@ async def _until_nobody_is_made(client: Client) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Child:
-    process: asyncio.subprocess.Process
+    process: Child
     spoke: "asyncio.Future[None]"  #: done when it has written its first line
     keepers: "list[asyncio.Task[None]]"  #: done when it has written its last one
 
@@ -157,8 +158,8 @@ async def _child(argv: list[str], env: Mapping[str, str], log: Path) -> AsyncIte
             await asyncio.gather(*keepers, return_exceptions=True)
 
 
-def _outputs(running: asyncio.subprocess.Process) -> list[asyncio.StreamReader]:
-    return [stream for stream in (running.stdout, running.stderr) if stream is not None]
+def _outputs(running: Child) -> list[asyncio.StreamReader]:
+    return [running.stdout, running.stderr]
 
 
 async def _keep(stream: asyncio.StreamReader, log: Path, spoke: "asyncio.Future[None]") -> None:
@@ -176,10 +177,9 @@ def _append(log: Path, chunk: bytes) -> None:
             file.write(chunk)
 
 
-async def _end(running: asyncio.subprocess.Process) -> None:
+async def _end(running: Child) -> None:
     if running.returncode is None:
-        with suppress(ProcessLookupError):
-            running.send_signal(signal.SIGTERM)
+        running.send_signal(signal.SIGTERM)
         with suppress(TimeoutError):
             async with asyncio.timeout(STOP_S):
                 await running.wait()

@@ -258,7 +258,6 @@ class NixosKeeper(Keeper):
         journal = self._journal(name, unit or LogUnit.HARNESS, most, boot=boot)
         argv = self._host.argv("systemd-run", *_CONFINED, f"--unit={reader}", "--", *journal, "--follow")
         async with spawn(argv) as child:
-            assert child.stdout is not None
             try:
                 async for line in _lines(child.stdout):
                     yield line

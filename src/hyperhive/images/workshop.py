@@ -79,9 +79,6 @@ class Workshop:
         last: collections.deque[str] = collections.deque(maxlen=_LAST_LINES)
         try:
             async with asyncio.timeout(timeout_s), spawn(command) as child:
-                assert child.stdin is not None
-                assert child.stdout is not None
-                assert child.stderr is not None
                 with contextlib.suppress(ConnectionError):
                     child.stdin.write(json.dumps(plan).encode())
                     await child.stdin.drain()

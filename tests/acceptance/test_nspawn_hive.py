@@ -1,9 +1,12 @@
 """The whole path over containers of systemd-nspawn: real claude, only the model is scripted."""
 
+import contextlib
 import os
+import select
 import shutil
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.rehearsal.script import Call, Say, on
 from hyperhive.testing.hive_process import HiveProcess, eventually, running_hive
 from hyperhive.testing.model import ScriptedModel
+from manager_house import cli
 
 pytestmark = [pytest.mark.claude, pytest.mark.container, pytest.mark.timeout(base_image.TIMEOUT_S)]
 
@@ -248,3 +252,32 @@ def told(hive: HiveProcess, event: str) -> dict[str, Any]:
 
     eventually(lambda: bool(bodies()))
     return dict(msgspec.json.decode(bodies()[-1]))
+
+
+def test_a_base_that_is_being_made_is_given_up_without_a_trace(hive: HiveProcess) -> None:
+    bases = [image.id for image in hive.ask(host.Images()).images or []]
+    with ThreadPoolExecutor(1) as pool:
+        making = pool.submit(hive.ask, host.BuildImage(), timeout_s=300)
+        eventually(lambda: bool(programs("mmdebstrap", hive)), 120)
+        maker = os.pidfd_open(programs("mmdebstrap", hive)[0])
+        try:
+            (job,) = [job for job in hive.ask(host.Jobs()).jobs or [] if job.state == "running"]
+            cli(hive, "job", "cancel", str(job.id))
+            assert select.select([maker], [], [], 30)[0], "it is made on"
+        finally:
+            os.close(maker)
+        with pytest.raises(FaultError, match="cancelled by the operator"):
+            making.result(60)
+    assert [image.id for image in hive.ask(host.Images()).images or []] == bases
+    assert not list((hive.paths.images / "work").iterdir())
+
+
+def programs(name: str, hive: HiveProcess) -> list[int]:
+    """The processes on whose command lines are that name and a path of this hive's images, the oldest first."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (process / "cmdline").read_bytes().decode(errors="replace")
+            if name in words and str(hive.paths.images) in words:
+                found.append(int(process.name))
+    return sorted(found)

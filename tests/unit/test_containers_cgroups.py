@@ -7,6 +7,8 @@ import pytest
 
 from hyperhive.containers.cgroups import (
     ROOT,
+    CgroupV1,
+    CgroupV2,
     RlimitsOnly,
     SystemdUnits,
     members,
@@ -17,7 +19,7 @@ from hyperhive.containers.cgroups import (
     v2_files,
 )
 from hyperhive.containers.spec import Limits
-from hyperhive.containers.systemd import Manager
+from hyperhive.containers.systemd import Manager, launched, literal
 
 LIMITS = Limits(memory_bytes=200 << 20, cpu_percent=50, pids=120, tmp_bytes=1 << 20)
 
@@ -49,6 +51,23 @@ def test_a_systemd_host_starts_each_container_as_a_service_with_its_limits(tmp_p
     assert expected <= set(cage.prefix)
     assert cage.plan == tmp_path / "plan"
     assert cage.prefix[-1] == "--"
+
+
+def test_the_hive_s_paths_reach_a_service_as_they_are_whatever_is_in_them() -> None:
+    place = Path("/srv/$HOME of $$")
+    assert literal(("python", str(place))) == ("python", "/srv/$$HOME of $$$$")
+    [stop] = [text for text in launched(place, place / "said") if text.startswith("ExecStop=")]
+    assert "'/srv/$$HOME of $$$$'" in stop
+
+
+@pytest.mark.parametrize("limiter", [CgroupV2, CgroupV1])
+def test_groups_of_our_own_beside_a_systemd_are_said_to_end_with_the_hive(limiter: type) -> None:
+    where = Path("/x") if limiter is CgroupV2 else {"memory": Path("/x")}
+    assert limiter(where).finding().ok
+    beside = limiter(where, beside_systemd=True).finding()
+    assert not beside.ok
+    assert not beside.needed
+    assert "KillMode=process" in beside.remedy
 
 
 def test_a_user_s_hive_asks_the_user_s_manager_and_says_where_that_listens() -> None:

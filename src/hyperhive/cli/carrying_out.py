@@ -52,7 +52,7 @@ async def _call(client: Client, request: host.AnyRequest, lines: "JobLines") -> 
             await asyncio.wait({showing}, timeout=LAST_LINES_S)
         return await calling
     except asyncio.CancelledError:
-        say("the hive goes on with it; `hive jobs` shows how far it is")
+        say("the hive goes on with it; `hive jobs` shows how far it is, `hive job cancel ID` may end it")
         raise
     finally:
         calling.cancel()

@@ -109,7 +109,8 @@ class SystemdUnits(Limiter):
 class CgroupV2(Limiter):
     """Groups of our own below a directory that is ours, by root or by delegation."""
 
-    def __init__(self, parent: Path) -> None:
+    def __init__(self, parent: Path, *, beside_systemd: bool = False) -> None:
+        self._beside_systemd = beside_systemd
         self._parent = parent
 
     def prepare(self, name: str, limits: Limits, place: Path) -> Cage:  # noqa: ARG002 - it is the launcher's matter
@@ -122,14 +123,15 @@ class CgroupV2(Limiter):
         return (self._parent / name,)
 
     def finding(self) -> Finding:
-        return Finding(name="limits", ok=True, detail=f"cgroup v2 in {self._parent}", needed=False)
+        return _groups_finding(f"cgroup v2 in {self._parent}", beside_systemd=self._beside_systemd)
 
 
 class CgroupV1(Limiter):
     """One group per controller; killing goes through the unified tree where there is one."""
 
-    def __init__(self, parents: Mapping[str, Path]) -> None:
+    def __init__(self, parents: Mapping[str, Path], *, beside_systemd: bool = False) -> None:
         self._parents = parents
+        self._beside_systemd = beside_systemd
 
     def prepare(self, name: str, limits: Limits, place: Path) -> Cage:  # noqa: ARG002 - it is the launcher's matter
         files = v1_files(limits)
@@ -141,7 +143,7 @@ class CgroupV1(Limiter):
         return tuple(parent / name for parent in self._parents.values())
 
     def finding(self) -> Finding:
-        return Finding(name="limits", ok=True, detail=f"cgroup v1: {', '.join(self._parents)}", needed=False)
+        return _groups_finding(f"cgroup v1: {', '.join(self._parents)}", beside_systemd=self._beside_systemd)
 
 
 class RlimitsOnly(Limiter):
@@ -171,16 +173,29 @@ def find_limiter(slice_name: str, *, systemd_version: int = 0) -> Limiter:
     `systemd_version` is the `Host`'s: 0 where systemd is not the host's first process.
     """
     manager = systemd.own_manager()
-    if systemd_version and manager.is_there:
+    is_unified = (ROOT / "cgroup.controllers").exists()
+    if is_unified and systemd_version >= systemd.OLDEST and manager.is_there:
         return SystemdUnits(slice_name, manager)
+    beside_systemd = systemd_version > 0
     own = own_groups(Path("/proc/self/cgroup").read_text())
-    if (ROOT / "cgroup.controllers").exists():
+    if is_unified:
         parent = _without_hive(ROOT / own.get("", "/").lstrip("/")) / slice_name
-        return CgroupV2(parent) if _can_make(parent) else RlimitsOnly()
+        return CgroupV2(parent, beside_systemd=beside_systemd) if _can_make(parent) else RlimitsOnly()
     # At the top of each tree: the group that the hive was started in may be another one after its next start.
     parents = {name: ROOT / name / slice_name for name in (*_V1, "unified") if (ROOT / name).is_dir()}
     usable = {name: parent for name, parent in parents.items() if _can_make(parent)}
-    return CgroupV1(usable) if {"memory", "pids"} <= usable.keys() else RlimitsOnly()
+    enough = {"memory", "pids"} <= usable.keys()
+    return CgroupV1(usable, beside_systemd=beside_systemd) if enough else RlimitsOnly()
+
+
+def _groups_finding(detail: str, *, beside_systemd: bool) -> Finding:
+    remedy = (
+        "containers end with the hive's own unit: give that KillMode=process, or boot systemd "
+        f"{systemd.OLDEST} or newer with systemd.unified_cgroup_hierarchy=1"
+    )
+    return Finding(
+        name="limits", ok=not beside_systemd, detail=detail, remedy=remedy if beside_systemd else "", needed=False
+    )
 
 
 def own_groups(text: str) -> dict[str, str]:

@@ -19,7 +19,7 @@ from typing import Final
 
 import msgspec
 
-from hyperhive.containers import cgroups, logs, pidfd
+from hyperhive.containers import cgroups, logs, pidfd, systemd
 from hyperhive.containers.backend import Backend, Command, Finding
 from hyperhive.containers.cgroups import Cage, Limiter
 from hyperhive.containers.journals import Journals
@@ -237,12 +237,12 @@ class Runtime(Keeper):
         return record
 
     async def _run_launcher(self, cage: Cage, plan: bytes) -> None:
-        argv = (*cage.prefix, self._python, "-I", "-S", *_LAUNCHER)
+        argv = (self._python, "-I", "-S", *_LAUNCHER)
         if cage.plan is None:
-            await run(argv, timeout=START_TIMEOUT_S, input=plan)
+            await run((*cage.prefix, *argv), timeout=START_TIMEOUT_S, input=plan)
             return
         await asyncio.to_thread(_write, cage.plan, plan)
-        await run((*argv, str(cage.plan)), timeout=START_TIMEOUT_S)
+        await run((*cage.prefix, *systemd.literal((*argv, str(cage.plan)))), timeout=START_TIMEOUT_S)
 
     def _fault(self, name: str, words: str) -> FaultError:
         hint = self.backend.hint(words)

@@ -14,6 +14,8 @@ from typing import Final
 
 from hyperhive.containers.spec import Limits
 
+OLDEST: Final = 243
+"""The first in which what the kernel kills for want of memory does not end the whole unit, if that is wanted."""
 START_S: Final = 30
 """A launcher that takes longer hangs; the hive has given up on it before."""
 STOP_S: Final = 10
@@ -33,7 +35,8 @@ class Manager:
         return self.uid == 0 or Path(f"/run/user/{self.uid}/systemd/private").exists()
 
     def service(self, unit: str, slice_name: str, what: str, properties: Sequence[str]) -> tuple[str, ...]:
-        """Goes before the command that starts it; comes back when that has ended, with whether it ended well."""
+        """Goes before the `literal` words of the command that starts it; comes back when that has ended, with whether
+        it ended well."""
         kind = ("--service-type=forking", f"--description={what}")
         return (*self._run(unit, slice_name), *kind, *_words(properties), "--")
 
@@ -79,12 +82,17 @@ def launched(place: Path, said: Path) -> tuple[str, ...]:
     middle of the last words. What the kernel kills for want of memory is told by the kernel's count, which is the
     container's matter and no failure of the unit's.
     """
-    stopper = shlex.join([sys.executable, "-I", "-S", str(_STOPPER), str(place), str(STOP_S)])
+    stopper = shlex.join(literal([sys.executable, "-I", "-S", str(_STOPPER), str(place), str(STOP_S)]))
     return (
         *("GuessMainPID=no", "Delegate=yes", "OOMPolicy=continue", "KillMode=control-group"),
         *(f"TimeoutStartSec={START_S}", f"TimeoutStopSec={STOP_S + 5}", f"ExecStop=-{stopper}"),
         *("StandardOutput=null", f"StandardError=append:{said}"),
     )
+
+
+def literal(argv: Sequence[str]) -> tuple[str, ...]:
+    """A service's command, in which systemd would put the values of variables."""
+    return tuple(word.replace("$", "$$") for word in argv)
 
 
 def _words(properties: Sequence[str]) -> tuple[str, ...]:

@@ -341,7 +341,8 @@ class Work:
         return _done()
 
     async def _build_image(self, run: Run) -> Ending:
-        await self.images.build(run.say)
+        with run.interruptible():
+            await _unless_given_up(run, self.images.build(run.say))
         return _done()
 
     async def _update_inputs(self, run: Run) -> Ending:

@@ -54,7 +54,8 @@ class Images:
     async def build(self, say: Say) -> Image:
         """A base from what the sources have today; from now on new generations lie on it.
 
-        When nothing has changed it is the one that there is. Raises FaultError (`backend`).
+        When nothing has changed it is the one that there is. Cancelled, or when it fails, nothing of it stays. Raises
+        FaultError (`backend`).
         """
         async with self._making, self._work("a base image") as work:
             await say("fetching the lists of packages")
@@ -66,8 +67,8 @@ class Images:
             )
             try:
                 await self._harness(built, say)
-            except FaultError:
-                await asyncio.to_thread(self._unmake, built)
+            except BaseException:
+                await asyncio.shield(asyncio.to_thread(self._unmake, built))
                 raise
             await asyncio.to_thread(places.switch, self._places.bases, built.manifest.id)
             self.today = built.manifest.id

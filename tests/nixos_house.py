@@ -12,8 +12,9 @@ from typing import ParamSpec, TypeVar
 
 import needs
 from hyperhive.containers.host import interpreter_mounts
-from hyperhive.containers.nixos import NixosKeeper, System
+from hyperhive.containers.nixos import NixosKeeper
 from hyperhive.containers.nixos_host import read_nixos_host
+from hyperhive.containers.nixos_systems import System
 from hyperhive.containers.spec import ContainerSpec, Limits, Mount, Network
 from hyperhive.testing import nixos_standin
 

@@ -1,9 +1,11 @@
 """Containers as units of a real systemd, without a hive around them. Run by scripts/vm-test."""
 
 import asyncio
+import sys
 from pathlib import Path, PurePosixPath
 
 import pytest
+from bench.processes import pss, tree
 
 from base_image import base_images  # noqa: F401 - a fixture
 from hyperhive.containers.keeper import Exit
@@ -115,5 +117,46 @@ def test_machinectl_shows_a_container_and_ends_it(init: Init, tmp_path: Path, ba
             await ask("machinectl", "terminate", "probe")
             await running.wait()
             assert not await asyncio.to_thread(failed)
+
+    asyncio.run(main())
+
+
+def test_what_is_around_a_container_takes_little_memory_where_systemd_s_libraries_are_in_use_anyway(
+    tmp_path: Path,
+    base_images: Path,  # noqa: F811 - it is that
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def main() -> float:
+        ground = await ground_for(Init.RUNNER, tmp_path, base_images)
+        async with hive(ground) as runtime:
+            running = await started(ground, runtime, OBEDIENT, "ready")
+            return await asyncio.to_thread(around, running) / (1 << 20)
+
+    megabytes = asyncio.run(main())
+    with capsys.disabled():
+        sys.stdout.write(f"{megabytes:.1f} MB PSS ")
+    assert megabytes < 3
+
+
+def around(running: Running) -> int:
+    """Bytes (PSS) of nspawn, its stub, the shim and the log writer."""
+    record = running.record
+    assert record.init is not None
+    assert record.writer is not None
+    return pss({*tree(record.shim.pid), *tree(record.writer.pid)} - {*tree(record.init.pid)})
+
+
+@KINDS
+def test_a_container_is_started_and_stopped_whatever_is_in_the_hive_s_path(
+    kind: str,
+    tmp_path: Path,
+    base_images: Path,  # noqa: F811 - it is that
+) -> None:
+    async def main() -> None:
+        ground = await ground_for(kind, tmp_path / "$HOME of 50% \u00fc", base_images)
+        async with hive(ground) as runtime:
+            running = await started(ground, runtime, OBEDIENT, "ready")
+            await ask("systemctl", "stop", unit_of(running))
+            assert await running.wait() == ground.stopped
 
     asyncio.run(main())

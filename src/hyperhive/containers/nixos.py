@@ -8,12 +8,9 @@ import asyncio
 import contextlib
 import itertools
 import os
-import tempfile
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
@@ -23,17 +20,17 @@ from hyperhive.containers.backend import Finding
 from hyperhive.containers.keeper import Exit, Keeper, LogUnit
 from hyperhive.containers.nixos_conf import Wanted
 from hyperhive.containers.nixos_host import HARNESS_UNIT, MAX_NAME, NixosHost
+from hyperhive.containers.nixos_records import Records
+from hyperhive.containers.nixos_systems import BUILD_TIMEOUT_S, Installed, Profiles, Systems
 from hyperhive.containers.pidfd import Process
 from hyperhive.containers.spec import HOME, ContainerSpec, Network
 from hyperhive.process import PATH, CommandFailed, spawn
 from hyperhive.protocol.backend import BackendKind
 from hyperhive.protocol.faults import FaultError, FaultKind
 
-BUILD_TIMEOUT_S: Final = 3600.0
 START_TIMEOUT_S: Final = 90.0
 ASK_TIMEOUT_S: Final = 30.0
 KILL_TIMEOUT_S: Final = 30.0
-_MAX_RECORD: Final = 65536
 _PLACE: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _RUN_HIVE: Final = PurePosixPath("/run/hive")
 _STATE: Final = ("ActiveState", "Result", "MainPID", "ExecMainCode", "ExecMainStatus", "ControlGroup")
@@ -46,51 +43,6 @@ _CONFINED: Final = (
 )
 """A container's journal is hostile input, and reading it takes root's files: nothing else is left to the reader."""
 _readers = itertools.count()
-
-
-@dataclass(frozen=True, kw_only=True)
-class System:
-    """What a container's system is built from."""
-
-    reference: str  #: of the flake, `#` and the attribute
-    made_of: str  #: another text when building it again would give another system
-    sha: str = ""  #: the commit of the config that it is of
-    flags: Sequence[str] = ()  #: of nix
-
-
-class Systems(Protocol):
-    def alone(self) -> AbstractAsyncContextManager[None]:
-        """While nobody else runs nix. Entered again by whoever holds it, it lets them in."""
-        ...
-
-    async def system(self, attribute: str) -> System:
-        """Raises FaultError (`backend`) when there is none of that name."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Installed:
-    """A system that a container starts with."""
-
-    made_of: str
-    settings: bytes | None  #: its agent.json
-
-
-class Built(msgspec.Struct, frozen=True, kw_only=True):
-    """A system that a container has, or had."""
-
-    made_of: str = ""
-    sha: str = ""  #: of the config that it is of
-    system: str = ""  #: where it lies, in the store
-
-
-class Record(Built, frozen=True, kw_only=True):
-    """What is kept about a container, for a hive that comes back."""
-
-    name: str
-    before: Built = Built()  #: the system that it had before this one
-    boot: str = ""
-    main: Process | None = None  #: of its latest life; None: that was seen to its end
 
 
 class NixosLife:
@@ -112,9 +64,9 @@ class NixosKeeper(Keeper):
     """`directory` holds a record per container, beyond the boot, and belongs to the hive alone."""
 
     def __init__(self, directory: Path, host: NixosHost, systems: Systems) -> None:
-        self._directory = directory
         self._host = host
-        self._systems = systems
+        self._records = Records(directory)
+        self._profiles = Profiles(host, systems, self._records)
         self._lives: dict[str, NixosLife] = {}
         self._watchers: dict[str, asyncio.Task[None]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
@@ -142,14 +94,14 @@ class NixosKeeper(Keeper):
     async def adopt(self) -> list[NixosLife]:
         found = []
         boot = await asyncio.to_thread(pidfd.boot_id)
-        for record in await asyncio.to_thread(self._records):
+        for record in await asyncio.to_thread(self._records.all):
             try:
                 state = await self._ask(record.name)
             except FaultError:
                 continue  # its next start ends what is there of it
             main = await asyncio.to_thread(pidfd.process_of, int(state["MainPID"] or 0))
             if state["ActiveState"] == "active" and main is not None:
-                await self._keep(msgspec.structs.replace(record, boot=boot, main=main))
+                await self._records.keep(msgspec.structs.replace(record, boot=boot, main=main))
                 found.append(self._watch(record.name, main, state))
             elif record.main is not None and record.boot == boot:
                 found.append(self._watch(record.name, record.main, state))
@@ -165,7 +117,7 @@ class NixosKeeper(Keeper):
             nixos_conf.nspawn_flags(wanted)  # before anything is built for it
             await self._end_leftover(name)
             if name not in self._installed:
-                await self._build(name, spec.hostname)
+                await self._profiles.build(name, spec.hostname)
             self._installed.discard(name)
             try:
                 await self._furnish(spec, wanted)
@@ -174,7 +126,9 @@ class NixosKeeper(Keeper):
                 main = await asyncio.to_thread(pidfd.process_of, int(state["MainPID"] or 0))
                 if main is None:
                     raise CommandFailed(["nixos-container", "start", name], "its unit has no main process")
-                await self._keep(await self._record(name, boot=await asyncio.to_thread(pidfd.boot_id), main=main))
+                await self._records.keep(
+                    await self._records.of(name, boot=await asyncio.to_thread(pidfd.boot_id), main=main)
+                )
                 return self._watch(name, main, state)
             except (CommandFailed, OSError) as error:
                 await self._end_leftover(name)
@@ -189,27 +143,25 @@ class NixosKeeper(Keeper):
         A system of the commit `unless_of` that is there stays, even if it would be made from something newer now.
         """
         async with self._lock(name):
-            if not unless_of or await self.stands(name) != unless_of:
-                await self._build(name, attribute)
+            if not unless_of or await self._profiles.stands(name) != unless_of:
+                await self._profiles.build(name, attribute)
             self._installed.add(name)
-            record, settings = await self._record(name), await asyncio.to_thread(self.settings, name)
+            record, settings = await self._records.of(name), await asyncio.to_thread(self._profiles.settings, name)
             return Installed(made_of=record.made_of, settings=settings)
 
     async def stands(self, name: str) -> str:
         """The commit of the config whose system the container has; empty when it has none."""
-        record = await self._record(name)
-        return record.sha if await self._has(name, record.made_of) else ""
+        return await self._profiles.stands(name)
+
+    def settings(self, name: str) -> bytes | None:
+        """The agent.json of the system that was built for it, as nix made it: data of the agent's. Reads files."""
+        return self._profiles.settings(name)
 
     async def go_back(self, name: str, made_of: str) -> None:
         """Its system is the one before the latest again, when that was made of this and is still there; nothing is
         built. Not while it runs."""
         async with self._lock(name):
-            record = await self._record(name)
-            before = record.before
-            if record.made_of == made_of or not made_of or before.made_of != made_of:
-                return
-            if await asyncio.to_thread(self._set_system, name, before.system):
-                await self._keep(await self._record(name, **msgspec.structs.asdict(before), before=Built()))
+            await self._profiles.go_back(name, made_of)
 
     async def stop(self, name: str, *, grace_s: float = 10.0) -> Exit | None:
         async with self._lock(name):
@@ -271,7 +223,7 @@ class NixosKeeper(Keeper):
 
     async def erase(self, name: str) -> None:
         async with self._lock(name):
-            if await asyncio.to_thread(self._read, name) is None:
+            if await asyncio.to_thread(self._records.read, name) is None:
                 return  # not ours, whatever it is called
             try:
                 self._installed.discard(name)
@@ -287,17 +239,6 @@ class NixosKeeper(Keeper):
             watcher.cancel()
         await asyncio.gather(*watchers, return_exceptions=True)
 
-    def settings(self, name: str) -> bytes | None:
-        """The agent.json of the system that was built for it, as nix made it: data of the agent's. Reads files."""
-        try:
-            path = (self._host.system(name).resolve(strict=True) / "etc/hyperhive/agent.json").resolve(strict=True)
-            if not path.is_relative_to(self._host.store.resolve()) or not path.is_file():
-                return None  # its config may have put a link to anything there
-            with path.open("rb") as file:
-                return file.read(_MAX_RECORD * 16)
-        except OSError:
-            return None
-
     # making one
 
     def _check(self, spec: ContainerSpec) -> None:
@@ -312,65 +253,6 @@ class NixosKeeper(Keeper):
             private_users=self._host.private_users,
             flags=nixos_host.flags(spec),
         )
-
-    async def _build(self, name: str, attribute: str) -> None:
-        """Its system is in the profile, built from what is wanted now."""
-        async with self._systems.alone():
-            system = await self._systems.system(attribute)
-            if not await self._has(name, system.made_of):
-                await self._make(name, system)
-
-    async def _make(self, name: str, system: System) -> None:
-        is_there = await asyncio.to_thread(self._host.conf(name).exists)
-        record = await self._record(name)
-        await self._keep(record)  # first: what there is no record of is somebody else's
-        await self._nix(name, "update" if is_there else "create", system)
-        place = await asyncio.to_thread(self._place_of_system, name)
-        before = Built(made_of=record.made_of, sha=record.sha, system=record.system)
-        built = await self._record(name, made_of=system.made_of, sha=system.sha, system=place, before=before)
-        await self._keep(built)
-
-    async def _has(self, name: str, made_of: str) -> bool:
-        """Whether the container is there, with a system that is made of that.
-
-        Another one than the record knows came into the profile by a build whose end the hive did not live to see.
-        """
-        record, place = await self._record(name), await asyncio.to_thread(self._place_of_system, name)
-        return bool(place) and (record.made_of, record.system) == (made_of, place)
-
-    def _place_of_system(self, name: str) -> str:
-        """Empty where the container or its system is not there."""
-        system = self._host.system(name)
-        return str(system.resolve()) if self._host.conf(name).exists() and system.exists() else ""
-
-    def _set_system(self, name: str, place: str) -> bool:
-        """As `nix-env --rollback` does it: to the generation that leads there, if there is one."""
-        profile = self._host.system(name)
-        found = [link for link in profile.parent.glob(f"{profile.name}-*-link") if str(link.resolve()) == place]
-        if not found or not found[0].exists():
-            return False
-        fresh = profile.with_name(f"{profile.name}.hive")
-        fresh.unlink(missing_ok=True)
-        fresh.symlink_to(found[0].name)
-        fresh.replace(profile)
-        return True
-
-    async def _nix(self, name: str, verb: str, system: System) -> None:
-        empty = await asyncio.to_thread(tempfile.mkdtemp, prefix="hive-nix-")  # the tool leaves a link where it is run
-        try:
-            await self._host.run(
-                "nixos-container", verb, name, "--flake", system.reference, *system.flags,
-                timeout=BUILD_TIMEOUT_S, cwd=Path(empty), home=Path(empty),
-            )  # fmt: skip
-        except CommandFailed as error:
-            if verb == "create":  # one whose build failed leaves a file that stands in the next one's way
-                await asyncio.to_thread(self._host.conf(name).unlink, missing_ok=True)
-            raise FaultError(
-                FaultKind.BACKEND,
-                f"cannot build the system of {name!r}: {error.last_words or error.reason}",
-            ) from error
-        finally:
-            await asyncio.to_thread(trees.remove, Path(empty))
 
     async def _furnish(self, spec: ContainerSpec, wanted: Wanted) -> None:
         """What the unit reads when it starts."""
@@ -434,7 +316,7 @@ class NixosKeeper(Keeper):
         if state["ActiveState"] == "failed":
             await self._command("systemctl", "reset-failed", _unit(life.name), timeout=ASK_TIMEOUT_S)
         with contextlib.suppress(OSError):
-            await self._keep(await self._record(life.name, main=None))
+            await self._records.keep(await self._records.of(life.name, main=None))
         life.ended.set_result(_exit(state, oom=oom))
 
     async def _kill(self, life: NixosLife) -> Exit:
@@ -484,32 +366,8 @@ class NixosKeeper(Keeper):
         life = ("-b",) if boot else ()
         return self._host.argv("journalctl", *place, *only, *life, "-n", str(lines), "-o", "cat", "--no-pager", "-q")
 
-    # what is kept
-
-    async def _record(self, name: str, **changes: object) -> Record:
-        found = await asyncio.to_thread(self._read, name)
-        return msgspec.structs.replace(found or Record(name=name), **changes)
-
-    async def _keep(self, record: Record) -> None:
-        await asyncio.to_thread(self._write_record, record)
-
-    def _write_record(self, record: Record) -> None:
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        nixos_conf.write(self._directory / f"{record.name}.json", msgspec.json.encode(record).decode())
-
-    def _records(self) -> list[Record]:
-        names = sorted(path.stem for path in self._directory.glob("*.json"))
-        return [record for record in map(self._read, names) if record is not None]
-
-    def _read(self, name: str) -> Record | None:
-        try:
-            with (self._directory / f"{name}.json").open("rb") as file:
-                return msgspec.json.decode(file.read(_MAX_RECORD), type=Record)
-        except (OSError, msgspec.MsgspecError):
-            return None
-
     def _forget(self, name: str) -> None:
-        (self._directory / f"{name}.json").unlink(missing_ok=True)
+        self._records.forget(name)
         trees.remove(self._host.drop_in(name).parent)
 
     def _lock(self, name: str) -> asyncio.Lock:

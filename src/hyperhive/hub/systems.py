@@ -10,7 +10,7 @@ from typing import Final, Protocol
 import msgspec
 import structlog
 
-from hyperhive.containers.nixos import System
+from hyperhive.containers.nixos_systems import System
 from hyperhive.process import CommandFailed, Finished
 from hyperhive.protocol.faults import FaultError, FaultKind
 from hyperhive.repos import meta_flake

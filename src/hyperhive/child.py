@@ -1,10 +1,11 @@
 """One running child process, with its three pipes as streams.
 
 As the event loop's own, but for its beginning: uvloop's is a fork, which copies the page tables of the whole hive and
-stops it for more than ten milliseconds. This one is a vfork, which stops it for one.
+stops it for more than ten milliseconds. A vfork stops it for one millisecond.
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -19,32 +20,38 @@ class Child:
     `start` makes one; who has it sees to its end and then lets go of its pipes.
     """
 
-    def __init__(self, popen: "subprocess.Popen[bytes]") -> None:
+    def __init__(self, popen: "subprocess.Popen[bytes]", pipes: "_Pipes", ended: "asyncio.Future[int]") -> None:
         self._popen = popen
-        self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._transports: list[asyncio.BaseTransport] = []
-        self._watch(os.pidfd_open(popen.pid))
-        self.stdin: asyncio.StreamWriter
-        self.stdout: asyncio.StreamReader
-        self.stderr: asyncio.StreamReader
+        self._pipes = pipes
+        self._ended = ended
+        self.stdin, self.stdout, self.stderr = pipes.stdin, pipes.stdout, pipes.stderr
 
     @classmethod
     async def start(
         cls, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | None, pass_fds: Sequence[int]
     ) -> "Child":
-        """Raises OSError when there is no such command, or no room for another process."""
+        """What the hive ignores of signals, it ignores. Raises OSError when there is no such command, or no room for
+        another process."""
         popen = subprocess.Popen(  # noqa: ASYNC220 - it waits for the execution alone
             argv, env=env, cwd=cwd, pass_fds=pass_fds, start_new_session=True, bufsize=0,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
-        child = cls(popen)
+        pipes = _Pipes(popen)
         try:
-            await child._connect()
+            ended = _watched(popen)
         except BaseException:
-            child.send_signal(signal.SIGKILL)
-            child.let_go()
+            popen.kill()
+            popen.wait()  # for want of anybody who would hear of its end
+            pipes.let_go()
             raise
-        return child
+        try:
+            await pipes.connect()
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(popen.pid, signal.SIGKILL)
+            pipes.let_go()
+            raise
+        return cls(popen, pipes, ended)
 
     @property
     def pid(self) -> int:
@@ -64,44 +71,42 @@ class Child:
         self._popen.send_signal(number)
 
     def let_go(self) -> None:
-        """Closes our ends of its pipes; others may still have the far ones."""
-        for transport in self._transports:
-            transport.close()
-        for pipe in self._pipes():
-            pipe.close()
+        """Closes our ends of its pipes, whatever is in them; others may still have the far ones."""
+        self._pipes.let_go()
 
-    async def _connect(self) -> None:
+
+class _Pipes:
+    def __init__(self, popen: "subprocess.Popen[bytes]") -> None:
+        pipes = (popen.stdin, popen.stdout, popen.stderr)
+        self._files: list[IO[bytes]] = [pipe for pipe in pipes if pipe is not None]
+        self._reading: list[asyncio.ReadTransport] = []
+        self._writing: list[asyncio.WriteTransport] = []
+        self.stdin: asyncio.StreamWriter
+        self.stdout, self.stderr = asyncio.StreamReader(), asyncio.StreamReader()
+
+    async def connect(self) -> None:
+        """Each file is closed when a transport takes its place."""
         loop = asyncio.get_running_loop()
-        stdin, stdout, stderr = self._pipes()
-        transport, protocol = await loop.connect_write_pipe(_protocol(asyncio.StreamReader()), _End.of(stdin))
-        self._transports.append(transport)
-        self.stdin = asyncio.StreamWriter(transport, protocol, None, loop)
-        self.stdout = await self._reader(stdout)
-        self.stderr = await self._reader(stderr)
+        stdin, stdout, stderr = self._files
+        writing, protocol = await loop.connect_write_pipe(_protocol(asyncio.StreamReader()), _End.of(stdin))
+        self._writing.append(writing)
+        self.stdin = asyncio.StreamWriter(writing, protocol, None, loop)
+        for reader, file in ((self.stdout, stdout), (self.stderr, stderr)):
+            reading, _ = await loop.connect_read_pipe(_protocol(reader), _End.of(file))
+            self._reading.append(reading)
 
-    async def _reader(self, pipe: IO[bytes]) -> asyncio.StreamReader:
-        reader = asyncio.StreamReader()
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(_protocol(reader), _End.of(pipe))
-        self._transports.append(transport)
-        return reader
-
-    def _pipes(self) -> list[IO[bytes]]:
-        """As they were made; each is closed when a transport takes its place."""
-        return [pipe for pipe in (self._popen.stdin, self._popen.stdout, self._popen.stderr) if pipe is not None]
-
-    def _watch(self, pidfd: int) -> None:
-        loop = asyncio.get_running_loop()
-
-        def ended() -> None:
-            loop.remove_reader(pidfd)
-            os.close(pidfd)
-            self._ended.set_result(self._popen.wait())
-
-        loop.add_reader(pidfd, ended)
+    def let_go(self) -> None:
+        for writing in self._writing:
+            if not writing.is_closing() or writing.get_write_buffer_size():  # asyncio's can't be, once it is closed
+                writing.abort()
+        for reading in self._reading:
+            reading.close()
+        for file in self._files:
+            file.close()
 
 
 class _End:
-    """Our end of a pipe, as a loop's transport wants it.
+    """Our end of a pipe, as the transports of asyncio's loops and of uvloop want it.
 
     uvloop closes the number itself and then us, when the number may already be something else that was just opened.
     """
@@ -126,3 +131,22 @@ class _End:
 
 def _protocol(reader: asyncio.StreamReader) -> Callable[[], asyncio.StreamReaderProtocol]:
     return lambda: asyncio.StreamReaderProtocol(reader)
+
+
+def _watched(popen: "subprocess.Popen[bytes]") -> "asyncio.Future[int]":
+    """Done with its status when it has ended; then it is reaped."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[int] = loop.create_future()
+    pidfd = os.pidfd_open(popen.pid)
+
+    def ended() -> None:
+        loop.remove_reader(pidfd)
+        os.close(pidfd)
+        future.set_result(popen.wait())
+
+    try:
+        loop.add_reader(pidfd, ended)
+    except BaseException:
+        os.close(pidfd)
+        raise
+    return future

@@ -128,18 +128,19 @@ def explain(status: int) -> str:
 
 async def _end(child: Child, grace_s: float) -> None:
     # TERM and KILL go to the group, so that a child's own children do not keep our pipes open.
-    if child.returncode is None:
-        _signal_group(child.pid, signal.SIGTERM)
-        _signal_group(child.pid, signal.SIGCONT)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace_s):
-                await _reap(child)
-    _signal_group(child.pid, signal.SIGKILL)
     try:
+        if child.returncode is None:
+            _signal_group(child.pid, signal.SIGTERM)
+            _signal_group(child.pid, signal.SIGCONT)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(grace_s):
+                    await _reap(child)
+        _signal_group(child.pid, signal.SIGKILL)
         with contextlib.suppress(TimeoutError):  # one that left the group may hold our pipes as long as it likes
             async with asyncio.timeout(KILL_GRACE_S):
                 await _reap(child)
-    finally:
+    finally:  # also when whoever ends it is cancelled over it
+        _signal_group(child.pid, signal.SIGKILL)
         child.let_go()
 
 

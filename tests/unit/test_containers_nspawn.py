@@ -75,9 +75,9 @@ def test_with_systemd_inside_the_command_is_a_service_of_the_agents_that_can_gai
 
 
 def test_nspawn_makes_no_filter_where_the_gate_installs_one() -> None:
-    assert "SYSTEMD_SECCOMP=0" in Nspawn(HOST).start_command(SPEC).argv
+    assert "SYSTEMD_SECCOMP=no" in Nspawn(HOST).start_command(SPEC).argv
     without = Nspawn(dataclasses.replace(HOST, seccomp=None))
-    assert "SYSTEMD_SECCOMP=1" in without.start_command(SPEC).argv
+    assert "SYSTEMD_SECCOMP=yes" in without.start_command(SPEC).argv
     booted = Nspawn(HOST).start_command(dataclasses.replace(SPEC, init=Init.SYSTEMD))
     assert not any(word.startswith("SYSTEMD_SECCOMP") for word in booted.argv)
 
@@ -85,7 +85,7 @@ def test_nspawn_makes_no_filter_where_the_gate_installs_one() -> None:
 def test_a_module_is_run_by_the_gate_in_its_own_python_and_any_other_program_follows_it() -> None:
     spec = dataclasses.replace(SPEC, argv=("/opt/python", "-I", "-m", "one.module"))
     command = Nspawn(HOST).start_command(spec)
-    assert command.argv[-4:] == ("/opt/python", "-I", "/run/hive-start/gate.py", "harness")
+    assert command.argv[-5:] == ("/opt/python", "-I", "-S", "/run/hive-start/gate.py", "harness")
     assert planned(command)["module"] == "one.module"
     assert planned(Nspawn(HOST).start_command(SPEC))["module"] == ""
     booted = Nspawn(HOST).start_command(dataclasses.replace(spec, init=Init.SYSTEMD))

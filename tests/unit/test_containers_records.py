@@ -27,6 +27,7 @@ def record(code_of_signals: int) -> Record:
         (UNNAMED, 255, False, 9, Exit(signal=9)),
         (UNNAMED, 255, True, 15, Exit(signal=9, oom=True)),
         (UNNAMED, 255, False, 0, Exit(status=255)),
+        (UNNAMED, 255, False, 37, Exit(status=255)),  # a service manager ends by itself at that
     ],
 )
 def test_a_shims_word_is_a_signal_only_where_it_can_be_one(

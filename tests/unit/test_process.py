@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import select
@@ -192,3 +193,52 @@ def test_children_leave_no_descriptor_behind_and_close_none_twice(
 
     with asyncio.Runner(loop_factory=loop) as runner:
         runner.run(whole())
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_child_whose_owner_is_cancelled_over_its_end_is_killed_and_nothing_of_it_is_held(
+    loop: Callable[[], Any],
+) -> None:
+    deaf = ["/bin/sh", "-c", "trap '' TERM; echo up; while :; do sleep 1000; done"]
+
+    async def main() -> None:
+        await run(["/bin/true"], timeout=20)  # the loop's own descriptors are there then
+        before = os.listdir("/proc/self/fd")  # noqa: PTH208 - a moment's look
+        up = asyncio.Event()
+        children: list[Child] = []
+
+        async def own() -> None:
+            async with spawn(deaf, grace_s=1000) as child:
+                children.append(child)
+                await child.stdout.readline()
+                up.set()
+                await child.wait()
+
+        owner = asyncio.create_task(own())
+        await up.wait()
+        owner.cancel()
+        await asyncio.sleep(0)
+        while not owner.done():
+            owner.cancel()
+            await asyncio.sleep(0)
+        async with asyncio.timeout(20):
+            assert await children[0].wait() == -signal.SIGKILL
+        await asyncio.sleep(0)
+        assert len(os.listdir("/proc/self/fd")) <= len(before)  # noqa: PTH208
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(main())
+
+
+def test_a_child_that_cannot_be_watched_is_not_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[int] = []
+
+    def refuse(pid: int) -> int:
+        begun.append(pid)
+        raise OSError(errno.ENFILE, "Too many open files in system")
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    with pytest.raises(CommandFailed, match="Too many open files"):
+        asyncio.run(run(["/bin/sleep", "1000"], timeout=20))
+    with pytest.raises(ChildProcessError):
+        os.waitid(os.P_PID, begun[0], os.WEXITED)

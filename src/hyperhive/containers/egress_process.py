@@ -144,7 +144,7 @@ class EgressProcess:
 
 
 def main() -> int:
-    os.closerange(3, _EVERY_FD)  # uvloop leaves its children the other ends of their own pipes
+    os.closerange(3, _EVERY_FD)  # whoever started the hive may have left some open
     directory = Path(sys.argv[1])
     lock = os.open(directory / "egress.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     if not _taken(lock):

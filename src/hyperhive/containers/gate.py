@@ -28,7 +28,8 @@ _HERE = os.path.dirname(os.path.abspath(__file__))
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def main(plan_name: str) -> None:
+def main(plan_name: str) -> "tuple[str, dict[str, str], int]":
+    """The module that is left to run, its environment, and what to close when it does; else it does not come back."""
     with open(os.path.join(_HERE, plan_name), "rb") as file:
         plan = marshal.load(file)
     # Closed by a program that is there: then whoever reads it knows that the container has begun.
@@ -39,15 +40,15 @@ def main(plan_name: str) -> None:
             with open(os.path.join(_HERE, "go"), "rb", buffering=0) as go:
                 go.read(1)
         env = _become(plan)
-        if not plan["module"]:
-            os.execvpe(plan["argv"][0], plan["argv"], env)
+        if plan["module"]:
+            return plan["module"], env, up
+        os.execvpe(plan["argv"][0], plan["argv"], env)
     except OSError as error:
         words = f"cannot run {plan['argv'][0]}: {error.strerror}\n".encode()
         os.write(2, words)
         if up >= 0:
             os.write(up, words)
-        os._exit(127)
-    _run(plan["module"], env, up)
+    os._exit(127)
 
 
 def _become(plan: "dict[str, Any]") -> "dict[str, str]":
@@ -63,17 +64,23 @@ def _become(plan: "dict[str, Any]") -> "dict[str, str]":
         os.chdir(plan["cwd"])  # as the agent: what is its own is closed to a root without capabilities
         env["PWD"] = plan["cwd"]
         _filter(plan["filter"])
+        _check(_LIBC.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0), "cannot be the agent's own process")
     return env
 
 
 def _run(module: str, env: "dict[str, str]", up: int) -> None:
-    """What a program's start would do for it: the environment, and /proc/self as its own."""
+    """What a program's start would do for it: the environment and what is read from that, its packages, and /proc/self
+    as its own. Packages come last: what they do when a Python starts is done without privileges, too."""
     import runpy
+    import site
+    import time
 
-    _LIBC.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
     os.environ.clear()
     os.environ.update(env)
+    env.clear()
+    time.tzset()
     del sys.argv[1:]
+    site.main()
     if up >= 0:
         os.close(up)
     runpy.run_module(module, run_name="__main__", alter_sys=True)
@@ -100,5 +107,10 @@ def _filter(program: bytes) -> None:
         raise OSError(ctypes.get_errno(), "cannot install the system call filter")
 
 
+def _check(status: int, what: str) -> None:
+    if status != 0:
+        raise OSError(ctypes.get_errno(), what)
+
+
 if __name__ == "__main__":
-    main(sys.argv[1])
+    _run(*main(sys.argv[1]))

@@ -28,6 +28,8 @@ HALT: Final = 37
 """SIGRTMIN+3: systemd stops its services and ends."""
 KILLED: Final = 255
 """What nspawn makes of any signal that has ended its second process."""
+FAILED: Final = 1
+"""What nspawn makes of any signal that has ended a service manager."""
 
 _ROOT: Final = f"{STAGE}/root"
 _GATE: Final = Path(__file__).with_name("gate.py").read_bytes()
@@ -93,7 +95,7 @@ class Nspawn(Backend):
             ),
             stop_signal=HALT if booted else 15,
             is_machine=True,
-            code_of_signals=0 if booted else KILLED,
+            code_of_signals=FAILED if booted else KILLED,
         )
 
     def enter_argv(self, init: Process, argv: Sequence[str], *, env: Mapping[str, str], cwd: str) -> tuple[str, ...]:
@@ -118,11 +120,11 @@ class Nspawn(Backend):
             return "the container's first program is not inside it; is it on one of its mounts or in its image?"
         return ""
 
-    def _own_filter(self) -> int:
-        """Whether nspawn makes a filter of its own, from hundreds of names, which is half of all that it does. The one
-        that is made already and that the gate installs refuses no less to an agent without capabilities; the service
-        manager of a booted container has some, and no gate's filter."""
-        return 1 if self.host.seccomp is None else 0
+    def _own_filter(self) -> str:
+        """nspawn makes one from hundreds of names, which is half of all that it does. The one that is made already and
+        that the gate installs refuses what matters to an agent without capabilities; the service manager of a booted
+        container has some, and no gate's filter."""
+        return "yes" if self.host.seccomp is None else "no"
 
     def _start_files(self, spec: ContainerSpec, base: int) -> dict[str, StartFile]:
         """What the gate reads; a plan is there for the one alone who carries it out."""
@@ -208,8 +210,7 @@ def _module(spec: ContainerSpec) -> str:
 
 
 def _gate(spec: ContainerSpec) -> tuple[str, ...]:
-    python = (spec.argv[0], "-I") if _module(spec) else (PYTHON, "-I", "-S")
-    return (*python, f"{START}/gate.py")
+    return (spec.argv[0] if _module(spec) else PYTHON, "-I", "-S", f"{START}/gate.py")
 
 
 def _nature(spec: ContainerSpec, base: int) -> list[str]:

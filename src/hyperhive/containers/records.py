@@ -31,7 +31,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     def told(self, code: int | None, *, oom: bool, signalled: int) -> Exit:
         """How it ended, by what the shim wrote; `signalled`: the last signal that we sent, 0 without one."""
         if self.code_of_signals and code == self.code_of_signals:
-            number = signal.SIGKILL if oom else signalled
+            number = signal.SIGKILL if oom else signalled if signalled < signal.SIGRTMIN else 0
             return Exit(signal=number, oom=oom) if number else Exit(status=code, oom=oom)
         # The shim speaks as shells do: 128 and the signal's number.
         if code is not None and 128 < code <= 128 + signal.SIGRTMAX:

@@ -19,11 +19,14 @@ from typing import Final
 
 import msgspec
 
+from hyperhive import threads
 from hyperhive.containers import cgroups, logs, pidfd, systemd
 from hyperhive.containers.backend import Backend, Command, Finding
 from hyperhive.containers.cgroups import Cage, Limiter
 from hyperhive.containers.journals import Journals
 from hyperhive.containers.keeper import Exit, Keeper, LogUnit, no_such_log
+from hyperhive.containers.logs import Mark
+from hyperhive.containers.pidfd import Process
 from hyperhive.containers.records import Place, Record
 from hyperhive.containers.spec import ContainerSpec
 from hyperhive.process import CommandFailed, run
@@ -216,14 +219,9 @@ class Runtime(Keeper):
     async def _launch(self, spec: ContainerSpec) -> Record:
         place = self._place(spec.name)
         try:
-            await asyncio.to_thread(place.make)
-            cage = await asyncio.to_thread(self.limiter.prepare, spec.name, spec.limits, place.path)
+            cage, command, said = await threads.whole(self._prepare, place, spec)
         except OSError as error:
             raise self._fault(spec.name, f"its directory or its control group cannot be made: {error}") from error
-        command = self.backend.start_command(dataclasses.replace(spec, argv=(*cage.inside, *spec.argv)))
-        if command.assembly is None or not command.assembly.journal:
-            await asyncio.to_thread(place.forget_journal)
-        said = await asyncio.to_thread(place.make_mark)
         try:
             await self._run_launcher(cage, _plan(place, spec, command, cage))
         except CommandFailed as error:
@@ -235,6 +233,15 @@ class Runtime(Keeper):
         if record is None or record.init is None:
             raise self._fault(spec.name, "the launcher left no record of it")
         return record
+
+    def _prepare(self, place: Place, spec: ContainerSpec) -> tuple[Cage, Command, Mark]:
+        """All that is to be there before the launcher; the mark is where its words begin in the log."""
+        place.make()
+        cage = self.limiter.prepare(spec.name, spec.limits, place.path)
+        command = self.backend.start_command(dataclasses.replace(spec, argv=(*cage.inside, *spec.argv)))
+        if command.assembly is None or not command.assembly.journal:
+            place.forget_journal()
+        return cage, command, place.make_mark()
 
     async def _run_launcher(self, cage: Cage, plan: bytes) -> None:
         argv = (self._python, "-I", "-S", *_LAUNCHER)
@@ -272,8 +279,7 @@ class Runtime(Keeper):
     async def _watch_to_the_end(self, running: Running) -> None:
         assert running.record.init is not None
         try:
-            init = await asyncio.to_thread(pidfd.open_process, running.record.init)
-            shim = await asyncio.to_thread(pidfd.open_process, running.record.shim)
+            init, shim = await asyncio.to_thread(_held, running.record.init, running.record.shim)
         finally:
             running._is_held.set()
         try:
@@ -322,15 +328,21 @@ class Runtime(Keeper):
     async def _clear(self, name: str) -> None:
         """Ends and removes whatever is there of that container; its logs stay."""
         place = self._place(name)
-        record = await asyncio.to_thread(place.record)
-        directories = self.limiter.expected(name)
+        record, directories = await asyncio.to_thread(self._left, place, name)
         if record is not None:
-            directories = tuple(dict.fromkeys((*directories, *_directories(record))))
             await _end_chain(record)
-        await _empty(directories)
-        await self._let_go(name)
-        await asyncio.to_thread(cgroups.remove, directories)
+        if directories:
+            await _empty(directories)
+            await self._let_go(name)
+            await asyncio.to_thread(cgroups.remove, directories)
         await asyncio.to_thread(place.forget)
+
+    def _left(self, place: Place, name: str) -> tuple[Record | None, tuple[Path, ...]]:
+        """Its record, and those of its control groups that are there."""
+        record = place.record()
+        own = () if record is None else _directories(record)
+        expected = (*self.limiter.expected(name), *own)
+        return record, tuple(directory for directory in dict.fromkeys(expected) if directory.is_dir())
 
     async def _let_go(self, name: str) -> None:
         """Waits for whoever else keeps its control groups: only then is its name free for the next start."""
@@ -382,6 +394,10 @@ def _plan(place: Place, spec: ContainerSpec, command: Command, cage: Cage) -> by
         builtin_types=(bytes,),
     )
     return marshal.dumps(plan)
+
+
+def _held(*processes: Process) -> tuple[int | None, ...]:
+    return tuple(map(pidfd.open_process, processes))
 
 
 def _directories(record: Record) -> tuple[Path, ...]:

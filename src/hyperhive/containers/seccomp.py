@@ -7,6 +7,7 @@ import ctypes
 import errno
 import os
 import struct
+import sys
 from typing import Final
 
 _ALLOW: Final = 0x7FFF0000
@@ -124,7 +125,7 @@ def compile_filter() -> bytes | None:
 
 def _nothing_newer() -> bytes:
     """Instructions (struct sock_filter) that go before the others; the library has no rule about numbers."""
-    if os.uname().machine not in _NUMBERED_ALIKE:
+    if os.uname().machine not in _NUMBERED_ALIKE or sys.maxsize < 1 << 32:
         return b""
     instructions = (
         *((_LOAD_NUMBER, 0, 0, 0), (_JUMP_IF_GREATER, 0, 1, NEWEST)),

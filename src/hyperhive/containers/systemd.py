@@ -91,8 +91,9 @@ def launched(place: Path, said: Path) -> tuple[str, ...]:
 
 
 def literal(argv: Sequence[str]) -> tuple[str, ...]:
-    """A service's command, in which systemd would put the values of variables."""
-    return tuple(word.replace("$", "$$") for word in argv)
+    """A service's command, whatever is in it: systemd puts the values of variables into arguments, but not into the
+    path of the program."""
+    return ("/bin/sh", "-c", 'exec "$$@"', "sh", *(word.replace("$", "$$") for word in argv))
 
 
 def _words(properties: Sequence[str]) -> tuple[str, ...]:

@@ -342,7 +342,8 @@ class Work:
 
     async def _build_image(self, run: Run) -> Ending:
         with run.interruptible():
-            await _unless_given_up(run, self.images.build(run.say))
+            base = await _unless_given_up(run, self.images.make(run.say))
+        await self.images.use(base, run.say)
         return _done()
 
     async def _update_inputs(self, run: Run) -> Ending:

@@ -54,25 +54,43 @@ class Images:
     async def build(self, say: Say) -> Image:
         """A base from what the sources have today; from now on new generations lie on it.
 
-        When nothing has changed it is the one that there is. Cancelled, or when it fails, nothing of it stays. Raises
-        FaultError (`backend`).
+        When nothing has changed it is the one that there is. Raises FaultError (`backend`).
+        """
+        return await self.use(await self.make(say), say)
+
+    async def make(self, say: Say) -> str:
+        """A base from what the sources have today, which nothing lies on yet: its id.
+
+        Cancelled, or when it fails, nothing of it stays. Raises FaultError (`backend`).
         """
         async with self._making, self._work("a base image") as work:
             await say("fetching the lists of packages")
             found = await asyncio.to_thread(sources.read, self._places.own_sources)
             await self._apt.prepare(found)
             await self._apt.update()
-            built = await base.build(
-                work, self._places.bases, apt=self._apt, sources=found, workshop=self._workshop, say=say
-            )
+            before = await asyncio.to_thread(self._bases)
             try:
+                built = await base.build(
+                    work, self._places.bases, apt=self._apt, sources=found, workshop=self._workshop, say=say
+                )
                 await self._harness(built, say)
             except BaseException:
-                await asyncio.shield(asyncio.to_thread(self._unmake, built))
+                await asyncio.shield(asyncio.to_thread(self._unmake_others, before))
                 raise
-            await asyncio.to_thread(places.switch, self._places.bases, built.manifest.id)
-            self.today = built.manifest.id
-            await say(f"the base is {built.manifest.id}: {built.manifest.suite}, {built.manifest.python}")
+            return built.manifest.id
+
+    async def use(self, id: str, say: Say) -> Image:
+        """New generations lie on that base from now on.
+
+        Raises FaultError (`backend`) when it is not there any more.
+        """
+        async with self._making:
+            built = await asyncio.to_thread(made.read, self._places.bases / id)
+            if built is None:
+                raise FaultError(FaultKind.BACKEND, f"the base {id} is not there any more; make one: hive image build")
+            await asyncio.to_thread(places.switch, self._places.bases, id)
+            self.today = id
+            await say(f"the base is {id}: {built.manifest.suite}, {built.manifest.python}")
             return self._shown(built, set())
 
     # an agent's
@@ -221,11 +239,13 @@ class Images:
             await asyncio.to_thread(self._apt.tidy)
             return built
 
-    def _unmake(self, base_made: Made) -> None:
-        """A new base that nothing can be made on; one that was there before stays."""
-        now = places.current(self._places.bases)
-        if now != base_made.place and base_made.manifest.id not in in_use(self._places, self._agents()):
-            made.remove(base_made.place)
+    def _bases(self) -> set[str]:
+        return {found.manifest.id for found in made.all_in(self._places.bases)}
+
+    def _unmake_others(self, before: set[str]) -> None:
+        """Bases that have come since."""
+        for id in self._bases() - before:
+            made.remove(self._places.bases / id)
 
     def _usable(self, name: str, packages: tuple[str, ...]) -> Generation | None:
         generations = self._of(name)

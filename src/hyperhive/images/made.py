@@ -1,6 +1,5 @@
 """What has been made: a root tree, what is in it line by line, and what is known of it."""
 
-import asyncio
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from hyperhive import threads
 from hyperhive.config import trees
 from hyperhive.images import places, tree
 from hyperhive.images.tree import Difference
@@ -73,7 +73,7 @@ class Draft:
     async def finish(self, manifest: Manifest, parent: Path) -> Made:
         """At its place: under its id or, where that is empty, under its digest's beginning. What is there of that id
         already is kept, and given. Raises OSError."""
-        return await asyncio.to_thread(self._finish, manifest, parent)
+        return await threads.whole(self._finish, manifest, parent)
 
     def _finish(self, manifest: Manifest, parent: Path) -> Made:
         size = tree.settle(self.root, epoch=self.epoch, shift=self.shift)

@@ -58,7 +58,7 @@ def of_container(paths: Paths, agent: str) -> dict[int, str]:
     record = next((found for found in records if found), None)
     if record is None:
         return {}
-    writer = [] if record.writer is None else [record.writer.pid]
+    writer = [] if record.writer is None else tree(record.writer.pid)
     parts = {pid: part for pid in {*tree(record.shim.pid), *writer} if (part := _part(pid))}
     return parts | ({record.init.pid: "runner"} if record.init and record.init.pid in parts else {})
 

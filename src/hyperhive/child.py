@@ -11,7 +11,10 @@ import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
+
+REAP_S: Final = 2.0
+"""How long one that is given up at its beginning may take to die of it."""
 
 
 class Child:
@@ -50,6 +53,7 @@ class Child:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(popen.pid, signal.SIGKILL)
             pipes.let_go()
+            await asyncio.wait({ended}, timeout=REAP_S)  # after that it is reaped when it ends
             raise
         return cls(popen, pipes, ended)
 

@@ -95,12 +95,21 @@ def test_a_hive_killed_while_it_starts_a_container_leaves_nothing_that_the_next_
     assert asyncio.run(main()) == Exit(status=6)
 
 
+AS_SYSTEMD = """
+import os, sys
+words = [word.replace("$$", "$") for word in sys.argv[1:]]
+os.execve(words[0], words, {"PATH": "/usr/bin:/bin"})
+"""
+
+
 class _InFiles(RlimitsOnly):
-    """What a launcher gets that systemd starts: nothing but its arguments."""
+    """What a launcher gets that systemd starts: nothing but its arguments, with dollars as systemd reads them."""
 
     def prepare(self, name: str, limits: Limits, place: Path) -> Cage:
         made = super().prepare(name, limits, place)
-        return dataclasses.replace(made, prefix=("env",), plan=place / "plan", said=place / "said")
+        return dataclasses.replace(
+            made, prefix=(sys.executable, "-c", AS_SYSTEMD), plan=place / "plan", said=place / "said"
+        )
 
 
 @pytest.mark.container

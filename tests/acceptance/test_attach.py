@@ -90,8 +90,8 @@ def test_a_shell_has_the_size_the_keys_and_the_exit_code_of_a_terminal(hive: Hiv
         terminal.becomes(30, 100)
         terminal.types("\n")
         terminal.until("30 100")
-        terminal.types("sleep 600; echo after-$?\n")
-        terminal.until("sleep 600")
+        terminal.types("sh -c 'echo begun-$((1+1)); exec sleep 600'\n")
+        terminal.until("begun-2")
         terminal.types("\x03")
         terminal.types("\nexit 7\n")
 

@@ -2,6 +2,7 @@
 with CI set it is a failure, so that a green run has run everything.
 """
 
+import ctypes.util
 import functools
 import os
 import shutil
@@ -53,6 +54,12 @@ def program(name: str, remedy: str) -> None:
     """The test runs this program; `name` is looked for on PATH unless it is a path."""
     if shutil.which(name) is None:
         _miss(name, remedy)
+
+
+def seccomp() -> None:
+    """The test installs the system call filter, which a library of the host's compiles."""
+    if ctypes.util.find_library("seccomp") is None:
+        _miss("libseccomp", "install it (Debian: apt install libseccomp2)")
 
 
 @functools.cache

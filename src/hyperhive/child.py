@@ -42,14 +42,14 @@ class Child:
         pipes = _Pipes(popen)
         try:
             ended = _watched(popen)
-        except BaseException:
+        except BaseException:  # whatever it was, it is raised again
             popen.kill()
             popen.wait()  # for want of anybody who would hear of its end
             pipes.let_go()
             raise
         try:
             await pipes.connect()
-        except BaseException:
+        except BaseException:  # a cancellation, too: whoever gets no child cannot end it
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(popen.pid, signal.SIGKILL)
             pipes.let_go()
@@ -150,7 +150,7 @@ def _watched(popen: "subprocess.Popen[bytes]") -> "asyncio.Future[int]":
 
     try:
         loop.add_reader(pidfd, ended)
-    except BaseException:
+    except BaseException:  # raised again: nobody else knows of the descriptor
         os.close(pidfd)
         raise
     return future

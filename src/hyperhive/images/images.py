@@ -74,7 +74,7 @@ class Images:
                     work, self._places.bases, apt=self._apt, sources=found, workshop=self._workshop, say=say
                 )
                 await self._harness(built, say)
-            except BaseException:
+            except BaseException:  # a cancellation, too: nothing is to stay
                 await asyncio.shield(asyncio.to_thread(self._unmake_others, before))
                 raise
             return built.manifest.id

@@ -18,7 +18,8 @@ HOST = Host(
     bwrap=Path("/usr/bin/bwrap"),
     bwrap_version=(0, 8),
     setpriv=Path("/usr/bin/setpriv"),
-    seccomp=b"filter..",
+    seccomp=b"of bwrap",
+    seccomp_of_nspawn=b"filter..",
     userns_problem="",
     apparmor_restricts=False,
     bwrap_libraries=None,
@@ -76,7 +77,7 @@ def test_with_systemd_inside_the_command_is_a_service_of_the_agents_that_can_gai
 
 def test_nspawn_makes_no_filter_where_the_gate_installs_one() -> None:
     assert "SYSTEMD_SECCOMP=no" in Nspawn(HOST).start_command(SPEC).argv
-    without = Nspawn(dataclasses.replace(HOST, seccomp=None))
+    without = Nspawn(dataclasses.replace(HOST, seccomp_of_nspawn=None))
     assert "SYSTEMD_SECCOMP=yes" in without.start_command(SPEC).argv
     booted = Nspawn(HOST).start_command(dataclasses.replace(SPEC, init=Init.SYSTEMD))
     assert not any(word.startswith("SYSTEMD_SECCOMP") for word in booted.argv)
@@ -87,6 +88,7 @@ def test_a_module_is_run_by_the_gate_in_its_own_python_and_any_other_program_fol
     command = Nspawn(HOST).start_command(spec)
     assert command.argv[-5:] == ("/opt/python", "-I", "-S", "/run/hive-start/gate.py", "harness")
     assert planned(command)["module"] == "one.module"
+    assert planned(command)["filter"] == HOST.seccomp_of_nspawn
     assert planned(Nspawn(HOST).start_command(SPEC))["module"] == ""
     booted = Nspawn(HOST).start_command(dataclasses.replace(spec, init=Init.SYSTEMD))
     assert planned(booted)["module"] == ""

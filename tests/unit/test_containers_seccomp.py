@@ -4,11 +4,12 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import pytest
 
 import needs
-from hyperhive.containers.seccomp import NEWEST, compile_filter
+from hyperhive.containers.seccomp import NEWEST, OF_OTHERS, compile_filter
 
 TRY = """
 import ctypes, struct, sys
@@ -20,14 +21,15 @@ for number in map(int, sys.argv[1:]):
     print(0 if libc.syscall(number, 0, 0, 0, 0, 0) >= 0 else ctypes.get_errno())
 """
 GETPID = {"x86_64": 39, "aarch64": 172}
+PTRACE = {"x86_64": 101, "aarch64": 117}
 MEMFD_SECRET, CLONE3, IO_URING_SETUP = 447, 435, 425  # the same everywhere
 X32 = 0x40000000
 
 
-def tried(*numbers: int) -> list[int]:
+def tried(*numbers: int, refusing: Sequence[str] = ()) -> list[int]:
     """What each call ends with behind the filter: 0 or an error's number."""
     needs.seccomp()
-    program = compile_filter()
+    program = compile_filter(*refusing)
     assert program is not None
     argv = [sys.executable, "-I", "-c", TRY, *map(str, numbers)]
     done = subprocess.run(argv, input=program, capture_output=True, check=True, timeout=30)
@@ -42,6 +44,13 @@ pytestmark = pytest.mark.skipif(
 def test_what_a_turn_needs_is_let_through_and_what_reaches_deep_into_the_kernel_is_not() -> None:
     calls = (GETPID[os.uname().machine], IO_URING_SETUP, MEMFD_SECRET, CLONE3)
     assert tried(*calls) == [0, errno.EPERM, errno.EPERM, errno.ENOSYS]
+
+
+def test_nspawn_s_reaches_into_no_process() -> None:
+    machine = os.uname().machine
+    trace_me = PTRACE[machine]
+    assert tried(GETPID[machine], trace_me) == [0, 0]
+    assert tried(GETPID[machine], trace_me, refusing=OF_OTHERS) == [0, errno.EPERM]
 
 
 def test_a_call_that_is_newer_than_what_anybody_looked_at_is_not_there() -> None:

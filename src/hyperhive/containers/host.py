@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from hyperhive.containers.seccomp import compile_filter
+from hyperhive.containers.seccomp import OF_OTHERS, compile_filter
 from hyperhive.containers.spec import Mount
 from hyperhive.process import PATH, CommandFailed, run
 
@@ -52,6 +52,7 @@ class Host:
     nspawn_version: int = 0  #: 0: there is none
     overlay: bool = False  #: the kernel has overlay file systems
     kernel: tuple[int, ...] = ()
+    seccomp_of_nspawn: bytes | None = None  #: refuses more than the other
     missing_for_images: tuple[str, ...] = ()  #: Debian packages without which no image can be made here
 
     @property
@@ -86,6 +87,7 @@ async def read_host() -> Host:
         files=await asyncio.to_thread(_read_files),
         systemd_version=await _systemd_version(),
         nspawn=nspawn,
+        seccomp_of_nspawn=await asyncio.to_thread(compile_filter, *OF_OTHERS),
         nspawn_version=await _nspawn_version(nspawn),
         overlay=await asyncio.to_thread(_has_overlay),
         kernel=tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:2]),

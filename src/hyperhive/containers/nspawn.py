@@ -124,7 +124,7 @@ class Nspawn(Backend):
         """nspawn makes one from hundreds of names, which is half of all that it does. The one that is made already and
         that the gate installs refuses what matters to an agent without capabilities; the service manager of a booted
         container has some, and no gate's filter."""
-        return "yes" if self.host.seccomp is None else "no"
+        return "yes" if self.host.seccomp_of_nspawn is None else "no"
 
     def _start_files(self, spec: ContainerSpec, base: int) -> dict[str, StartFile]:
         """What the gate reads; a plan is there for the one alone who carries it out."""
@@ -133,7 +133,7 @@ class Nspawn(Backend):
         plan = _plan(
             spec.argv, spec.env, cwd=str(spec.cwd), waits=not booted, passed=_PASSED["harness"] if booted else ()
         )
-        plan |= {"uid": INSIDE_UID, "filter": self.host.seccomp or b"", "module": _module(spec)}
+        plan |= {"uid": INSIDE_UID, "filter": self.host.seccomp_of_nspawn or b"", "module": _module(spec)}
         owner = base + INSIDE_UID if booted else base
         files["harness"] = StartFile(text=_marshalled(plan), uid=owner, mode=0o400)
         if booted:
@@ -193,7 +193,7 @@ class Nspawn(Backend):
         )
 
     def _seccomp_finding(self) -> Finding:
-        there = self.host.seccomp is not None
+        there = self.host.seccomp_of_nspawn is not None
         return Finding(
             name="system call filter",
             ok=there,

@@ -8,6 +8,7 @@ import errno
 import os
 import struct
 import sys
+from collections.abc import Sequence
 from typing import Final
 
 _ALLOW: Final = 0x7FFF0000
@@ -40,6 +41,9 @@ DENIED: Final = (
     *("security", "sysfs", "tuxcall", "uselib", "ustat", "vserver"),
 )
 """Refused with EPERM; a name that neither the library nor we have a number for is left out."""
+OF_OTHERS: Final = ("ptrace", "pidfd_getfd")
+"""Reach into other processes. An agent may into its own, to look for a mistake in them, but not where nspawn's filter
+has always refused it."""
 NEWEST: Final = 467
 """What comes after it a container finds missing: nobody here has looked at what a newer kernel may have there."""
 _NUMBERS: Final = {"mount_setattr": 442, "memfd_secret": 447, "process_mrelease": 448, "open_tree_attr": NEWEST}
@@ -109,15 +113,18 @@ class _Filter:
         self._library.seccomp_release(self._context)
 
 
-def compile_filter() -> bytes | None:
-    """The program, or None where libseccomp is missing. Reads the library from disk: call it off the event loop."""
+def compile_filter(*also: str) -> bytes | None:
+    """The program, which refuses these calls, too; or None where libseccomp is missing.
+
+    Reads the library from disk: call it off the event loop.
+    """
     try:
         library = ctypes.CDLL("libseccomp.so.2")
     except OSError:
         return None
     build = _Filter(library)
     try:
-        _add_rules(build)
+        _add_rules(build, also)
         return _nothing_newer() + build.program()
     finally:
         build.close()
@@ -134,8 +141,8 @@ def _nothing_newer() -> bytes:
     return b"".join(struct.pack("=HBBI", *fields) for fields in instructions)
 
 
-def _add_rules(build: _Filter) -> None:
-    for call in DENIED:
+def _add_rules(build: _Filter, also: Sequence[str]) -> None:
+    for call in (*DENIED, *also):
         build.refuse(call, errno.EPERM)
     for flag in NEW_NAMESPACES:
         build.refuse("clone", errno.EPERM, _Compare(0, _MASKED_EQUAL, flag, flag))
